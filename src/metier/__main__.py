@@ -1,0 +1,5 @@
+"""`python -m metier`."""
+
+from metier.cli.app import main
+
+main()

@@ -1,0 +1,245 @@
+"""The one writer for everything durable.
+
+A directory artefact goes: temporary directory beside the target → files → fsync each → manifest with SHA-256, last →
+fsync directory → rename → fsync parent. A reader verifies against the manifest; what has none does not exist. Replacing
+an artefact moves the old one aside first and deletes it only after the new one is published, so that at every moment
+one whole generation can be found again (`recover`).
+"""
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metier.core import digest
+from metier.core.errors import DataError, DiskFullError, RunError
+
+MANIFEST = "manifest.json"
+_TEMPORARY = ".tmp-"
+_ASIDE = ".old-"
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an artefact holds: `files` name -> {sha256, bytes}; `facts` is free; `digest` identifies the content."""
+
+    kind: str
+    files: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the names and hashes of all files."""
+        return digest.of_value({name: entry["sha256"] for name, entry in self.files.items()})
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write one file so that a reader sees the old content or the new, never a part.
+
+    Raises:
+        DiskFullError: the device is full; nothing was changed.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{_TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        with _disk_full_explained(path, len(content)):
+            with temporary.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+            _sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def publish(target: Path, *, kind: str, facts: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """Yield a temporary directory; when the block ends well it becomes `target`, whole and verified by its manifest.
+
+    Args:
+        target: the directory to make. An artefact already there is replaced; it survives until the new one is whole.
+        kind: what it is ("snapshot", "checkpoint"), checked by `read`.
+        facts: small plain values to keep in the manifest. May be filled inside the block.
+
+    Raises:
+        DiskFullError: the device is full; the old artefact, if any, is intact.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    recover(target)
+    temporary = target.parent / f"{_TEMPORARY}{target.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    try:
+        with _disk_full_explained(target, 0):
+            temporary.mkdir()
+            yield temporary
+            _seal(temporary, kind, facts or {})
+            _swap(temporary, target)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read(target: Path, kind: str | None = None) -> Manifest:
+    """Read and check the manifest of an artefact; file contents are checked by `verify`.
+
+    Raises:
+        DataError: there is no artefact, it is of another kind, or its manifest cannot be read.
+    """
+    recover(target)
+    path = target / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{target}: no {MANIFEST}", f"a complete {kind or 'artefact'}", "run the stage that makes it")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        manifest = Manifest(kind=data["kind"], files=data["files"], facts=data["facts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: not a manifest ({error})", "the manifest metier wrote", "delete it, run again"
+        ) from error
+    if kind is not None and manifest.kind != kind:
+        raise DataError(f"{target}: a {manifest.kind}", f"a {kind}")
+    return manifest
+
+
+def verify(target: Path, kind: str | None = None) -> Manifest:
+    """Read the manifest and check every file against it, byte for byte.
+
+    Raises:
+        DataError: a file is missing, has another size or another hash; names the file.
+    """
+    manifest = read(target, kind)
+    for name, entry in manifest.files.items():
+        path = target / name
+        if not path.is_file():
+            raise DataError(f"{path}: missing", "the file the manifest names", f"delete {target} and run again")
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise DataError(f"{path}: {size} bytes", f"{entry['bytes']} bytes", f"delete {target} and run again")
+        if digest.of_file(path) != entry["sha256"]:
+            raise DataError(f"{path}: changed since it was written", "its SHA-256", f"delete {target} and run again")
+    return manifest
+
+
+def exists(target: Path, kind: str | None = None) -> bool:
+    """Tell whether a complete artefact (of this kind) stands at `target`."""
+    try:
+        read(target, kind)
+    except DataError:
+        return False
+    return True
+
+
+def recover(target: Path) -> None:
+    """Put the old generation back if a replacement died between its two renames."""
+    aside = target.parent / f"{_ASIDE}{target.name}"
+    if aside.exists() and not target.exists():
+        os.rename(aside, target)
+        _sync_directory(target.parent)
+
+
+def sweep(parent: Path) -> None:
+    """Delete leftovers of writers that died in `parent`. The caller holds the lock of that directory."""
+    if not parent.is_dir():
+        return
+    for entry in parent.iterdir():
+        if entry.name.startswith(_TEMPORARY):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        elif entry.name.startswith(_ASIDE) and (parent / entry.name.removeprefix(_ASIDE)).exists():
+            shutil.rmtree(entry)
+
+
+def remove(target: Path) -> None:
+    """Delete an artefact: manifest first, so that a half-deleted one is invisible."""
+    (target / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+
+
+def require_space(path: Path, needed_bytes: int) -> None:
+    """Check that the device of `path` has room before work is spent.
+
+    Raises:
+        DiskFullError: it has not; says path, needed and free.
+    """
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise _disk_full(path, needed_bytes, free)
+
+
+def _seal(directory: Path, kind: str, facts: Mapping[str, Any]) -> None:
+    """Sync every file, then write the manifest that makes the directory complete."""
+    files: dict[str, dict[str, Any]] = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            path.chmod(0o644)
+            _sync_file(path)
+            name = path.relative_to(directory).as_posix()
+            files[name] = {"sha256": digest.of_file(path), "bytes": path.stat().st_size}
+        else:
+            _sync_directory(path)
+    text = json.dumps({"kind": kind, "facts": dict(facts), "files": files}, indent=1, ensure_ascii=False)
+    manifest = directory / MANIFEST
+    manifest.write_text(text + "\n", encoding="utf-8")
+    _sync_file(manifest)
+    _sync_directory(directory)
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    """Rename the new generation into place; the old one is moved aside and deleted afterwards."""
+    aside = target.parent / f"{_ASIDE}{target.name}"
+    if aside.exists():
+        shutil.rmtree(aside)
+    if target.exists():
+        os.rename(target, aside)
+    os.rename(temporary, target)
+    _sync_directory(target.parent)
+    if aside.exists():
+        shutil.rmtree(aside)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_sync_directory = _sync_file
+
+
+@contextmanager
+def _disk_full_explained(path: Path, needed_bytes: int) -> Iterator[None]:
+    """Turn the system's "no space left" into a message with path, needed and free bytes."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:  # safetensors reports a full disk with its own class; only that case is translated
+        if not _means_disk_full(error):
+            raise
+        existing = next(parent for parent in (path, *path.parents) if parent.exists())
+        raise _disk_full(path, needed_bytes, shutil.disk_usage(existing).free) from error
+
+
+def _means_disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return True
+    return type(error).__name__ == "SafetensorError" and any(f"os error {code}" in str(error) for code in _NO_SPACE)
+
+
+def _disk_full(path: Path, needed_bytes: int, free_bytes: int) -> DiskFullError:
+    needed = f"{needed_bytes:,} bytes needed, " if needed_bytes else ""
+    return DiskFullError(
+        f"{path}: no space left ({needed}{free_bytes:,} bytes free)",
+        "room on that device",
+        "free some space and run the same command again; nothing was lost",
+    )

@@ -1,0 +1,39 @@
+"""Optional dependencies: imported when they are needed, and a missing one says which line installs it."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from metier.core.errors import MissingExtraError
+
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "train": ("torch", "transformers", "peft"),
+}
+"""Extra name -> the modules that it brings."""
+
+
+def install_line(extra: str) -> str:
+    """Return the command that installs an extra."""
+    return f"pip install 'metier[{extra}]'"
+
+
+def missing(extra: str) -> tuple[str, ...]:
+    """Return the modules of an extra that cannot be imported here."""
+    return tuple(name for name in EXTRAS[extra] if find_spec(name) is None)
+
+
+def require(extra: str) -> None:
+    """Check that an extra is installed.
+
+    Raises:
+        MissingExtraError: a module of it is missing; `do` holds the line that installs it.
+    """
+    absent = missing(extra)
+    if absent:
+        raise MissingExtraError(f"{', '.join(absent)} not installed", f"the extra '{extra}'", install_line(extra))
+
+
+def load(module: str, extra: str) -> ModuleType:
+    """Import an optional module, or say which line installs it."""
+    require(extra)
+    return import_module(module)

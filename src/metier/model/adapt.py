@@ -1,0 +1,105 @@
+"""Decide which weights train: all of them, adapters beside them, or chosen layers."""
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel
+
+from metier.core import seeds
+from metier.core.errors import SettingsError
+from metier.core.types import Reasoned
+from metier.model.find import Base
+from metier.model.quiet import quiet
+from metier.model.settings import ModelSettings
+
+_FULL_BELOW = 50_000_000
+
+
+def count_parameters(model: torch.nn.Module, *, trained_only: bool = False) -> int:
+    """Count the numbers in a model, tied weights once."""
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad or not trained_only)
+
+
+def choose_method(model: PreTrainedModel, settings: ModelSettings) -> tuple[str, Reasoned]:
+    """Resolve `method: auto` by the size of the base."""
+    count = count_parameters(model)
+    if settings.method != "auto":
+        return settings.method, Reasoned(name="model.method", value=settings.method, reason="as set")
+    method = "full" if count < _FULL_BELOW else "lora"
+    side = "below" if method == "full" else "at least"
+    reason = f"{count / 1e6:.1f} million parameters, {side} {_FULL_BELOW // 1_000_000} million"
+    return method, Reasoned(name="model.method", value=method, reason=reason)
+
+
+def adapt(model: PreTrainedModel, base: Base, method: str, settings: ModelSettings, *, seed: int) -> torch.nn.Module:
+    """Mark what trains, and add adapters where the method has them.
+
+    Args:
+        model: the loaded base; changed in place.
+        base: for the adapter's own record of what it belongs to.
+        method: "full", "lora" or "layers".
+        settings: ranks, targets, layers.
+        seed: of the adapters' random start.
+
+    Raises:
+        SettingsError: a target or a layer that the model does not have.
+    """
+    if method == "full":
+        model.requires_grad_(True)
+        return model
+    model.requires_grad_(False)
+    if method == "lora":
+        return _lora(model, base, settings, seed)
+    return _layers(model, settings)
+
+
+def _lora(model: PreTrainedModel, base: Base, settings: ModelSettings, seed: int) -> torch.nn.Module:
+    names = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    unknown = [name for name in settings.targets or () if name.rpartition(".")[2] not in names]
+    if unknown:
+        raise SettingsError(
+            f"model.targets: {', '.join(unknown)} not in {base.name}", f"some of {', '.join(sorted(names))}"
+        )
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=settings.rank,
+        lora_alpha=settings.alpha if settings.alpha is not None else 2 * settings.rank,  # pyrefly: ignore
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.targets) if settings.targets else "all-linear",
+        base_model_name_or_path=base.name,
+    )
+    torch.manual_seed(seeds.key("adapter", seed))
+    with quiet():
+        return get_peft_model(model, config)
+
+
+def decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
+    """Return the list of decoder layers of a causal language model.
+
+    Raises:
+        SettingsError: the architecture keeps its layers in no single list.
+    """
+    count = model.config.get_text_config().num_hidden_layers
+    lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
+    if not lists:
+        raise SettingsError(
+            f"model.method 'layers': no list of {count} layers in {type(model).__name__}", "method full or lora"
+        )
+    return lists[0]
+
+
+def _layers(model: PreTrainedModel, settings: ModelSettings) -> torch.nn.Module:
+    layers = decoder_layers(model)
+    share = {"top-half": 2, "top-third": 3}
+    if isinstance(settings.layers, str):
+        chosen: tuple[int, ...] = tuple(range(len(layers) - max(1, len(layers) // share[settings.layers]), len(layers)))
+    else:
+        chosen = settings.layers
+    wrong = [number for number in chosen if not 0 <= number < len(layers)]
+    if wrong or not chosen:
+        raise SettingsError(f"model.layers: {list(chosen)}", f"layer numbers from 0 to {len(layers) - 1}")
+    for number in chosen:
+        layers[number].requires_grad_(True)
+    for name, module in model.named_modules():
+        if "norm" in name.rpartition(".")[2] and ".layers." not in f".{name}." and name.count(".") <= 1:
+            module.requires_grad_(True)
+    return model

@@ -1,0 +1,111 @@
+"""Load a base or a tuned model: safetensors only, no code from a model folder, nothing silently missing."""
+
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from metier.core import seeds
+from metier.core.errors import ModelError
+from metier.model.configuration import read_config
+from metier.model.find import Base, check_safetensors, read_json
+from metier.model.quiet import quiet
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def device_here() -> torch.device:
+    """Return the device that models run on here: the GPU when there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_base(base: Base, *, device: torch.device | None = None, seed: int = 0) -> PreTrainedModel:
+    """Load a base in float32, in evaluation mode.
+
+    Args:
+        base: as found by `model.find`. Kind "config" gives random weights drawn from `seed`.
+        device: None: the GPU when there is one.
+        seed: used only for random weights.
+
+    Raises:
+        ModelError: the weights do not fit the configuration, or cannot be read.
+    """
+    if base.kind == "config":
+        torch.manual_seed(seeds.key("weights", seed))
+        model = AutoModelForCausalLM.from_config(read_config(base.folder), dtype=torch.float32)
+    else:
+        model = load_folder(base.folder)
+    return model.eval().to(device or device_here())
+
+
+def load_folder(folder: Path) -> PreTrainedModel:
+    """Load a whole model from a Hugging Face folder, in float32, on the CPU.
+
+    Raises:
+        ModelError: a weight is missing, left over or of another shape, or a file is damaged.
+    """
+    config = read_config(folder)
+    with quiet():
+        try:
+            model, facts = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{folder}: weights cannot be loaded ({error})", "weights that fit config.json") from error
+    _require_all_loaded(folder, facts)
+    return model.float()
+
+
+def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = None) -> PreTrainedModel:
+    """Load what a run has trained: its adapter on the base, or its whole weights; in evaluation mode.
+
+    Raises:
+        ModelError: a tensor of the adapter found no place, a place found no tensor, or all of its updates are zero.
+    """
+    if not (model_folder / ADAPTER_CONFIG).is_file():
+        return load_folder(model_folder).eval().to(device or device_here())
+    weights = model_folder / ADAPTER_WEIGHTS
+    check_safetensors(weights)
+    read_json(model_folder / ADAPTER_CONFIG)
+    config = PeftConfig.from_pretrained(str(model_folder))
+    config.inference_mode = True
+    model = get_peft_model(load_base(base, device=torch.device("cpu")), config)
+    tensors = load_file(str(weights))
+    _require_effect(weights, tensors)
+    result = set_peft_model_state_dict(model, tensors)
+    missing = [name for name in result.missing_keys if "lora_" in name or "modules_to_save" in name]
+    if result.unexpected_keys or missing:
+        examples = ", ".join([*list(result.unexpected_keys)[:2], *missing[:2]])
+        raise ModelError(
+            f"{weights}: {len(result.unexpected_keys)} tensors found no place, "
+            f"{len(missing)} places found no tensor ({examples})",
+            f"an adapter of {base.name}",
+            "check that this adapter was trained on this base",
+        )
+    return model.eval().to(device or device_here())
+
+
+def _require_effect(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Refuse an adapter that is empty or whose every update is zero: it would be served with no effect and no error."""
+    outer = [tensor for name, tensor in tensors.items() if "lora_B" in name or "lora_" not in name]
+    if not outer or not any(bool(tensor.any()) for tensor in outer):
+        raise ModelError(f"{path}: {len(tensors)} tensors, none of which changes the base", "a trained adapter")
+
+
+def _require_all_loaded(folder: Path, facts: dict[str, object]) -> None:
+    wrong = {
+        name: sorted(str(key) for key in facts.get(name) or ())
+        for name in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+    }
+    problems = [f"{name.replace('_', ' ')}: {', '.join(keys[:3])}" for name, keys in wrong.items() if keys]
+    if problems:
+        raise ModelError(f"{folder}: {'; '.join(problems)}", "weights that fit config.json exactly")

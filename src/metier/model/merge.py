@@ -1,0 +1,31 @@
+"""Fold an adapter into its base: one plain model that needs no adapter any more."""
+
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+
+from metier.core import artefact
+from metier.model.find import Base
+from metier.model.load import load_tuned
+from metier.model.save import copy_tokenizer, save_whole
+
+
+def merge(base: Base, model_folder: Path, out: Path) -> Path:
+    """Merge a run's trained weights into a plain Hugging Face model and publish it at `out`.
+
+    The base is loaded afresh in float32, so that nothing is merged into rounded weights. A run that trained whole
+    weights has nothing to fold: the same weights are written in the same plain form.
+
+    Raises:
+        ModelError: base and adapter do not belong together.
+    """
+    model: torch.nn.Module = load_tuned(base, model_folder, device=torch.device("cpu"))
+    if isinstance(model, PeftModel):
+        model = model.merge_and_unload(safe_merge=True)
+    with artefact.publish(
+        out, kind="model", facts={"base": base.name, "base_digest": base.digest, "merged": True}
+    ) as folder:
+        save_whole(model, folder)
+        copy_tokenizer(model_folder, folder)
+    return out

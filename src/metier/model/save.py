@@ -1,0 +1,70 @@
+"""Save what was trained in the formats of PEFT and of Hugging Face, with everything a server needs to render alike."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from metier.model.find import TOKENIZER_FILES, Base
+from metier.model.load import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from metier.model.quiet import quiet
+
+
+def save_trained(model: torch.nn.Module, base: Base, folder: Path, *, precision: str = "float32") -> None:
+    """Write an adapter (PEFT format) or whole weights (Hugging Face format) into `folder`.
+
+    Args:
+        model: as trained. A PEFT model is saved as its adapter.
+        base: gives the tokenizer files.
+        folder: an existing, empty folder.
+        precision: number format of whole weights on disk, "float32" or "bfloat16"; adapters stay float32.
+    """
+    if isinstance(model, PeftModel):
+        tensors = {
+            name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(model).items()
+        }
+        save_file(dict(sorted(tensors.items())), str(folder / ADAPTER_WEIGHTS), metadata={"format": "pt"})
+        config = _plain(model.peft_config["default"].to_dict())
+        config["base_model_name_or_path"] = base.name
+        config["inference_mode"] = True
+        (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    else:
+        save_whole(model, folder, precision=precision)
+    copy_tokenizer(base.folder, folder)
+
+
+def save_whole(model: torch.nn.Module, folder: Path, *, precision: str = "float32") -> None:
+    """Write a plain transformers model: config.json and sharded safetensors."""
+    assert isinstance(model, PreTrainedModel)
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    tensors = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
+    before = model.config.dtype
+    model.config.dtype = dtype
+    with quiet():
+        model.save_pretrained(str(folder), state_dict=tensors)
+    model.config.dtype = before
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the tokenizer files, the chat template and the stop tokens beside the weights."""
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _plain(value: Any) -> Any:
+    """Return a configuration as JSON values in an order that does not change from run to run."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(str(entry) for entry in value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(getattr(value, "value", value))

@@ -1,0 +1,1 @@
+"""One loop for every method: an objective, an iterator of batches, exact resume."""

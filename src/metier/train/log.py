@@ -1,0 +1,65 @@
+"""The step log: one JSON line a step. A step replayed after a resume must equal its line, or the run stops."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from metier.core import artefact
+from metier.core.errors import DivergenceError
+
+
+class StepLogFile:
+    """`metrics.jsonl` of a run, keyed by (step, train or check).
+
+    Args:
+        path: the file; a last line cut off by a kill is taken away.
+        exact: whether replayed steps are bit-identical here (CPU, same threads, same precision) and so compared.
+    """
+
+    def __init__(self, path: Path, *, exact: bool) -> None:
+        self._exact = exact
+        self._known: dict[tuple[int, str], str] = {}
+        self._path = path
+        self._read()
+        self._stream = path.open("a", encoding="utf-8")
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Append an entry, or check it against the one that is there.
+
+        Raises:
+            DivergenceError: the replayed loss differs from the logged one.
+        """
+        kind = "validation_loss" if "validation_loss" in entry else "loss"
+        value = float(entry[kind]).hex()
+        before = self._known.get((entry["step"], kind))
+        if before is not None and self._exact and before != value:
+            raise DivergenceError(
+                f"step {entry['step']}: replayed {kind} {entry[kind]!r}, logged {float.fromhex(before)!r}",
+                "the same number (same machine class, threads and versions)",
+                f"delete {self._path.parent} to train afresh",
+            )
+        if before is None:
+            self._known[(entry["step"], kind)] = value
+            self._stream.write(json.dumps(entry | {f"{kind}_hex": value}, allow_nan=False) + "\n")
+            self._stream.flush()
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut; called before a checkpoint is published."""
+        os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def _read(self) -> None:
+        if not self._path.exists():
+            return
+        text = self._path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            artefact.write_file(self._path, whole)
+        for line in whole.splitlines():
+            entry = json.loads(line)
+            kind = "validation_loss" if "validation_loss" in entry else "loss"
+            self._known[(entry["step"], kind)] = entry[f"{kind}_hex"]

@@ -1,0 +1,95 @@
+"""The one step: however many micro-batches it takes, its gradient is that of one big batch."""
+
+import math
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+
+import torch
+
+from metier.core import seeds
+from metier.core.errors import NonFiniteError
+from metier.forest.pack import Batch
+from metier.train.objectives.supervised import Objective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLog:
+    """What a step did: `loss` in nats per unit of label weight, the gradient's norm before clipping, tokens computed."""
+
+    loss: float
+    gradient_norm: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arithmetic:
+    """How a step computes: the device, and whether matrix products run in bfloat16."""
+
+    device: torch.device
+    bfloat16: bool = False
+
+    def autocast(self) -> torch.autocast:
+        """Return the context that the forward pass runs in."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
+
+
+def step(
+    model: torch.nn.Module,
+    objective: Objective,
+    batches: Many[Batch],
+    optimiser: torch.optim.Optimizer,
+    *,
+    clip: float,
+    arithmetic: Arithmetic,
+) -> StepLog:
+    """Take one optimiser step over `batches`, as if they were one.
+
+    The undivided losses are summed and divided once, by the weight of the whole step: rows of unequal length count by
+    their labels, whatever micro-batch they fell into.
+
+    Raises:
+        NonFiniteError: the loss or the gradient is not finite; the weights are as they were.
+    """
+    weight = math.fsum(objective.weight(batch) for batch in batches)
+    if weight <= 0:
+        raise NonFiniteError(
+            "a step without a single label", "rows with something to learn", "check `metier prepare --show 3`"
+        )
+    optimiser.zero_grad(set_to_none=True)
+    totals = []
+    for batch in batches:
+        with arithmetic.autocast():
+            loss = objective.loss(model, batch.to(arithmetic.device))
+        if not bool(torch.isfinite(loss.total)):
+            raise NonFiniteError(f"a loss of {loss.total.item()}", "a finite number")
+        (loss.total / weight).backward()
+        totals.append(loss.total.detach())
+    trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(trained, clip or math.inf).item()
+    if not math.isfinite(norm):
+        raise NonFiniteError(f"a gradient of norm {norm}", "a finite number")
+    optimiser.step()
+    total = math.fsum(value.item() for value in totals)
+    return StepLog(loss=total / weight, gradient_norm=norm, tokens=sum(sum(batch.lengths) for batch in batches))
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Key the random stream (dropout) by the step, so that a resumed run draws what the uninterrupted one drew."""
+    torch.manual_seed(seeds.key("step", seed, step))
+
+
+@torch.no_grad()
+def validation_loss(
+    model: torch.nn.Module, objective: Objective, batches: Many[Batch], arithmetic: Arithmetic
+) -> float:
+    """Return the loss in nats per unit of label weight over held-out batches."""
+    was_training = model.training
+    model.eval()
+    total, weight = 0.0, 0.0
+    for batch in batches:
+        with arithmetic.autocast():
+            loss = objective.loss(model, batch.to(arithmetic.device))
+        total += loss.total.item()
+        weight += loss.weight
+    model.train(was_training)
+    return total / weight

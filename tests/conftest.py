@@ -1,0 +1,94 @@
+"""Fixtures that several rooms share: a tiny base that really loads, and the folder of shared data."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|stop|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def write_tokenizer(folder: Path, *, template: str | None = TEMPLATE) -> None:
+    """Write a byte-level tokenizer of 268 tokens: one a byte, and twelve special ones."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    special = ["<|pad|>", "<|begin|>", "<|stop|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
+    special += [f"<|spare{n}|>" for n in range(5)]
+    vocabulary = {token: index for index, token in enumerate(special)}
+    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
+        vocabulary[byte] = len(vocabulary)
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(special)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<|begin|>",
+        "eos_token": "<|stop|>",
+        "pad_token": "<|pad|>",
+    }
+    if template is not None:
+        config["chat_template"] = template
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "generation_config.json").write_text(
+        json.dumps({"bos_token_id": 1, "eos_token_id": [2], "pad_token_id": 0})
+    )
+
+
+def write_config(folder: Path, **changes: object) -> None:
+    """Write the configuration of a Llama with two layers of width 32."""
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": 268,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": True,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "initializer_range": 0.1,
+    }
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a real, tiny, random base: configuration, tokenizer, chat template, weights."""
+    import torch
+
+    from metier.model.find import find_config
+    from metier.model.load import load_base
+    from metier.model.save import save_whole
+
+    folder = tmp_path_factory.mktemp("tiny-base")
+    write_tokenizer(folder)
+    write_config(folder)
+    model = load_base(find_config(str(folder), folder), device=torch.device("cpu"), seed=1)
+    save_whole(model, folder)
+    write_config(folder)
+    write_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data and weights; tests that need it are skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared is not here")
+    return SHARED

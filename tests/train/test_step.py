@@ -1,0 +1,153 @@
+"""The one step: exact accumulation, gradients equal to the plain Hugging Face step, nothing hidden."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metier.core.errors import NonFiniteError
+from metier.core.types import Sequence
+from metier.forest.attend import packed
+from metier.forest.pack import pack
+from metier.model.find import find
+from metier.model.load import load_base
+from metier.train.loop import Arithmetic, step
+from metier.train.objectives.supervised import Supervised
+
+CPU = Arithmetic(device=torch.device("cpu"))
+
+
+def sequences(lengths: list[int], seed: int = 0) -> list[Sequence]:
+    random = np.random.default_rng(seed)
+    made = []
+    for number, length in enumerate(lengths):
+        weights = (random.random(length) < 0.6).astype(np.float32) * random.choice([0.5, 1.0, 2.0], length)
+        weights[0] = 0
+        weights[-1] = 1
+        made.append(
+            Sequence(
+                ids=random.integers(0, 268, length).astype(np.int32),
+                weights=weights.astype(np.float32),
+                row_id=str(number),
+            )
+        )
+    return made
+
+
+def model(base: Path) -> torch.nn.Module:
+    loaded = load_base(find(str(base), base), device=torch.device("cpu")).double().train()
+    loaded.requires_grad_(True)
+    return loaded
+
+
+def plain_gradients(net: torch.nn.Module, rows: list[Sequence]) -> tuple[float, dict[str, torch.Tensor]]:
+    """The plain step: one padded batch through the model's own attention, all logits, shifted labels."""
+    longest = max(len(row) for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask = torch.zeros(len(rows), longest, dtype=torch.long)
+    weights = torch.zeros(len(rows), longest, dtype=torch.float64)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.from_numpy(row.ids.astype(np.int64))
+        mask[place, : len(row)] = 1
+        weights[place, : len(row)] = torch.from_numpy(row.weights.astype(np.float64))
+    logits = net(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    logp = torch.log_softmax(logits[:, :-1], dim=-1).gather(2, ids[:, 1:, None])[..., 0]
+    loss = -(logp * weights[:, 1:]).sum() / weights.sum()
+    net.zero_grad()
+    loss.backward()
+    return loss.item(), {name: weight.grad.clone() for name, weight in net.named_parameters()}
+
+
+def our_gradients(net: torch.nn.Module, groups: list[list[Sequence]]) -> tuple[float, dict[str, torch.Tensor]]:
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.0)
+    with packed(net):
+        log = step(net, Supervised(), [pack(group) for group in groups], optimiser, clip=0, arithmetic=CPU)
+    return log.loss, {name: weight.grad.clone() for name, weight in net.named_parameters()}
+
+
+def relative_difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+    return max(
+        ((first[name] - second[name]).norm() / (second[name].norm() + 1e-12)).item() for name in second
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(lengths=st.lists(st.integers(2, 40), min_size=1, max_size=6), split=st.integers(1, 4), seed=st.integers(0, 99))
+def test_any_packing_gives_the_gradient_of_the_plain_padded_step(tiny_base, lengths, split, seed):
+    net = model(tiny_base)
+    rows = sequences(lengths, seed)
+    groups = [group for start in range(split) if (group := rows[start::split])]
+    loss, gradients = our_gradients(net, groups)
+    plain_loss, plain = plain_gradients(net, rows)
+    assert loss == pytest.approx(plain_loss, rel=1e-12)
+    assert relative_difference(gradients, plain) <= 1e-9
+
+
+def test_mean_of_means_would_not_pass(tiny_base):
+    """The planted fault: dividing each micro-batch by its own weight is another gradient when rows differ in length."""
+    net = model(tiny_base)
+    rows = sequences([40, 3, 3, 3])
+    _, wrong = our_gradients(net, [rows[:1]])
+    for part in (rows[1:],):
+        _, other = our_gradients(net, [part])
+        wrong = {name: (wrong[name] + other[name]) / 2 for name in wrong}
+    _, plain = plain_gradients(net, rows)
+    assert relative_difference(wrong, plain) > 0.05
+
+
+def test_no_row_of_a_batch_sees_another(tiny_base):
+    """A secret in one row must not change what another row predicts."""
+    net = model(tiny_base).eval()
+    first, second = sequences([20, 20])
+    secret = Sequence(ids=second.ids[::-1].copy(), weights=second.weights, row_id="secret")
+    with packed(net), torch.no_grad():
+        objective = Supervised()
+        alone = objective.loss(net, pack([first, second])).rows[0]
+        beside = objective.loss(net, pack([first, secret])).rows[0]
+    assert alone.item() == beside.item()
+
+
+def test_a_leaking_attention_is_found(tiny_base):
+    """The planted fault: without segments the second row sees the first; the probe of forest.score must notice."""
+    from metier.forest import score
+
+    net = model(tiny_base).eval().float()
+    assert score.packing_error(net, 268) < 1e-4
+    plain = score.logits
+    try:
+        score.logits = lambda m, b: m(
+            input_ids=b.ids, position_ids=b.positions, use_cache=False, logits_to_keep=b.source
+        ).logits[0]
+        assert score.packing_error(net, 268) > 1e-2
+    finally:
+        score.logits = plain
+
+
+@pytest.mark.parametrize("place", ["weight", "gradient"])
+def test_non_finite_is_found_in_its_step(tiny_base, place):
+    net = model(tiny_base).float()
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+    weight = net.get_input_embeddings().weight
+    before = [value.detach().clone() for value in net.parameters()]
+    if place == "weight":
+        with torch.no_grad():
+            weight[5] = float("nan")
+    else:
+        weight.register_hook(lambda gradient: gradient * float("inf"))
+    with packed(net), pytest.raises(NonFiniteError):
+        step(net, Supervised(), [pack(sequences([20, 10]))], optimiser, clip=1.0, arithmetic=CPU)
+    if place == "gradient":
+        assert all(torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
+
+
+def test_clipping_bounds_the_gradient(tiny_base):
+    net = model(tiny_base).float()
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.0)
+    with packed(net):
+        log = step(net, Supervised(), [pack(sequences([30]))], optimiser, clip=1e-3, arithmetic=CPU)
+    norm = torch.stack([weight.grad.norm() for weight in net.parameters()]).norm().item()
+    assert log.gradient_norm > 1e-3
+    assert norm == pytest.approx(1e-3, rel=1e-3)
