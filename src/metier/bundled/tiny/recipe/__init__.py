@@ -1,0 +1,1 @@
+"""How the bundled base model `metier-tiny` is made: tokenizer, instruction rows, corpus and measurements."""

@@ -1,0 +1,1 @@
+"""Families of generated instruction tasks; every answer is computed, never guessed."""

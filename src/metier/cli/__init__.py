@@ -1,0 +1,1 @@
+"""argv -> settings -> flow -> report; one file a command. Starts without torch."""

@@ -1,0 +1,66 @@
+"""`metier`: the list of commands. Each lives in a file of its own and imports what it needs when it is called."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from metier.cli.boundary import INTERRUPTED, Boundary, Interrupts, interrupted
+from metier.cli.compare import compare
+from metier.cli.doctor import doctor
+from metier.cli.evaluate import evaluate
+from metier.cli.init import init
+from metier.cli.options import LAID_OVER, SETTINGS_HELP, AsJson
+from metier.cli.prepare import prepare
+from metier.cli.prove import prove
+from metier.cli.report import report
+from metier.cli.run import run
+from metier.cli.schema import schema
+from metier.cli.train import train
+
+_START, _STAGES, _LOOK = "Start here", "One stage at a time", "Look and compare"
+
+app = typer.Typer(
+    name="metier",
+    help="Give a general language model a trade: prepare, train, evaluate and prove a fine-tune.",
+    epilog="Start with `metier init my-task`, then `cd my-task` and `metier run`.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(rich_help_panel=_START)(init)
+app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(run)
+app.command(rich_help_panel=_START)(doctor)
+for _stage in (prepare, train, evaluate, prove, report):
+    app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
+app.command(rich_help_panel=_LOOK)(compare)
+app.command(rich_help_panel=_LOOK)(schema)
+
+
+@app.callback(invoke_without_command=True)
+def metier(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", metavar="", help="Print the version and end.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Print the version, or the help when no command is given."""
+    if version:
+        from metier.cli.version import show_version
+
+        show_version(as_json=json)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; ends the program with the exit codes of `core.errors`."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another, rather than a traceback
+    Interrupts().listen()
+    as_json = "--json" in sys.argv[1:]
+    with Boundary(as_json=as_json):
+        code = app(standalone_mode=False)
+    if code == INTERRUPTED:
+        code = interrupted(as_json=as_json)
+    raise SystemExit(code or 0)

@@ -1,0 +1,66 @@
+"""Where a command works: the project opened with the settings of the command line, the bars shown."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from metier.core.errors import SettingsError
+from metier.core.progress import Silent
+from metier.core.table import nearest
+from metier.flow import Place, Stage
+from metier.project import Project, load
+from metier.report.progress import open_progress
+
+
+@contextmanager
+def opened(context: typer.Context, folder: Path, *, as_json: bool) -> Iterator[Place]:
+    """Open the project in `folder` with the settings of the command line laid over it; bars go to stderr.
+
+    Raises:
+        SettingsError: the project or an option cannot be used.
+    """
+    check_names(context.args, [name for parameter in context.command.params for name in parameter.opts])
+    project = load(folder, context.args)
+    if as_json:
+        yield Place(project=project, folder=folder, progress=Silent())
+        return
+    with open_progress(Console(stderr=True, highlight=False)) as progress:
+        yield Place(project=project, folder=folder, progress=progress)
+
+
+def check_names(arguments: Sequence[str], options: Sequence[str]) -> None:
+    """Check that every `--name` left over is a setting, so that a misspelt option is not taken for one.
+
+    Raises:
+        SettingsError: it is not; names the option or setting that was probably meant.
+    """
+    rest = list(arguments)
+    while rest:
+        name, equals, _ = rest.pop(0).partition("=")
+        section = name.removeprefix("--").partition(".")[0].replace("-", "_")
+        if name.startswith("-") and section not in Project.model_fields:
+            close = nearest(name, [*options, *(f"--{field}" for field in Project.model_fields)])
+            raise SettingsError(
+                f"option {name}: unknown",
+                "an option of this command, or a setting such as --train.learning-rate 2e-4",
+                f"did you mean {close}?" if close else "--help after the command lists its options",
+            )
+        if name.startswith("--") and not equals and rest:
+            rest.pop(0)
+
+
+def stage_facts(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """Return stages as plain values."""
+    return [
+        {
+            "name": stage.name,
+            "path": str(stage.path),
+            "skipped": stage.skipped or None,
+            "seconds": round(stage.seconds, 3),
+        }
+        for stage in stages
+    ]

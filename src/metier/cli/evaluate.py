@@ -1,0 +1,23 @@
+"""`metier evaluate`: the trained run against its base."""
+
+import typer
+
+from metier.cli.options import HERE, AsJson, ProjectFolder
+
+
+def evaluate(context: typer.Context, project: ProjectFolder = HERE, json: AsJson = False) -> None:
+    """Compare the trained model with its base on the same held-out rows, with intervals."""
+    from metier import flow
+    from metier.cli.desk import opened, stage_facts
+    from metier.cli.output import put_page, put_path
+    from metier.evaluate.report import report
+    from metier.report.page import page_of
+
+    with opened(context, project, as_json=json) as place:
+        prepared = flow.prepare(place)
+        run = flow.locate(place, prepared.path)
+        evaluated = flow.evaluate(place, run)
+    facts = {"run": run.id, "folder": str(run.path), "stages": stage_facts((prepared, evaluated))}
+    put_page(page_of(report(run.path)), facts, as_json=json)
+    if not json:
+        put_path("Evaluation", evaluated.path)

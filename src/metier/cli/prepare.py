@@ -1,0 +1,38 @@
+"""`metier prepare`: files become a snapshot; `--show` paints what of a row is learnt."""
+
+from typing import Annotated
+
+import typer
+
+from metier.cli.options import HERE, AsJson, ProjectFolder
+
+
+def prepare(
+    context: typer.Context,
+    project: ProjectFolder = HERE,
+    show: Annotated[
+        int, typer.Option("--show", min=0, metavar="N", help="Also render N rows and colour what the model learns.")
+    ] = 0,
+    json: AsJson = False,
+) -> None:
+    """Read, check, de-duplicate and split the data into a snapshot, and report every row in and out."""
+    from metier import flow
+    from metier.cli.desk import opened
+    from metier.cli.output import out, put_page, put_path
+    from metier.cli.painted import as_dict, put_painted
+    from metier.prepare import snapshot
+    from metier.report.page import page_of
+
+    with opened(context, project, as_json=json) as place:
+        stage = flow.prepare(place)
+        shown = flow.show(place, flow.locate(place, stage.path), show) if show else None
+    facts = {"snapshot": str(stage.path), "skipped": stage.skipped or None}
+    if shown is not None:
+        facts["shown"] = as_dict(shown)
+    if not json and shown is not None:
+        put_painted(shown, out())
+    put_page(page_of(snapshot.report(stage.path)), facts, as_json=json)
+    if not json:
+        put_path("Snapshot", stage.path)
+    if shown is not None:
+        shown.proof.raise_if_broken()

@@ -1,0 +1,23 @@
+"""`metier prove`: the parity certificate."""
+
+import typer
+
+from metier.cli.options import HERE, AsJson, ProjectFolder
+
+
+def prove(context: typer.Context, project: ProjectFolder = HERE, json: AsJson = False) -> None:
+    """Prove that the saved, reloaded and merged model is the trained one; names the hop that is not."""
+    from metier import flow
+    from metier.cli.desk import opened, stage_facts
+    from metier.cli.output import put_page, put_path
+    from metier.promote.report import report
+    from metier.report.page import page_of
+
+    with opened(context, project, as_json=json) as place:
+        prepared = flow.prepare(place)
+        run = flow.locate(place, prepared.path)
+        proven = flow.prove(place, run)
+    facts = {"run": run.id, "folder": str(run.path), "stages": stage_facts((prepared, proven))}
+    put_page(page_of(report(run.path)), facts, as_json=json)
+    if not json:
+        put_path("Certificate", proven.path)

@@ -1,0 +1,22 @@
+"""`metier report`: everything known about the run, as one HTML file, Markdown and JSON."""
+
+import typer
+
+from metier.cli.options import HERE, AsJson, ProjectFolder
+
+
+def report(context: typer.Context, project: ProjectFolder = HERE, json: AsJson = False) -> None:
+    """Write everything known about the run as one HTML file, and show it."""
+    from metier import flow
+    from metier.cli.desk import opened, stage_facts
+    from metier.cli.output import put_page, put_path
+
+    with opened(context, project, as_json=json) as place:
+        prepared = flow.prepare(place)
+        run = flow.locate(place, prepared.path)
+        written = flow.report(place, run)
+        page = flow.page_of_run(place, run)
+    facts = {"run": run.id, "html": str(written.path.resolve()), "stages": stage_facts((prepared, written))}
+    put_page(page, facts, as_json=json)
+    if not json:
+        put_path("Report", written.path)

@@ -1,0 +1,120 @@
+"""What is asked: held-out rows as prompts, right answers and sequences to measure the loss on; imports no torch."""
+
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+
+from metier.core import digest, seeds
+from metier.core.errors import DataError, ModelError
+from metier.core.types import Dropped, LabelledRow, Row, Sequence, TextRow
+from metier.text.render import Prompt, Renderer, prompt, render
+
+_PROMPTS_COMPARED = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One held-out row. `reference` is the right answer; None for plain text, which is only measured by its loss."""
+
+    row_id: str
+    source: str
+    prompt: str
+    reference: str | None
+    group: str | None = None
+    slice: str | None = None
+    labelled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Material:
+    """R questions with what a model gets to see of them.
+
+    `prompts` [R]: token ids, None for plain text. `sequences` [R]: for the loss; empty where a row is too long to
+    train on. `left_out`: rows that can be neither asked nor measured.
+    """
+
+    questions: tuple[Question, ...]
+    prompts: tuple[list[int] | None, ...]
+    sequences: tuple[tuple[Sequence, ...], ...]
+    left_out: tuple[Dropped, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all token ids that a model gets to see."""
+        seen = [[sequence.ids.tolist() for sequence in entry] for entry in self.sequences]
+        return digest.of_value([self.prompts, seen])
+
+
+def choose(rows: Many[Row], most: int | None) -> list[Row]:
+    """Return at most `most` rows, chosen by row id alone (so stable when rows are added), in their own order."""
+    if most is None or len(rows) <= most:
+        return list(rows)
+    chosen = sorted(rows, key=lambda row: (seeds.unit("evaluate", row.id), row.id))[:most]
+    wanted = {row.id for row in chosen}
+    return [row for row in rows if row.id in wanted][:most]
+
+
+def gather(rows: Many[Row], renderer: Renderer) -> Material:
+    """Render rows as questions.
+
+    Raises:
+        DataError: not one row can be asked or measured; or they are preference rows.
+        ProofError: the template is not prefix-stable for a row.
+    """
+    questions, prompts, sequences, left_out = [], [], [], []
+    for row in rows:
+        rendered = render(row, renderer)
+        asked = _asked(row, renderer)
+        if isinstance(asked, Dropped) or (asked is None and isinstance(rendered, Dropped)):
+            left_out.append(rendered if isinstance(rendered, Dropped) else asked)
+            continue
+        questions.append(_question(row, asked))
+        prompts.append(asked.ids if asked else None)
+        sequences.append(() if isinstance(rendered, Dropped) else rendered)
+    if not questions:
+        why = f" ({left_out[0].source}: {left_out[0].reason})" if left_out else ""
+        raise DataError(f"none of {len(rows)} held-out rows can be evaluated{why}", "at least one")
+    return Material(
+        questions=tuple(questions), prompts=tuple(prompts), sequences=tuple(sequences), left_out=tuple(left_out)
+    )
+
+
+def require_same_prompts(rows: Many[Row], ours: Renderer, theirs: Renderer) -> None:
+    """Check on the first rows that both sides turn a row into the same prompt and stop at the same tokens.
+
+    Raises:
+        ModelError: they do not, so that a difference between the models would prove nothing.
+    """
+    do = "train again: the run's tokenizer or template files were changed, or belong to another base"
+    if set(ours.tokenizer.stop_ids) != set(theirs.tokenizer.stop_ids):
+        raise ModelError(
+            f"{theirs.tokenizer.folder}: stops at {sorted(theirs.tokenizer.stop_ids)}",
+            f"the base's stop tokens {sorted(ours.tokenizer.stop_ids)}",
+            do,
+        )
+    for row in rows[:_PROMPTS_COMPARED]:
+        pair = [_asked(row, renderer) for renderer in (ours, theirs)]
+        ids = [entry.ids if isinstance(entry, Prompt) else None for entry in pair]
+        if ids[0] != ids[1]:
+            raise ModelError(f"{theirs.tokenizer.folder}: {row.source} becomes another prompt", "the base's prompt", do)
+
+
+def _asked(row: Row, renderer: Renderer) -> Prompt | Dropped | None:
+    """Return the prompt of a row, None for plain text, or why there is none."""
+    if isinstance(row, TextRow):
+        return None
+    try:
+        return prompt(row, renderer)
+    except DataError as error:
+        return Dropped(source=row.source, reason="cannot be asked", detail=str(error))
+
+
+def _question(row: Row, asked: Prompt | None) -> Question:
+    return Question(
+        row_id=row.id,
+        source=row.source,
+        prompt=asked.text if asked else row.text if isinstance(row, TextRow) else "",
+        reference=asked.reference if asked else None,
+        group=row.group,
+        slice=row.slice,
+        labelled=isinstance(row, LabelledRow),
+    )

@@ -1,0 +1,226 @@
+"""Evaluate: a snapshot's held-out rows, a base and a run in; the run's evaluation out. The base always runs too."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from metier.core import artefact, digest
+from metier.core.__about__ import __version__
+from metier.core.errors import DataError
+from metier.core.progress import Progress
+from metier.core.types import Reasoned, Row
+from metier.evaluate import openings, retain, stored
+from metier.evaluate.answer import Answered, Asked, Decoding, answer, remembered
+from metier.evaluate.metrics import Side, columns, scored
+from metier.evaluate.questions import Material, choose, gather, require_same_prompts
+from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.summary import summarise
+from metier.evaluate.task import Task, deciding_metric, recognise
+from metier.evaluate.wording import sentence
+from metier.evaluate.worst import worst
+from metier.model.find import Base
+from metier.model.load import device_here, load_base, load_tuned
+from metier.text.render import Renderer, open_renderer
+from metier.text.rows import load_split
+from metier.text.settings import TextSettings
+
+_CODE = 1
+"""Raised when the same model would answer or be measured otherwise than before: kept answers are then not used."""
+
+_MOST_NEW_TOKENS = 512
+_LEFT_OUT_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Job:
+    """What an evaluation is about, once everything is rendered and decided."""
+
+    snapshot_digest: str
+    renderer: Renderer
+    material: Material
+    general_rows: tuple[Row, ...]
+    asked: Asked
+    choices: tuple[Reasoned, ...]
+
+
+def evaluate(
+    snapshot: Path, base: Base, run: Path, *, text: TextSettings, settings: EvaluateSettings, progress: Progress
+) -> Path:
+    """Ask base and tuned model the same held-out rows in the same way, compare them in pairs, publish what came out.
+
+    Args:
+        snapshot: a prepared snapshot.
+        base: as found by `model.find`.
+        run: a finished training run in the project's `.metier/runs`.
+        text: how rows become tokens, as in training.
+        settings: which rows, how many tokens, what counts as a difference.
+        progress: who listens.
+
+    Returns:
+        `run / "evaluation"`, holding evaluation.json, answers.jsonl and scored.jsonl.
+
+    Raises:
+        DataError: the split has no rows, none of them can be evaluated, or the run has no model.
+        ModelError: the run's model renders prompts otherwise than the base, or cannot be loaded.
+        SettingsError: the metric that was set is not measured on these rows.
+        NonFiniteError: a model's logits are not numbers.
+    """
+    model = artefact.verify(run / "model", "model")
+    job = _job(snapshot, base, run, text, settings)
+    for choice in job.choices:
+        progress.chose(choice)
+    store = run.parent.parent
+    opened = None
+    if settings.split == "test":
+        opened = openings.note(store, snapshot=job.snapshot_digest, run=run.name)
+    device = device_here()
+    seed = _seed(run) if base.kind == "config" else 0
+
+    def ask_base() -> Answered:
+        return answer(load_base(base, device=device, seed=seed), job.asked, name="base", progress=progress)
+
+    def ask_tuned() -> Answered:
+        return answer(load_tuned(base, run / "model", device=device), job.asked, name="tuned", progress=progress)
+
+    first, first_seconds = _timed(lambda: remembered(store, _key(base, job, device, seed), ask_base))
+    second, second_seconds = _timed(ask_tuned)
+    sides = (_side("base", first, job.renderer), _side("tuned", second, job.renderer))
+    facts = _conclude(job, sides, (first, second), settings) | {
+        "conditions": _conditions(job, base, run, model.digest, settings),
+        "choices": [dataclasses.asdict(choice) for choice in job.choices],
+        "test_openings": opened,
+        "seconds": {"base": first_seconds, "tuned": second_seconds},
+    }
+    progress.say(sentence(facts["verdict"], confidence=settings.confidence).text)
+    return _publish(run, job, sides, facts)
+
+
+def _job(snapshot: Path, base: Base, run: Path, text: TextSettings, settings: EvaluateSettings) -> _Job:
+    """Render everything and take every decision, before a model is loaded or the test split counted as opened."""
+    renderer = open_renderer(base.folder, text)
+    rows = choose(load_split(snapshot, settings.split), settings.max_rows)
+    if not rows:
+        raise DataError(
+            f"{snapshot}: no {settings.split} rows", "at least one", f"name a {settings.split} file or raise its share"
+        )
+    require_same_prompts(rows, renderer, open_renderer(run / "model", text))
+    material = gather(rows, renderer)
+    pieces = retain.general_sequences(renderer) if settings.retention else []
+    task = recognise(material.questions, settings)
+    limit = _new_tokens(material, renderer, settings)
+    tokenizer = renderer.tokenizer
+    decoding = Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit.value, pad_id=tokenizer.pad_id)
+    return _Job(
+        snapshot_digest=artefact.read(snapshot, "snapshot").digest,
+        renderer=renderer,
+        material=material,
+        general_rows=tuple(row for row, _ in pieces),
+        asked=Asked(
+            prompts=material.prompts,
+            rows=material.sequences,
+            general=[sequences for _, sequences in pieces],
+            decoding=decoding,
+        ),
+        choices=(task, deciding_metric(material.questions, task.value, settings), limit),
+    )
+
+
+def _new_tokens(material: Material, renderer: Renderer, settings: EvaluateSettings) -> Reasoned:
+    """Choose how long an answer may be."""
+    name = "evaluate.max_new_tokens"
+    if settings.max_new_tokens is not None:
+        return Reasoned(name=name, value=settings.max_new_tokens, reason="as set")
+    references = [question.reference for question in material.questions if question.reference is not None]
+    longest = max((len(renderer.tokenizer.encode(text, special=False)) for text in references), default=0)
+    value = min(longest + longest // 4 + 8, _MOST_NEW_TOKENS)
+    return Reasoned(name=name, value=value, reason=f"the longest right answer has {longest} tokens")
+
+
+def _seed(run: Path) -> int:
+    """Return the seed of a base that began with random weights."""
+    return json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]["seed"]
+
+
+def _key(base: Base, job: _Job, device: torch.device, seed: int) -> str:
+    """Name a base's answers by all they are a function of; another machine or library may round otherwise."""
+    general = [[sequence.ids.tolist() for sequence in group] for group in job.asked.general]
+    decoding = dataclasses.asdict(job.asked.decoding)
+    machine = [str(device), torch.get_num_threads(), torch.__version__, transformers.__version__]
+    return digest.of_value([_CODE, base.digest, seed, job.material.digest, general, decoding, machine])
+
+
+def _timed(make: Callable[[], Answered]) -> tuple[Answered, float]:
+    start = time.monotonic()
+    return make(), time.monotonic() - start
+
+
+def _side(name: str, answered: Answered, renderer: Renderer) -> Side:
+    return Side(
+        name=name,
+        outputs=tuple(
+            None if entry is None else renderer.tokenizer.decode(list(entry.ids)) for entry in answered.completions
+        ),
+        ended=tuple(entry is None or entry.finish == "stop" for entry in answered.completions),
+        nats=np.ascontiguousarray(answered.rows[:, 0]),
+        tokens=np.ascontiguousarray(answered.rows[:, 1]),
+    )
+
+
+def _conclude(
+    job: _Job, sides: tuple[Side, Side], answered: tuple[Answered, Answered], settings: EvaluateSettings
+) -> dict[str, Any]:
+    questions = job.material.questions
+    facts = summarise(questions, *sides, settings)
+    task: Task = facts["task"]["value"]
+    ledger = None
+    if job.general_rows:
+        ledger = retain.ledger(job.general_rows, answered[0].general, answered[1].general, settings)
+    return facts | {
+        "retention": ledger,
+        "worst": worst(questions, *sides, task=task, most=settings.worst),
+        "left_out": len(job.material.left_out),
+        "left_out_rows": [dataclasses.asdict(row) for row in job.material.left_out[:_LEFT_OUT_NAMED]],
+    }
+
+
+def _conditions(job: _Job, base: Base, run: Path, model_digest: str, settings: EvaluateSettings) -> dict[str, Any]:
+    """Return what must be alike for two evaluations to be comparable, and what was compared."""
+    decoding = job.asked.decoding
+    return {
+        "split": settings.split,
+        "rows": len(job.material.questions),
+        "rows_digest": digest.of_value([question.row_id for question in job.material.questions]),
+        "snapshot": job.snapshot_digest,
+        "base": {"name": base.name, "digest": base.digest},
+        "tuned": {"name": run.name, "digest": model_digest},
+        "renderer": job.renderer.digest,
+        "tokenizer": job.renderer.tokenizer.digest,
+        "decoding": {
+            "kind": "greedy",
+            "max_new_tokens": decoding.max_new_tokens,
+            "stop_ids": sorted(decoding.stop_ids),
+        },
+        "precision": "float32",
+        "device": device_here().type,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "metier": __version__,
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _publish(run: Path, job: _Job, sides: tuple[Side, Side], facts: dict[str, Any]) -> Path:
+    questions = job.material.questions
+    answers = [entry for side in sides for entry in stored.answers_of(questions, side)]
+    numbers = [
+        entry for side in sides for entry in scored(questions, side, columns(questions, facts["task"]["value"], side))
+    ]
+    return stored.write(run, facts, answers, numbers)

@@ -1,0 +1,51 @@
+"""How base and tuned model are compared; imports no torch."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from metier.core.settings import Settings
+
+
+class EvaluateSettings(Settings):
+    """One evaluation: which rows, how answers are made, and what counts as a difference."""
+
+    split: Literal["test", "validation"] = "test"
+    """Which held-out rows are asked. Each evaluation on `test` is counted: what is looked at often is no test."""
+
+    max_rows: int | None = Field(None, ge=1)
+    """At most this many rows, chosen by their content and so always the same. null: all rows."""
+
+    max_new_tokens: int | None = Field(None, ge=1)
+    """Longest answer, in tokens. null: a quarter more than the longest right answer, at most 512."""
+
+    task: Literal["auto", "label", "json", "text"] = "auto"
+    """What a right answer is: one of a set of labels, a JSON value, or free text. `auto`: as the rows show."""
+
+    metric: Literal["auto", "exact_match", "accuracy", "macro_f1", "field_accuracy", "field_f1", "word_f1", "loss"] = (
+        "auto"
+    )
+    """The one metric that gives the verdict. `auto`: accuracy for labels, exact match for JSON and for short answers,
+    loss for free text."""
+
+    margin: float = Field(0.01, ge=0)
+    """The largest difference that does not matter, in the metric's unit (0.01 = one point of a share, or 0.01 nats per
+    token): if the interval lies within it, the models are equivalent. 0: never equivalent."""
+
+    retention: bool = True
+    """Measure what was forgotten: the loss on general text that has nothing to do with the task."""
+
+    retention_margin: float = Field(0.05, ge=0)
+    """The largest acceptable rise of that loss, in nats per token; 0.05 is five per cent of perplexity."""
+
+    samples: int = Field(10_000, ge=100)
+    """Resamples of the rows behind each bootstrap interval."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """How often intervals hold the truth."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of the resampling."""
+
+    worst: int = Field(20, ge=0)
+    """How many of the tuned model's worst rows the report shows."""

@@ -1,0 +1,202 @@
+"""From answers and losses of two models to everything an evaluation says, as plain values; imports no torch.
+
+The two sides are called `base` and `tuned` throughout, also where two runs are compared (`compare`).
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from metier.evaluate.metrics import METRICS, Side, columns, measure, measures
+from metier.evaluate.questions import Question
+from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.task import Task, deciding_metric, recognise
+from metier.score import classify, stats, structured
+from metier.score.intervals import wilson
+from metier.score.stats import Estimate, Measure, Paired, Sampling
+from metier.score.verdict import Decision, decide
+
+_CONFUSIONS = 15
+_MOST_FIELDS = 40
+_MOST_SLICES = 40
+_MOST_VALUES = 50
+
+
+def summarise(questions: Sequence[Question], base: Side, tuned: Side, settings: EvaluateSettings) -> dict[str, Any]:
+    """Compare two models on the same questions.
+
+    Returns:
+        `task`, `metric` (each a value and its reason), `verdict` (the deciding metric), `metrics`, `slices`, `fields`,
+        `labels`, `confusions`, `groups`. Numbers that do not exist are None.
+
+    Raises:
+        SettingsError: the metric that was set is not measured on these rows.
+    """
+    task_choice = recognise(questions, settings)
+    task: Task = task_choice.value
+    metric_choice = deciding_metric(questions, task, settings)
+    deciding: str = metric_choice.value
+    tables = [columns(questions, task, side) for side in (base, tuned)]
+    found = measures(*tables)
+    names = sorted({question.slice for question in questions if question.slice is not None})
+    slices = [_within(found[deciding], questions, name) for name in names[:_MOST_SLICES]]
+    paths = _paths(questions) if task == "json" else []
+    fields = [_field(path, questions, base, tuned) for path in paths[:_MOST_FIELDS]]
+    estimates = stats.compare(
+        [*found.values(), *slices, *fields], groups=_groups(questions), sampling=sampling(settings)
+    )
+    same = _identical(questions, base, tuned)
+    metrics = [judged(paired, paired.name, settings, identical=same) for paired in estimates[: len(found)]]
+    rest = estimates[len(found) :]
+    return {
+        "task": {"value": task, "reason": task_choice.reason},
+        "metric": {"value": deciding, "reason": metric_choice.reason},
+        "verdict": next(metric for metric in metrics if metric["name"] == deciding),
+        "metrics": metrics,
+        "slices": [
+            judged(paired, deciding, settings) | {"slice": name}
+            for name, paired in zip(names, rest[: len(slices)], strict=False)
+        ],
+        "slices_left_out": max(0, len(names) - _MOST_SLICES),
+        "fields": [
+            judged(paired, "field_accuracy", settings) | {"field": path} | _values_f1(path, questions, base, tuned)
+            for path, paired in zip(paths, rest[len(slices) :], strict=False)
+        ],
+        "fields_left_out": max(0, len(paths) - _MOST_FIELDS),
+        **(_labels(questions, base, tuned, settings) if task == "label" else {"labels": [], "confusions": []}),
+        "groups": any(question.group is not None for question in questions),
+    }
+
+
+def sampling(settings: EvaluateSettings) -> Sampling:
+    """Return how intervals are made."""
+    return Sampling(samples=settings.samples, confidence=settings.confidence, seed=settings.seed)
+
+
+def judged(paired: Paired, name: str, settings: EvaluateSettings, *, identical: bool = False) -> dict[str, Any]:
+    """Return one comparison as plain values, with its verdict.
+
+    Args:
+        paired: both estimates and their difference.
+        name: the metric, which says which way is good.
+        settings: margin and confidence.
+        identical: every answer and loss of the two models is the same.
+    """
+    metric = METRICS[name]
+    if identical:
+        decision = Decision(word="identical")
+    elif paired.rows == 0:
+        decision = Decision(word="cannot tell", reason="no row to measure")
+    else:
+        margin = settings.margin if metric.unit != "perplexity" else 0.0
+        decision = decide(
+            paired, higher_is_better=metric.higher_is_better, margin=margin, confidence=settings.confidence
+        )
+    return {
+        "name": name,
+        "base": _plain(paired.first),
+        "tuned": _plain(paired.second),
+        "difference": _plain(paired.difference),
+        "verdict": decision.word,
+        "reason": decision.reason,
+        "more_rows": decision.more_rows,
+        "rows": paired.rows,
+        "units": paired.units,
+        "method": paired.method,
+        "gained": paired.gained,
+        "lost": paired.lost,
+        "p": paired.p,
+    }
+
+
+def _plain(estimate: Estimate) -> dict[str, float | None]:
+    """Return an estimate for JSON, which knows no infinity: what is not finite becomes None."""
+    values = dataclasses.asdict(estimate)
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _groups(questions: Sequence[Question]) -> list[str | None] | None:
+    groups = [question.group for question in questions]
+    return groups if any(group is not None for group in groups) else None
+
+
+def _identical(questions: Sequence[Question], base: Side, tuned: Side) -> bool:
+    """Tell whether two models cannot be told apart: every answer the same and, where none is asked, every loss."""
+    if base.outputs != tuned.outputs or base.ended != tuned.ended:
+        return False
+    silent = np.array([question.reference is None for question in questions], dtype=bool)
+    return bool(np.array_equal(base.nats[silent], tuned.nats[silent]))
+
+
+def _within(whole: Measure, questions: Sequence[Question], name: str) -> Measure:
+    """Return a measure of the rows of one slice only."""
+    inside = np.array([question.slice == name for question in questions])[:, None]
+    return measure(whole.name, np.where(inside, whole.first, 0.0), np.where(inside, whole.second, 0.0))
+
+
+def _paths(questions: Sequence[Question]) -> list[str]:
+    """Return the fields of the right answers: those in most rows first, then in the order they first appear."""
+    seen: dict[str, int] = {}
+    for question in questions:
+        for path in structured.leaves(structured.parse(question.reference or "")) or {}:
+            seen[path] = seen.get(path, 0) + 1
+    return sorted(seen, key=lambda path: -seen[path])
+
+
+def _at(path: str, texts: Sequence[str | None]) -> list[str | None]:
+    """Return what stands at a path in each text."""
+    return [structured.value_at(structured.leaves(structured.parse(text or "")), path) for text in texts]
+
+
+def _field(path: str, questions: Sequence[Question], base: Side, tuned: Side) -> Measure:
+    """Return the share of rows with exactly the right values at a path, among rows whose right answer has it."""
+    wanted = _at(path, [question.reference for question in questions])
+    concerned = np.array([value is not None for value in wanted])
+    first, second = (
+        np.array([said == right for said, right in zip(_at(path, side.outputs), wanted, strict=True)])
+        for side in (base, tuned)
+    )
+    return stats.share(path, first, second, concerned)
+
+
+def _values_f1(path: str, questions: Sequence[Question], base: Side, tuned: Side) -> dict[str, float | int | None]:
+    """Return macro-F1 over the values of a field, for fields with few enough values to be a choice."""
+    wanted = _at(path, [question.reference for question in questions])
+    rows = [row for row, value in enumerate(wanted) if value is not None]
+    values = [wanted[row] or "" for row in rows]
+    names = classify.labels_of(values)
+    if len(names) > min(_MOST_VALUES, len(rows) / 2):
+        return {"values": len(names), "base_macro_f1": None, "tuned_macro_f1": None}
+    found = {}
+    for side, name in ((base, "base"), (tuned, "tuned")):
+        said = _at(path, side.outputs)
+        sums = classify.counts([said[row] or "" for row in rows], values, names).sum(axis=0)
+        found[f"{name}_macro_f1"] = float(classify.macro_f1(sums))
+    return {"values": len(names), **found}
+
+
+def _labels(questions: Sequence[Question], base: Side, tuned: Side, settings: EvaluateSettings) -> dict[str, Any]:
+    """Return the scores of every label and the most frequent mistakes of the tuned model."""
+    rows = [row for row, question in enumerate(questions) if question.reference is not None]
+    wanted = [questions[row].reference or "" for row in rows]
+    said = {name: [side.outputs[row] or "" for row in rows] for name, side in (("base", base), ("tuned", tuned))}
+    scores = {name: classify.per_label(outputs, wanted) for name, outputs in said.items()}
+    labels = []
+    for first, second in zip(scores["base"], scores["tuned"], strict=True):
+        entry: dict[str, Any] = {"label": first.label, "rows": first.rows}
+        for name, score in (("base", first), ("tuned", second)):
+            low, high = wilson(score.right, score.rows, settings.confidence)
+            recall = {"value": score.recall, "low": low, "high": high}
+            entry[name] = {"recall": recall, "precision": score.precision, "f1": score.f1}
+        labels.append(entry)
+    before = {(a, b): count for a, b, count in classify.confusions(said["base"], wanted, most=len(wanted))}
+    mistakes = classify.confusions(said["tuned"], wanted, most=_CONFUSIONS)
+    return {
+        "labels": labels,
+        "confusions": [
+            {"wanted": a, "said": b, "rows": count, "base_rows": before.get((a, b), 0)} for a, b, count in mistakes
+        ],
+    }

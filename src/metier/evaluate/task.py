@@ -1,0 +1,74 @@
+"""What kind of answer is wanted, and so which metrics apply and which one decides; imports no torch."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Literal
+
+from metier.core.errors import SettingsError
+from metier.core.types import Reasoned
+from metier.evaluate.questions import Question
+from metier.evaluate.settings import EvaluateSettings
+from metier.score import classify, structured
+
+Task = Literal["label", "json", "text"]
+
+METRICS_OF: dict[Task, tuple[str, ...]] = {
+    "label": ("accuracy", "macro_f1", "label_known"),
+    "json": ("exact_match", "json_valid", "field_accuracy", "field_f1"),
+    "text": ("exact_match", "word_f1"),
+}
+"""Task -> the metrics of its answers; whether an answer ended, loss and perplexity belong to every task."""
+
+_LONGEST_LABEL = 64
+_MOST_LABELS = 200
+_ROWS_PER_LABEL = 3
+_SHORT_ANSWER_WORDS = 5
+
+
+def recognise(questions: Sequence[Question], settings: EvaluateSettings) -> Reasoned:
+    """Say which task these questions are: the setting, or what their right answers look like."""
+    name = "evaluate.task"
+    references = [question.reference for question in questions if question.reference is not None]
+    if settings.task != "auto":
+        return Reasoned(name=name, value=settings.task, reason="as set")
+    if not references:
+        return Reasoned(name=name, value="text", reason="the rows are plain text")
+    if all(question.labelled for question in questions):
+        return Reasoned(name=name, value="label", reason="every row is a text and its label")
+    structures = sum(structured.parse(reference) is not None for reference in references)
+    if 2 * structures >= len(references):
+        return Reasoned(name=name, value="json", reason=f"{structures} of {len(references)} right answers are JSON")
+    labels = classify.labels_of(references)
+    short = all(len(label) <= _LONGEST_LABEL and "\n" not in label for label in labels)
+    if short and len(labels) <= min(_MOST_LABELS, len(references) / _ROWS_PER_LABEL):
+        return Reasoned(name=name, value="label", reason=f"{len(references)} rows share {len(labels)} short answers")
+    return Reasoned(name=name, value="text", reason=f"{len(labels)} different answers in {len(references)} rows")
+
+
+def deciding_metric(questions: Sequence[Question], task: Task, settings: EvaluateSettings) -> Reasoned:
+    """Say which metric gives the verdict, and why.
+
+    Raises:
+        SettingsError: the metric that was set is not measured for this task.
+    """
+    name = "evaluate.metric"
+    references = [question.reference for question in questions if question.reference is not None]
+    measured = (*METRICS_OF[task], "loss") if references else ("loss",)
+    if settings.metric != "auto":
+        if settings.metric not in measured:
+            raise SettingsError(
+                f"evaluate.metric: '{settings.metric}' is not measured on {task} rows",
+                "one of " + ", ".join(measured),
+                "leave it out, or set evaluate.task",
+            )
+        return Reasoned(name=name, value=settings.metric, reason="as set")
+    if not references:
+        return Reasoned(name=name, value="loss", reason="plain text has no answer to compare")
+    if task == "label":
+        return Reasoned(name=name, value="accuracy", reason="the answers are labels")
+    if task == "json":
+        return Reasoned(name=name, value="exact_match", reason="the answers are JSON: all fields right, nothing more")
+    words = median(len(reference.split()) for reference in references)
+    if words <= _SHORT_ANSWER_WORDS:
+        return Reasoned(name=name, value="exact_match", reason=f"right answers are short (median {words:g} words)")
+    return Reasoned(name=name, value="loss", reason="free text has more than one right wording")

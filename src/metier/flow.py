@@ -1,0 +1,385 @@
+"""The life of a fine-tune as ordinary functions, in the order of life: the only place where two verb rooms meet.
+
+Each stage takes a project and leaves files; one that is done and unchanged is not done again, and says why. Rooms that
+need torch are imported where they are called, so that a command which does not train starts at once.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+
+from metier.core import artefact, digest, extras
+from metier.core.__about__ import __version__
+from metier.core.errors import InputError, ParityError, SettingsError
+from metier.core.progress import Progress, Silent
+from metier.core.report import Cell, Report, Verdict
+from metier.core.settings import Settings
+from metier.evaluate.report import report as evaluation_report
+from metier.model.find import Base, find, find_config
+from metier.prepare import snapshot as snapshots
+from metier.project import BaseFromConfig, Project, name_of
+from metier.promote.report import report as parity_report
+from metier.report import html, markdown
+from metier.report.cells import duration, size
+from metier.report.page import Chapter, Page, as_plain
+from metier.text.proof import Proof, check, paint
+from metier.text.render import open_renderer
+from metier.text.rows import load_split
+from metier.text.settings import TextSettings
+from metier.train.plan import TrainingPlan
+from metier.train.report import report as training_report
+
+STORE = ".metier"
+_LEDGER = "stages.json"
+_TRAIN = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A project opened: its settings, its folder, and who listens."""
+
+    project: Project
+    folder: Path
+    progress: Progress = field(default_factory=Silent)
+
+    @property
+    def store(self) -> Path:
+        """Where everything made is kept."""
+        return self.folder / STORE
+
+    @property
+    def runs(self) -> Path:
+        """Where the runs are."""
+        return self.store / "runs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What a stage left: `path`, and `skipped`, the reason why it had nothing to do ("" when it worked)."""
+
+    name: str
+    path: Path
+    skipped: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run found: its folder (which may not exist yet) and what it is a function of."""
+
+    path: Path
+    snapshot: Path
+    base: Base
+    plan: TrainingPlan
+
+    @property
+    def id(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Rows as the model reads them, by source: pieces of text with whether each is learnt; and the preflight."""
+
+    rows: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...]
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the whole way left. `broken` is the breach of parity, raised by whoever has shown the page."""
+
+    run: Run
+    stages: tuple[Stage, ...]
+    page: Page
+    broken: ParityError | None = None
+
+
+def prepare(place: Place) -> Stage:
+    """Read, check, split and keep the project's files as a snapshot.
+
+    Raises:
+        DataError: a file is missing, empty, broken or of mixed formats; nothing was written.
+    """
+    started = perf_counter()
+    _open_store(place.store)
+    project = place.project
+    result = snapshots.prepare(
+        project.data,
+        project.prepare,
+        folder=place.folder,
+        store=place.store,
+        seed=project.seed,
+        progress=place.progress,
+    )
+    counts = ", ".join(f"{count:,} {split}" for split, count in result.counts.items())
+    skipped = "the same files and settings were prepared before" if result.reused else ""
+    place.progress.say(f"prepare: {_unchanged(skipped)}{counts}")
+    return Stage(name="prepare", path=result.path, skipped=skipped, seconds=perf_counter() - started)
+
+
+def locate(place: Place, snapshot: Path) -> Run:
+    """Find the run that the project's settings, data and base name; its folder may not exist yet.
+
+    Raises:
+        ModelError: the base cannot be found or used.
+        SettingsError: the chat template's file is missing.
+    """
+    project = place.project
+    chosen = project.base
+    base = (
+        find_config(chosen.config, place.folder) if isinstance(chosen, BaseFromConfig) else find(chosen, place.folder)
+    )
+    text = _text_settings(place)
+    plan = TrainingPlan(text=text, model=project.model, train=project.train, seed=project.seed)
+    named = plan if text.template == "auto" else replace(plan, text=_by_content(text))
+    identity = named.run_digest(artefact.read(snapshot, "snapshot").digest, base.digest)
+    path = place.runs / f"{name_of(project, place.folder)}-{identity[:8]}"
+    return Run(path=path, snapshot=snapshot, base=base, plan=plan)
+
+
+def show(place: Place, run: Run, count: int) -> Shown:
+    """Render the first `count` training rows as the model reads them, and run the preflight over all rows.
+
+    Raises:
+        DataError: rows of a kind that cannot be learnt.
+    """
+    renderer = open_renderer(run.base.folder, run.plan.text)
+    for choice in renderer.choices:
+        place.progress.chose(choice)
+    rows = load_split(run.snapshot, "train")
+    painted = tuple((row.source, tuple(paint(row, renderer))) for row in rows[:count])
+    return Shown(rows=painted, proof=check(rows, renderer, progress=place.progress))
+
+
+def train(place: Place, run: Run) -> Stage:
+    """Train, or go on where an interrupted training stopped.
+
+    Raises:
+        ProofError: the rendered rows would train something other than what was meant; nothing was trained.
+        InterruptedRun: stopped on request after publishing a checkpoint; the same command goes on.
+    """
+    if is_trained(run.path):
+        return _skip(place, "train", run.path, f"the same settings, data and base were trained before as {run.id}")
+    extras.require(_TRAIN)
+    from metier.train.run import train as fit
+
+    started = perf_counter()
+    place.progress.say(f"train: {run.id}, from {run.base.name}")
+    path = fit(run.snapshot, run.base, run=run.path, settings=run.plan, progress=place.progress)
+    return Stage(name="train", path=path, seconds=perf_counter() - started)
+
+
+def evaluate(place: Place, run: Run) -> Stage:
+    """Compare base and tuned model on the same held-out rows.
+
+    Raises:
+        InputError: the run is not trained yet.
+    """
+    _require_trained(place, run)
+    settings = place.project.evaluate
+    key = _key(run, evaluate=settings, text=run.plan.text)
+    target = run.path / "evaluation"
+    if _is_done(run.path, "evaluate", key, target):
+        return _skip(place, "evaluate", target, "this model was evaluated with these settings before")
+    extras.require(_TRAIN)
+    from metier.evaluate.run import evaluate as measure
+
+    started = perf_counter()
+    place.progress.say(f"evaluate: {run.base.name} against {run.id}, on the {settings.split} split")
+    path = measure(run.snapshot, run.base, run.path, text=run.plan.text, settings=settings, progress=place.progress)
+    _remember(run.path, "evaluate", key, path)
+    return Stage(name="evaluate", path=path, seconds=perf_counter() - started)
+
+
+def prove(place: Place, run: Run) -> Stage:
+    """Prove that what was saved, reloaded and merged is what was trained.
+
+    Raises:
+        ParityError: a hop changed the model; names it.
+        InputError: the run is not trained yet.
+    """
+    _require_trained(place, run)
+    key = _key(run, promote=place.project.promote)
+    target = run.path / "parity"
+    if _is_done(run.path, "prove", key, target):
+        return _skip(place, "prove", target, "this model was proven with these limits before")
+    extras.require(_TRAIN)
+    from metier.promote.parity import prove as certify
+
+    started = perf_counter()
+    place.progress.say("prove: trained = saved = reloaded = merged?")
+    path = certify(run.path, run.base, settings=place.project.promote, progress=place.progress)
+    _remember(run.path, "prove", key, path)
+    return Stage(name="prove", path=path, seconds=perf_counter() - started)
+
+
+def report(place: Place, run: Run) -> Stage:
+    """Write everything known about a run as one HTML file, as Markdown and as JSON.
+
+    Returns:
+        The stage; its path is the HTML file.
+    """
+    started = perf_counter()
+    page = page_of_run(place, run)
+    key = digest.of_value([__version__, as_plain(page)])
+    target = run.path / "report"
+    if artefact.exists(target, "report") and artefact.read(target).facts.get("key") == key:
+        return _skip(place, "report", target / "report.html", "nothing in it has changed")
+    with artefact.publish(target, kind="report", facts={"key": key}) as folder:
+        (folder / "report.html").write_text(html.render(page), encoding="utf-8")
+        (folder / "report.md").write_text(markdown.render(page), encoding="utf-8")
+        (folder / "report.json").write_text(json.dumps(as_plain(page), indent=1) + "\n", encoding="utf-8")
+    return Stage(name="report", path=target / "report.html", seconds=perf_counter() - started)
+
+
+def page_of_run(place: Place, run: Run) -> Page:
+    """Gather what the stages of a run left: the answer, then evaluation, parity, training and data."""
+    chapters = [
+        Chapter(name=name, question=question, report=make())
+        for name, question, there, make in (
+            ("evaluation", "Is it better than the base?", run.path / "evaluation", lambda: evaluation_report(run.path)),
+            ("parity", "Is what was saved what was trained?", run.path / "parity", lambda: parity_report(run.path)),
+            ("training", "How did the training go?", run.path / "summary.json", lambda: training_report(run.path)),
+            ("data", "What was it taught with?", run.snapshot, lambda: snapshots.report(run.snapshot)),
+        )
+        if there.exists()
+    ]
+    facts = [("base", run.base.name), ("run", run.id), *_training_facts(run.path)]
+    return Page(
+        title=name_of(place.project, place.folder),
+        verdict=_verdict({chapter.name: chapter.report.verdict for chapter in chapters}),
+        chapters=tuple(chapters),
+        facts=tuple(facts),
+        command="metier run",
+    )
+
+
+def run(place: Place) -> Outcome:
+    """Take the whole way: prepare, train, evaluate, prove, report. Done and unchanged stages are skipped.
+
+    A broken parity does not keep the report from being written; it is in the outcome.
+    """
+    prepared = prepare(place)
+    found = locate(place, prepared.path)
+    stages = [prepared, train(place, found), evaluate(place, found)]
+    broken: ParityError | None = None
+    try:
+        stages.append(prove(place, found))
+    except ParityError as error:
+        broken = error
+    stages.append(report(place, found))
+    return Outcome(run=found, stages=tuple(stages), page=page_of_run(place, found), broken=broken)
+
+
+def find_run(place: Place, name: str) -> Path:
+    """Find a run by its id or by the unique beginning of it.
+
+    Raises:
+        InputError: none or several begin like that; lists what is there.
+    """
+    known = sorted(path.name for path in place.runs.iterdir() if path.is_dir()) if place.runs.is_dir() else []
+    matches = [name] if name in known else [entry for entry in known if name and entry.startswith(name)]
+    if len(matches) == 1:
+        return place.runs / matches[0]
+    found = f"run {name!r}: {len(matches)} runs begin like that" if matches else f"run {name!r}: no such run"
+    raise InputError(found, "`base` or one of: " + (", ".join(matches or known) or "none yet; `metier run` makes one"))
+
+
+def compare(place: Place, first: str, second: str) -> Report:
+    """Compare two of: `base`, a run. The same thing twice is identical."""
+    from metier.evaluate.compare import compare as judge
+
+    return judge(*(None if name == "base" else find_run(place, name) for name in (first, second)))
+
+
+def is_trained(run: Path) -> bool:
+    """Tell whether a run was trained to its end."""
+    return (run / "summary.json").is_file() and artefact.exists(run / "model", "model")
+
+
+def _open_store(store: Path) -> None:
+    """Make the store, hidden from git: what is in it can be made again."""
+    ignore = store / ".gitignore"
+    if not ignore.exists():
+        artefact.write_file(ignore, "*\n")
+
+
+def _text_settings(place: Place) -> TextSettings:
+    """Return the text settings with the template's path made absolute."""
+    text = place.project.text
+    if text.template == "auto":
+        return text
+    path = (place.folder / Path(text.template).expanduser()).resolve()
+    if not path.is_file():
+        raise SettingsError(f"text.template: no file {path}", "a Jinja file, relative to metier.yaml, or `auto`")
+    return text.model_copy(update={"template": str(path)})
+
+
+def _by_content(text: TextSettings) -> TextSettings:
+    """Name the template by its content: editing the file makes another run, moving it does not."""
+    return text.model_copy(update={"template": digest.of_file(Path(text.template))})
+
+
+def _require_trained(place: Place, run: Run) -> None:
+    if is_trained(run.path):
+        return
+    others = [path.name for path in sorted(place.runs.glob("*")) if is_trained(path)] if place.runs.is_dir() else []
+    changed = f" (trained with other settings, data or base: {', '.join(others)})" if others else ""
+    raise InputError(f"{run.id}: not trained yet{changed}", "a trained run", "`metier train`, or `metier run` for all")
+
+
+def _skip(place: Place, name: str, path: Path, reason: str) -> Stage:
+    place.progress.say(f"{name}: {_unchanged(reason)}".rstrip("; "))
+    return Stage(name=name, path=path, skipped=reason)
+
+
+def _unchanged(reason: str) -> str:
+    return f"skipped, {reason}; " if reason else ""
+
+
+def _key(run: Run, **sections: Settings) -> str:
+    """Name what a stage's result is a function of, beside the code."""
+    settings = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    model = artefact.read(run.path / "model", "model").digest
+    return digest.of_value([settings, artefact.read(run.snapshot, "snapshot").digest, run.base.digest, model])
+
+
+def _ledger(run: Path) -> dict[str, dict[str, str]]:
+    path = run / _LEDGER
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _is_done(run: Path, name: str, key: str, target: Path) -> bool:
+    """Tell whether a stage's result stands there whole, made from the same things."""
+    if not artefact.exists(target):
+        return False
+    return _ledger(run).get(name) == {"key": key, "made": artefact.read(target).digest}
+
+
+def _remember(run: Path, name: str, key: str, target: Path) -> None:
+    entry = {name: {"key": key, "made": artefact.read(target).digest}}
+    artefact.write_file(run / _LEDGER, json.dumps(_ledger(run) | entry, indent=1) + "\n")
+
+
+def _verdict(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """Return the page's answer: a broken parity outweighs any score."""
+    parity = verdicts.get("parity")
+    if parity is not None and parity.good is False:
+        return parity
+    if "evaluation" in verdicts:
+        return verdicts["evaluation"]
+    return Verdict(text="Not evaluated yet: `metier evaluate` compares it with its base.", good=None)
+
+
+def _training_facts(run: Path) -> list[tuple[str, Cell]]:
+    if not (run / "summary.json").is_file():
+        return []
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    return [
+        ("training", f"{duration(summary['seconds'])} on {summary['device']}, {summary['threads']} threads"),
+        ("peak memory", size(summary["peak_memory_bytes"])),
+    ]

@@ -1,0 +1,17 @@
+"""What a reader hands on: one record of a file, or the reason why it is none."""
+
+from typing import Any, NamedTuple
+
+
+class Record(NamedTuple):
+    """One record.
+
+    `line` counts from 1 (for Parquet: rows). `text` is the record as one line of JSON, byte for byte as it was written
+    where the file was JSON. `value` is None when the record is unusable: then `problem` says why and `detail` where.
+    """
+
+    line: int
+    text: str
+    value: dict[str, Any] | None
+    problem: str = ""
+    detail: str = ""

@@ -1,0 +1,93 @@
+"""Which files are read, and how they become a snapshot."""
+
+import codecs
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from metier.core.settings import Settings
+from metier.text.formats import ColumnRole, FormatName
+
+
+class DataSettings(Settings):
+    """The files, relative to metier.yaml. A plain file name stands for `{train: <file>}`."""
+
+    train: str | tuple[str, ...]
+    """File or files to learn from: .jsonl, .json, .csv, .tsv or .parquet; the text ones also as .gz."""
+
+    validation: str | None = None
+    """File that is measured while training, taken whole. null: a share of the training rows is set aside."""
+
+    test: str | None = None
+    """File that the result is judged on, taken whole. null: a share of the training rows is set aside."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_plain_name(cls, value: Any) -> Any:
+        return {"train": value} if isinstance(value, str | list | tuple) else value
+
+    @field_validator("train")
+    @classmethod
+    def _named(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not value or not all(value):
+            raise ValueError("name at least one file")
+        return value
+
+    @property
+    def train_files(self) -> tuple[str, ...]:
+        """The training files, one or many, as a tuple."""
+        return (self.train,) if isinstance(self.train, str) else self.train
+
+
+class PrepareSettings(Settings):
+    """From files to a snapshot. Shares are parts of 1."""
+
+    format: Literal["auto"] | FormatName = "auto"
+    """What the rows look like. `auto`: recognised in each file by its columns, and printed."""
+
+    columns: dict[ColumnRole, str] = Field(default_factory=dict)
+    """What the columns are for when their names do not say it, e.g. `{text: body, label: queue, group: customer}`.
+    Rows of one `group` never come into two splits; `slice` is reported on its own; `weight` multiplies a row's loss."""
+
+    encoding: str = "auto"
+    """Text encoding of the files. `auto`: UTF-8, or UTF-16/32 when the file begins with its mark."""
+
+    dedupe: bool = True
+    """Keep only the first of rows that are learnt in the same way. Copies of test and validation rows never stay in
+    the training rows, whatever this says."""
+
+    max_rows: int | None = Field(None, ge=3)
+    """Keep at most this many rows of the training files, drawn by their content. null: all."""
+
+    most_bad_share: float = Field(0.1, ge=0, le=1)
+    """Largest share of the rows of one file that may be unusable (broken, empty, of another format) and is dropped
+    with a reason; above it the file is refused. 0: refuse at the first."""
+
+    validation_share: float = Field(0.1, ge=0, le=0.5)
+    """Share of the training rows set aside for validation when `data.validation` names no file. 0: none."""
+
+    test_share: float = Field(0.1, ge=0, le=0.5)
+    """Share of the training rows set aside for the test when `data.test` names no file. 0: none."""
+
+    stratify: bool = True
+    """Give every label its share of each split (in labelled rows)."""
+
+    group_inputs: bool = True
+    """Keep rows that ask the same (same text, same first user turn) in one split, as if they were a group."""
+
+    @model_validator(mode="after")
+    def _leaves_rows(self) -> "PrepareSettings":
+        if self.validation_share + self.test_share > 0.9:
+            raise ValueError("validation_share and test_share together leave less than a tenth of the rows to train on")
+        return self
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        if value == "auto":
+            return value
+        try:
+            "".encode(value)
+            return codecs.lookup(value).name
+        except (LookupError, ValueError) as error:
+            raise ValueError("no such text encoding; for example utf-8, latin-1, cp1252, utf-16") from error

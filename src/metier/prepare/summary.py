@@ -1,0 +1,104 @@
+"""What a person should know of a snapshot: rows in, out and dropped, labels by split, and what is wrong with it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from metier.core import artefact
+from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
+
+_MOST_ROWS = 40
+_EXAMPLES_PER_REASON = 3
+_SPLITS = ("train", "validation", "test")
+
+
+def report(path: Path) -> Report:
+    """Tell what came in, what went out and what was dropped where.
+
+    Args:
+        path: the snapshot.
+
+    Raises:
+        DataError: there is no whole snapshot.
+    """
+    manifest = artefact.read(path, "snapshot")
+    facts = manifest.facts
+    counts, dropped = facts["counts"], facts["dropped"]
+    return Report(
+        title="Snapshot",
+        verdict=_verdict(facts),
+        facts=(
+            ("rows in", facts["rows_in"]),
+            *((f"{split} rows", counts[split]) for split in _SPLITS),
+            ("dropped", sum(dropped.values())),
+            *((choice["name"], f"{choice['value']} ({choice['reason']})") for choice in facts["choices"]),
+            ("snapshot", path.name),
+        ),
+        tables=tuple(_tables(path, facts)),
+        figures=tuple(_figures(facts["labels"])),
+        command="metier prepare",
+    )
+
+
+def _verdict(facts: Mapping[str, Any]) -> Verdict:
+    counts = facts["counts"]
+    text = (
+        f"{facts['rows_in']:,} rows in: {counts['train']:,} to train, {counts['validation']:,} to validate, "
+        f"{counts['test']:,} to test, {sum(facts['dropped'].values()):,} dropped"
+    )
+    return Verdict(text=text, good=None if facts["warnings"] else True)
+
+
+def _tables(path: Path, facts: Mapping[str, Any]) -> Iterator[Table]:
+    if facts["warnings"]:
+        yield Table(title="Warnings", columns=("warning",), rows=tuple((warning,) for warning in facts["warnings"]))
+    yield Table(
+        title="Files",
+        columns=("file", "named as", "rows", "bytes", "format", "confidence"),
+        rows=tuple(
+            (name, source["role"], source["rows"], source["bytes"], source["format"], f"{source['confidence']:.0%}")
+            for name, source in facts["sources"].items()
+        ),
+    )
+    if facts["dropped"]:
+        yield _dropped(path, facts)
+    if facts["labels"]:
+        yield _labels(facts["labels"])
+
+
+def _dropped(path: Path, facts: Mapping[str, Any]) -> Table:
+    """List the reasons, most frequent first, with the first places of each."""
+    places: dict[str, list[str]] = {}
+    with (path / "dropped.jsonl").open(encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            item = json.loads(line)
+            shown = places.setdefault(item["reason"], [])
+            if len(shown) < _EXAMPLES_PER_REASON:
+                shown.append(item["source"] + (f" ({item['detail']})" if item["detail"] else ""))
+    return Table(
+        title="Dropped",
+        columns=("reason", "rows", "share", "for example"),
+        rows=tuple(
+            (reason, count, f"{count / facts['rows_in']:.1%}", "; ".join(places[reason]))
+            for reason, count in facts["dropped"].items()
+        ),
+        note=f"Every one of them is listed in {path / 'dropped.jsonl'}.",
+    )
+
+
+def _labels(labels: Mapping[str, Mapping[str, int]]) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (label, *(counts[split] for split in _SPLITS)) for label, counts in list(labels.items())[:_MOST_ROWS]
+    ]
+    note = f"The {_MOST_ROWS} most frequent of {len(labels)} labels." if len(labels) > _MOST_ROWS else ""
+    return Table(title="Labels", columns=("label", *_SPLITS), rows=tuple(rows), note=note)
+
+
+def _figures(labels: Mapping[str, Mapping[str, int]]) -> Iterator[Figure]:
+    if len(labels) > 1:
+        shown = list(labels)[:_MOST_ROWS]
+        series = tuple(
+            Series(name=split, x=shown, y=[float(labels[label][split]) for label in shown]) for split in _SPLITS
+        )
+        yield Figure(title="Rows by label", kind="bars", series=series, x_label="label", y_label="rows")

@@ -1,0 +1,166 @@
+"""A project: `metier.yaml` and what was laid over it on the command line, as one strict value; imports no torch."""
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field
+
+from metier.core import settings
+from metier.core.errors import SettingsError
+from metier.core.settings import Settings
+from metier.evaluate.settings import EvaluateSettings
+from metier.model.settings import ModelSettings
+from metier.prepare.settings import DataSettings, PrepareSettings
+from metier.promote.settings import PromoteSettings
+from metier.text.settings import TextSettings
+from metier.train.settings import TrainSettings
+
+FILE = "metier.yaml"
+_NAME = r"[a-z0-9][a-z0-9._-]{0,54}"
+_SMALLEST = "base: metier-tiny\ndata: {train: examples.jsonl}"
+
+
+class BaseFromConfig(Settings):
+    """A base that does not exist yet: its weights start from random numbers."""
+
+    config: str = Field(min_length=1)
+    """A folder with config.json and tokenizer.json, relative to metier.yaml."""
+
+
+def _as_base(value: Any) -> Any:
+    """Refuse what is neither a name nor `{config: …}` in one sentence rather than in one for each branch."""
+    if not isinstance(value, (str, Mapping, BaseFromConfig)):
+        raise ValueError("wanted a bundled name, a folder, a hub id, or {config: FOLDER}")
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("wanted a bundled name, a folder or a hub id, not an empty text")
+    return value
+
+
+def _as_data(value: Any) -> Any:
+    """Take `data: file.jsonl` (or a list of files) for `data: {train: file.jsonl}`."""
+    return {"train": value} if isinstance(value, (str, list, tuple)) else value
+
+
+class Project(Settings):
+    """Everything that a project can set. Only `base` and `data` have no default."""
+
+    name: Annotated[str, Field(pattern=f"^{_NAME}$")] | None = None
+    """Name of the task, used in run ids: small letters, digits, `.`, `_`, `-`. null: the folder's name."""
+
+    base: Annotated[str | BaseFromConfig, BeforeValidator(_as_base)]
+    """The model to start from: a bundled name (`metier-tiny`), a folder, a hub id such as `org/name`, or
+    `{config: FOLDER}` for random weights."""
+
+    data: Annotated[DataSettings, BeforeValidator(_as_data, json_schema_input_type=DataSettings | str | list[str])]
+    """The files to learn from: `{train: FILE}`, or just the file."""
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Where every random number of this project starts: splits, sample order, dropout."""
+
+    prepare: PrepareSettings = PrepareSettings()
+    """How files become a snapshot."""
+
+    text: TextSettings = TextSettings()
+    """How rows become tokens."""
+
+    model: ModelSettings = ModelSettings()
+    """What of the base is trained."""
+
+    train: TrainSettings = TrainSettings()
+    """How the training runs."""
+
+    evaluate: EvaluateSettings = EvaluateSettings()
+    """How base and tuned model are compared."""
+
+    promote: PromoteSettings = PromoteSettings()
+    """What a saved and merged model must hold to."""
+
+
+def load(folder: Path, overrides: Sequence[str] = ()) -> Project:
+    """Read the project in `folder`.
+
+    Args:
+        folder: where metier.yaml stands.
+        overrides: command-line arguments such as `["--train.learning-rate", "2e-4"]`, laid over the file.
+
+    Raises:
+        SettingsError: no file, not YAML, an unknown name (with the nearest known one) or a value out of range.
+    """
+    values = read_file(folder / FILE)
+    laid_over = settings.parse_overrides(overrides)
+    try:
+        return settings.build(Project, settings.merge(_spread(values), laid_over), "command line")
+    except SettingsError:
+        settings.build(Project, values, FILE)  # when the file alone is at fault, it is what the message names
+        raise
+
+
+def name_of(project: Project, folder: Path) -> str:
+    """Return the project's name, or one made from its folder's."""
+    if project.name:
+        return project.name
+    plain = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._")
+    return plain[:55] if re.fullmatch(_NAME, plain[:55]) else "project"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of metier.yaml, for editors."""
+    schema = Project.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": FILE}
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read metier.yaml as plain values.
+
+    Raises:
+        SettingsError: the file is missing, is not UTF-8, not YAML, names something twice or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SettingsError(
+            f"{path.parent.resolve()}: no {FILE}",
+            "a project folder",
+            "`metier init NAME` makes one with an example in it; --project DIR names another folder",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{FILE}: not UTF-8 (byte {error.start})", "a UTF-8 text", "save it as UTF-8") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})", f"a readable {FILE}") from error
+    try:
+        values = yaml.load(text, _Loader)  # a SafeLoader that also refuses repeated names
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{FILE}{_place(error)}", "YAML such as\n" + _SMALLEST) from error
+    if values is None:
+        raise SettingsError(f"{FILE}: empty", "at least\n" + _SMALLEST)
+    if not isinstance(values, dict):
+        raise SettingsError(f"{FILE}: a {type(values).__name__}", "names and values such as\n" + _SMALLEST)
+    return {str(name): value for name, value in values.items()}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, strict about names that stand twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build a mapping after checking its names."""
+        seen: set[str] = set()
+        for name, _ in node.value:
+            if name.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"'{name.value}' stands twice", problem_mark=name.start_mark)
+            seen.add(str(name.value))
+        return super().construct_mapping(node, deep)
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """Say where YAML broke and how, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f":{error.problem_mark.line + 1}: {error.problem or 'not YAML'}"
+    return f": not YAML ({' '.join(str(error).split())})"
+
+
+def _spread(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a short `data` out, so that `--data.validation FILE` can be laid over it."""
+    return dict(values) | ({"data": _as_data(values["data"])} if "data" in values else {})

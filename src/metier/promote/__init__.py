@@ -1,0 +1,1 @@
+"""What serves is what trained: the parity certificate over saved, reloaded and merged."""

@@ -1,0 +1,94 @@
+"""One hop of the certificate: its figures, its limits, and what is wrong with it in words."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+
+from metier.promote.distance import Distance, measure
+from metier.promote.reference import Reference
+from metier.promote.settings import PromoteSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """A hop and whether it holds; the figures are None where it has none or broke before it could be measured."""
+
+    name: str
+    ok: bool
+    largest_kl: float | None = None
+    mean_kl: float | None = None
+    greedy_agreement: float | None = None
+    tokens: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a hop may differ by: KL in nats, and the smallest share of equal most likely tokens."""
+
+    largest_kl: float
+    mean_kl: float
+    least_agreement: float
+
+
+_EXACT = Limits(largest_kl=1e-4, mean_kl=1e-6, least_agreement=0.99)
+_ROUNDED = Limits(largest_kl=0.1, mean_kl=0.01, least_agreement=0.95)
+
+
+def derive_limits(settings: PromoteSettings, *, rounded: bool) -> Limits:
+    """Return the limits that settings ask for; a null becomes what rounding can explain.
+
+    Args:
+        settings: as the user gave them.
+        rounded: the trained weights were rounded to bfloat16 when they were saved.
+    """
+    derived = _ROUNDED if rounded else _EXACT
+    given = {
+        "largest_kl": settings.largest_kl,
+        "mean_kl": settings.mean_kl,
+        "least_agreement": settings.least_agreement,
+    }
+    return dataclasses.replace(derived, **{name: value for name, value in given.items() if value is not None})
+
+
+def judge(
+    name: str, model: torch.nn.Module, reference: Reference, *, limits: Limits, from_base: Distance | None
+) -> Hop:
+    """Measure a model against the recorded answers of the trained one.
+
+    Args:
+        name: of the hop.
+        model: what came out of it, in evaluation mode.
+        reference: the trained model's answers.
+        limits: beyond them the hop is broken.
+        from_base: how far the trained model is from its base: a model just as far has lost what was trained.
+
+    Raises:
+        ModelError: the model answers over another vocabulary.
+    """
+    found = measure(model, reference)
+    breaches = []
+    if not found.largest_kl <= limits.largest_kl:
+        breaches.append(f"largest KL {found.largest_kl:.3g} nats at {found.worst_source} (limit {limits.largest_kl:g})")
+    if not found.mean_kl <= limits.mean_kl:
+        breaches.append(f"mean KL {found.mean_kl:.3g} nats (limit {limits.mean_kl:g})")
+    if found.greedy_agreement < limits.least_agreement:
+        breaches.append(f"same next token at {found.greedy_agreement:.2%} (least {limits.least_agreement:.2%})")
+    if breaches and from_base is not None and math.isclose(found.mean_kl, from_base.mean_kl, rel_tol=1e-3):
+        breaches.append("it answers as the base does: what was trained is not in it")
+    return Hop(
+        name=name,
+        ok=not breaches,
+        largest_kl=finite(found.largest_kl),
+        mean_kl=finite(found.mean_kl),
+        greedy_agreement=found.greedy_agreement,
+        tokens=found.tokens,
+        detail="; ".join(breaches) or f"largest KL {found.largest_kl:.1e} nats over {found.tokens:,} labels",
+    )
+
+
+def finite(value: float) -> float | None:
+    """Return a number as JSON can hold it: None for one that is infinite or not a number."""
+    return value if math.isfinite(value) else None

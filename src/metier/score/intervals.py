@@ -1,0 +1,119 @@
+"""Intervals for one estimate, by the method that holds its promise at the size at hand.
+
+Which one is used where was decided by simulation (`tests/score/test_coverage.py` keeps a small one): resampling alone
+covers 87 % instead of 95 % with three groups and 90 % with 30 rows that hardly ever disagree.
+"""
+
+import math
+
+import numpy as np
+from scipy.stats import binomtest, norm, t
+
+Bounds = tuple[float, float]
+
+
+def wilson(right: float, total: float, confidence: float) -> Bounds:
+    """Return the score interval of a share (E. B. Wilson 1927), within [0, 1].
+
+    Args:
+        right: how often it happened.
+        total: out of how many; not 0.
+        confidence: for instance 0.95.
+    """
+    z = float(norm.ppf(0.5 + confidence / 2))
+    share, weight = right / total, z * z / total
+    centre = (share + weight / 2) / (1 + weight)
+    half = z * math.sqrt(share * (1 - share) / total + weight / (4 * total)) / (1 + weight)
+    low = 0.0 if right == 0 else centre - half
+    return low, 1.0 if right == total else centre + half
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the two-sided exact p-value (McNemar 1947, binomial form) of `gained` against `lost` changed rows."""
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def score_difference(gained: int, lost: int, rows: int, confidence: float) -> Bounds:
+    """Return the score interval of the difference of two shares measured on the same rows (T. Tango 1998).
+
+    Args:
+        gained: rows that only the second model has right.
+        lost: rows that only the first model has right.
+        rows: all rows, at least 1.
+        confidence: for instance 0.95.
+    """
+    z = float(norm.ppf(0.5 + confidence / 2))
+    middle = (gained - lost) / rows
+
+    def distance(difference: float) -> float:
+        """Return the score statistic of one hypothetical difference; it falls as the difference rises."""
+        linear = (2 * rows - gained + lost) * difference - gained - lost
+        constant = -lost * difference * (1 - difference)
+        loss_rate = (math.sqrt(max(linear * linear - 8 * rows * constant, 0.0)) - linear) / (4 * rows)
+        variance = rows * (2 * loss_rate + difference * (1 - difference))
+        return (gained - lost - rows * difference) / math.sqrt(max(variance, 1e-300))
+
+    def crossing(low: float, high: float, wanted: float) -> float:
+        for _ in range(60):
+            centre = (low + high) / 2
+            low, high = (centre, high) if distance(centre) > wanted else (low, centre)
+        return (low + high) / 2
+
+    return crossing(-1.0, middle, z), crossing(middle, 1.0, -z)
+
+
+def student(value: float, leave_one_out: np.ndarray, confidence: float) -> Bounds:
+    """Return value ± t · standard error, the error by the jackknife, with one degree of freedom less than units.
+
+    Args:
+        value: the estimate.
+        leave_one_out: float64 [units], the estimate without each unit.
+        confidence: for instance 0.95.
+    """
+    half = float(t.ppf(0.5 + confidence / 2, len(leave_one_out) - 1)) * standard_error(leave_one_out)
+    return value - half, value + half
+
+
+def standard_error(leave_one_out: np.ndarray) -> float:
+    """Return the jackknife standard error of an estimate from its values without each unit, float64 [units]."""
+    units = len(leave_one_out)
+    return math.sqrt((units - 1) / units * float(np.square(leave_one_out - leave_one_out.mean()).sum()))
+
+
+def bootstrap(value: float, resampled: np.ndarray, leave_one_out: np.ndarray, confidence: float) -> Bounds:
+    """Return the bias-corrected and accelerated bootstrap interval (B. Efron 1987), widened for small samples.
+
+    The nominal quantiles are first replaced by those of Student's t times sqrt(n / (n - 1)) (T. Hesterberg 2015, the
+    expanded percentile interval): plain quantiles are too narrow by that factor.
+
+    Args:
+        value: the estimate.
+        resampled: float64 [samples], the estimate on each resample; not-a-number where it has none.
+        leave_one_out: float64 [units], the estimate without each unit.
+        confidence: for instance 0.95.
+    """
+    known = resampled[np.isfinite(resampled)]
+    units = len(leave_one_out)
+    wide = float(t.ppf(0.5 + confidence / 2, units - 1)) * math.sqrt(units / (units - 1))
+    alike = np.isclose(known, value, rtol=1e-9, atol=1e-12)  # sums in another order differ in their last bits
+    below = float(((known < value) & ~alike).mean() + alike.mean() / 2)
+    bias = float(norm.ppf(min(max(below, 1 / len(known)), 1 - 1 / len(known))))
+    pull = leave_one_out.mean() - leave_one_out
+    spread = float(np.square(pull).sum()) ** 1.5
+    acceleration = float((pull**3).sum()) / (6 * spread) if spread > 0 else 0.0
+    shares = []
+    for edge in (-wide, wide):
+        below_one = 1 - acceleration * (bias + edge)
+        moved = bias + (bias + edge) / below_one if below_one > 0 else edge
+        shares.append(float(norm.cdf(moved)))
+    low, high = np.quantile(known, shares)
+    return float(low), float(high)
+
+
+def never_seen(units: int, confidence: float) -> float:
+    """Return the largest share of units that would still, with probability (1 - confidence) / 2, show up in none.
+
+    The exact binomial bound for 0 of `units`: about 3.7 / units at 95 %. It is the half width of an estimate whose
+    units are all alike, where resampling would claim certainty.
+    """
+    return 1 - ((1 - confidence) / 2) ** (1 / units)

@@ -1,0 +1,105 @@
+"""Structured answers field by field: a JSON value becomes a table from path to values, and two tables are compared.
+
+A path names a field from the root: `customer.name`. The elements of an array share one path, `items[].price`, and
+are compared as a bag: their order does not count, how often each occurs does.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Leaves = dict[str, Counter[str]]
+"""Path -> how often each value (as canonical JSON) stands there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldMatch:
+    """One answer against its reference, counted over (path, value) pairs.
+
+    `right` and `wrong` are the reference's paths, by whether exactly its values stand there in the answer; `extra` are
+    paths that the reference does not have. `hits`, `false_alarms` and `misses` count single pairs.
+    """
+
+    right: tuple[str, ...]
+    wrong: tuple[str, ...]
+    extra: tuple[str, ...]
+    hits: int
+    false_alarms: int
+    misses: int
+
+
+def parse(text: str) -> dict[str, Any] | list[Any] | None:
+    """Return the JSON object or array that the whole text is, or None where it is not one.
+
+    Strict: no text around it, no `NaN`. A bare string or number is no structure, so it gives None.
+    """
+    stripped = text.strip()
+    if stripped[:1] not in ("{", "["):
+        return None
+    try:
+        value = json.loads(stripped, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, (dict, list)) else None
+
+
+def leaves(value: dict[str, Any] | list[Any] | None) -> Leaves | None:
+    """Return every (path, value) pair of a structure; an empty object or array is a value itself. None gives None."""
+    if value is None:
+        return None
+    table: Leaves = {}
+    for path, leaf in _walk(value, ""):
+        table.setdefault(path, Counter())[leaf] += 1
+    return table
+
+
+def compare(output: str, reference: str) -> FieldMatch:
+    """Compare an answer with a reference field by field; an answer that is no structure has no field at all.
+
+    Args:
+        output: the answer as text.
+        reference: a text for which `parse` gives a structure.
+    """
+    wanted = leaves(parse(reference)) or {}
+    found = leaves(parse(output)) or {}
+    nothing: Counter[str] = Counter()
+    hits = sum((values & found.get(path, nothing)).total() for path, values in wanted.items())
+    right = tuple(path for path, values in wanted.items() if found.get(path) == values)
+    return FieldMatch(
+        right=right,
+        wrong=tuple(path for path in wanted if path not in right),
+        extra=tuple(path for path in found if path not in wanted),
+        hits=hits,
+        false_alarms=sum(values.total() for values in found.values()) - hits,
+        misses=sum(values.total() for values in wanted.values()) - hits,
+    )
+
+
+def value_at(table: Leaves | None, path: str) -> str | None:
+    """Return what stands at a path, as one text (several values joined by ", "), or None where there is nothing."""
+    values = (table or {}).get(path)
+    return ", ".join(sorted(values.elements())) if values else None
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _walk(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list) and value:
+        for inner in value:
+            yield from _walk(inner, f"{path}[]")
+    else:
+        yield path, _canonical(value)
+
+
+def _canonical(leaf: Any) -> str:
+    """Write a leaf so that equal values give equal texts: 1.0 is 1, but true is not 1."""
+    if isinstance(leaf, float) and leaf.is_integer():
+        leaf = int(leaf)
+    return json.dumps(leaf, ensure_ascii=False)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,90 @@
+"""From a difference and its interval to one of five words, and how many more rows would settle an open question."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.stats import norm
+
+from metier.score.stats import Paired
+
+Word = Literal["better", "worse", "equivalent", "cannot tell", "identical"]
+
+_POWER = 0.8
+_FEW_ROWS = 100
+_FEW_CHANGES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The word, why it is not a stronger one (may be empty), and about how many more rows would be needed to tell.
+
+    `more_rows` is None when the question is settled, or when no finite number can be named.
+    """
+
+    word: Word
+    reason: str = ""
+    more_rows: int | None = None
+
+
+def decide(paired: Paired, *, higher_is_better: bool, margin: float, confidence: float) -> Decision:
+    """Say whether the second model is better, worse or equivalent, or that these rows cannot tell.
+
+    Equivalent: the whole interval lies within ± margin. Better or worse: the interval excludes 0 and, for shares of
+    single rows, McNemar's exact test agrees; with fewer than 100 rows at least 8 of them must have changed sides.
+
+    Args:
+        paired: the metric of both models.
+        higher_is_better: False for a loss.
+        margin: the largest difference that nobody would mind, in the metric's unit; 0 makes "equivalent" impossible.
+        confidence: that of the intervals.
+    """
+    low, high = paired.difference.low, paired.difference.high
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Decision(word="cannot tell", reason=f"{paired.units} independent rows are too few for an interval")
+    if -margin <= low and high <= margin:
+        return Decision(word="equivalent")
+    open_question = Decision(word="cannot tell", more_rows=rows_needed(paired, margin=margin, confidence=confidence))
+    if low <= 0 <= high:
+        return open_question
+    changed = None if paired.gained is None or paired.lost is None else paired.gained + paired.lost
+    if changed is not None and paired.rows < _FEW_ROWS and changed < _FEW_CHANGES:
+        reason = f"only {changed} rows changed between right and wrong"
+        return Decision(word="cannot tell", reason=reason, more_rows=open_question.more_rows)
+    if paired.p is not None and paired.p > 1 - confidence:
+        reason = f"an exact test of the changed rows gives p = {paired.p:.3f}"
+        return Decision(word="cannot tell", reason=reason, more_rows=open_question.more_rows)
+    few = f"fewer than {_FEW_ROWS} rows: take it as a strong hint" if paired.rows < _FEW_ROWS else ""
+    return Decision(word="better" if (low > 0) == higher_is_better else "worse", reason=few)
+
+
+def rows_needed(paired: Paired, *, margin: float, confidence: float) -> int | None:
+    """Return about how many more rows would tell with 80 % power, if the rows to come are like these.
+
+    The nearer of two ends counts: that the difference seen is real, or that there is none beyond the margin. The
+    interval's width shrinks with the square root of the rows; rounded up to two digits. None when neither end comes
+    within reach (no difference seen and no margin).
+    """
+    quantile = float(norm.ppf(0.5 + confidence / 2))
+    error = (paired.difference.high - paired.difference.low) / (2 * quantile)
+    ways = []
+    if paired.difference.value != 0:
+        ways.append((quantile + float(norm.ppf(_POWER))) / abs(paired.difference.value))
+    if margin > 0:
+        ways.append((quantile + float(norm.ppf((1 + _POWER) / 2))) / margin)
+    if not ways or not math.isfinite(error):
+        return None
+    more = paired.rows * (min(ways) * error) ** 2 - paired.rows
+    more = max(more, paired.rows / 10, 1.0)
+    digits = max(0, math.floor(math.log10(more)) - 1)
+    return math.ceil(more / 10**digits) * 10**digits
+
+
+def kept(paired: Paired, *, margin: float) -> Literal["kept", "lost", "cannot tell"]:
+    """Say whether a loss (lower is better) stayed within `margin` of the first model's: non-inferiority.
+
+    Kept: the interval's upper end is at most the margin. Lost: its lower end is above the margin.
+    """
+    if paired.difference.high <= margin:
+        return "kept"
+    return "lost" if paired.difference.low > margin else "cannot tell"

@@ -1,0 +1,1 @@
+"""A row becomes tokens and label weights here, once, for training, evaluation and serving alike. Imports no torch."""

@@ -1,0 +1,278 @@
+"""The only place where a row becomes tokens and label weights: for training, evaluation and serving alike."""
+
+import json
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metier.core import digest
+from metier.core.errors import DataError, SettingsError
+from metier.core.types import ChatRow, Dropped, LabelledRow, Message, PreferenceRow, Reasoned, Row, Sequence, TextRow
+from metier.text import layout
+from metier.text import template as templates
+from metier.text.guard import Marked
+from metier.text.layout import Conversation, Layout
+from metier.text.settings import TextSettings
+from metier.text.template import Template, TemplateRefusal
+from metier.text.tokenizer import Tokenizer
+
+VERSION = 1
+"""Raised whenever the same row gives other tokens than before; part of every cache key."""
+
+TOO_LONG = "too long"
+REFUSED = "refused by the chat template"
+NOTHING_LEARNT = "nothing to learn"
+NOT_UNICODE = "not Unicode"
+
+_UNKNOWN_CONTEXT = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renderer:
+    """Everything that decides how a row becomes tokens. `limit` is the longest sequence, in tokens."""
+
+    tokenizer: Tokenizer
+    template: Template
+    limit: int
+    settings: TextSettings
+    choices: tuple[Reasoned, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that changes the tokens of a row."""
+        settings = self.settings.model_dump(mode="json", exclude={"template", "max_tokens", "most_lost_share", "today"})
+        parts = [VERSION, self.tokenizer.digest, self.template.digest, self.limit, settings]
+        return digest.of_value(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a server sees before the last assistant turn (`text`, and its `ids`), and what that turn said."""
+
+    ids: list[int]
+    reference: str
+    text: str
+
+
+def open_renderer(folder: Path, settings: TextSettings) -> Renderer:
+    """Read the text side of a base folder.
+
+    Raises:
+        ModelError: the folder's tokenizer or template cannot be used.
+        SettingsError: `text.template` cannot be read, or `text.max_tokens` is more than the base can read.
+    """
+    tokenizer = Tokenizer.load(folder)
+    template, chosen = templates.choose(tokenizer, settings)
+    limit = _limit(tokenizer, settings)
+    return Renderer(
+        tokenizer=tokenizer, template=template, limit=limit.value, settings=settings, choices=(*chosen, limit)
+    )
+
+
+def _limit(tokenizer: Tokenizer, settings: TextSettings) -> Reasoned:
+    name, wanted, context = "text.max_tokens", settings.max_tokens, tokenizer.context
+    if wanted is not None and context is not None and wanted > context:
+        raise SettingsError(
+            f"{name}: {wanted:,}", f"at most {context:,}, the base's context", "lower it, or leave it out"
+        )
+    if wanted is not None:
+        return Reasoned(name=name, value=wanted, reason="as set")
+    if context is not None:
+        return Reasoned(name=name, value=context, reason="the base's context")
+    return Reasoned(name=name, value=_UNKNOWN_CONTEXT, reason="the base does not say its context")
+
+
+def render(row: Row, renderer: Renderer) -> tuple[Sequence, ...] | Dropped:
+    """Turn a row into token sequences with label weights, or say why it cannot go on.
+
+    Conversations give one sequence (several if the template rewrites earlier turns); plain text gives windows of at
+    most `limit` tokens. The weight of a learnt token is the row's weight times the turn's.
+
+    Raises:
+        ProofError: the template is not prefix-stable for this row.
+        DataError: the row is too long and `text.too_long` is "refuse"; or it is a preference row.
+    """
+    return render_many([row], renderer)[0]
+
+
+def render_many(rows: Items[Row], renderer: Renderer) -> list[tuple[Sequence, ...] | Dropped]:
+    """Render rows together, which is faster; see `render`. A hundred or so at once are enough."""
+    ids = iter(_text_ids([row for row in rows if isinstance(row, TextRow)], renderer))
+    conversations = [conversation_of(row, renderer) for row in rows if not isinstance(row, TextRow)]
+    texts = layout.beginnings(conversations, renderer.tokenizer, renderer.template)
+    laid = (_laid_out(*each, renderer) for each in zip(conversations, texts, strict=True))
+    return [
+        _windows(row, next(ids), renderer) if isinstance(row, TextRow) else _sequences(row, next(laid), renderer)
+        for row in rows
+    ]
+
+
+def conversation_of(row: Row, renderer: Renderer) -> Conversation:
+    """Return what the template sees of a row; labelled rows are a user's text and the assistant's label.
+
+    Raises:
+        DataError: a preference row, which cannot be learnt yet, or plain text.
+    """
+    if isinstance(row, LabelledRow):
+        messages = (Message(role="user", content=row.text), Message(role="assistant", content=row.label))
+        tools: tuple[dict[str, Any], ...] = ()
+    elif isinstance(row, ChatRow):
+        messages, tools = row.messages, row.tools
+    elif isinstance(row, PreferenceRow):
+        raise DataError(
+            f"{row.source}: a preference row", "chat, labelled or text rows", "this version learns no preferences"
+        )
+    else:
+        raise DataError(f"{row.source}: plain text", "a conversation")
+    system = renderer.settings.system
+    if system is not None and not any(message.role in ("system", "developer") for message in messages):
+        messages = (Message(role="system", content=system), *messages)
+    return Conversation(
+        messages=[_as_seen(message, renderer.template) for message in messages],
+        tools=tools,
+        weights=[_weight(message) * row.weight for message in messages],
+        source=row.source,
+    )
+
+
+def prompt(row: Row, renderer: Renderer) -> Prompt:
+    """Return what a server would see before the row's last assistant turn, and that turn as the reference.
+
+    A turn that only calls tools has the canonical JSON of its calls as reference.
+
+    Raises:
+        DataError: the row has no assistant turn, or the template refuses it.
+    """
+    conversation = conversation_of(row, renderer)
+    answers = [number for number, message in enumerate(conversation.messages) if message["role"] == "assistant"]
+    if not answers:
+        raise DataError(f"{row.source}: no assistant turn", "an answer to compare with")
+    last = answers[-1]
+    (texts,) = layout.render_marked([(conversation, [(last, True)])], renderer.tokenizer, renderer.template)
+    if isinstance(texts, DataError):
+        raise DataError(f"{row.source}: {texts.found}", texts.wanted, texts.do)
+    ids = renderer.tokenizer.encode_marked(texts[0])
+    return Prompt(ids=ids, reference=reference(conversation.messages[last]), text=texts[0].clean)
+
+
+def reference(message: Any) -> str:
+    """Return what an assistant turn says: its text, followed by its tool calls as canonical JSON, one a line."""
+    lines = [message["content"]] if message["content"] else []
+    for call in message.get("tool_calls", ()):
+        function = call.get("function", call)
+        arguments = _parsed(function.get("arguments", {}))
+        lines.append(digest.canonical_json({"name": function.get("name"), "arguments": arguments}))
+    return "\n".join(lines)
+
+
+def _weight(message: Message) -> float:
+    if message.role != "assistant":
+        return 0.0
+    return 1.0 if message.weight is None else message.weight
+
+
+def _as_seen(message: Message, template: Template) -> dict[str, Any]:
+    """Return the message for the template; tool-call arguments stay the text they were, unless it wants objects."""
+    data = message.as_dict()
+    if message.tool_calls and template.parsed_arguments:
+        data["tool_calls"] = [_with_parsed_arguments(call) for call in message.tool_calls]
+    return data
+
+
+def _with_parsed_arguments(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, dict):
+        return call
+    return {**call, "function": {**function, "arguments": _parsed(function.get("arguments"))}}
+
+
+def _parsed(arguments: Any) -> Any:
+    """Read arguments written as JSON text; text that is not JSON stays as it is."""
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
+
+
+def _laid_out(
+    conversation: Conversation, texts: list[Marked] | DataError, renderer: Renderer
+) -> tuple[Layout, ...] | DataError:
+    if isinstance(texts, DataError):
+        return texts
+    try:
+        return layout.lay_out(conversation, texts, renderer.tokenizer, renderer.template)
+    except DataError as error:
+        return error
+
+
+def _sequences(row: Row, laid: tuple[Layout, ...] | DataError, renderer: Renderer) -> tuple[Sequence, ...] | Dropped:
+    if isinstance(laid, DataError):
+        return _dropped(row, REFUSED if isinstance(laid, TemplateRefusal) else NOT_UNICODE, str(laid))
+    if not laid:
+        return _dropped(row, NOTHING_LEARNT, "no assistant turn with a weight")
+    longest = max(len(each.ids) for each in laid)
+    if longest > renderer.limit:
+        return _too_long(row, longest, renderer)
+    return tuple(_sequence(each, row) for each in laid)
+
+
+def _sequence(laid: Layout, row: Row) -> Sequence:
+    weights = np.zeros(len(laid.ids), np.float32)
+    for turn in laid.turns:
+        weights[turn.start : turn.end] = turn.weight
+    weights[:1] = 0  # nothing precedes the first token
+    return Sequence(ids=np.asarray(laid.ids, np.int32), weights=weights, row_id=row.id, source=row.source)
+
+
+def _text_ids(rows: Items[TextRow], renderer: Renderer) -> list[list[int] | DataError]:
+    """Encode plain texts; one that is not Unicode spoils no other."""
+    special, tokenizer = renderer.settings.special_tokens_in_text, renderer.tokenizer
+    try:
+        return list(tokenizer.encode_batch([row.text for row in rows], special=special))
+    except DataError as error:
+        return [error] if len(rows) == 1 else [ids for row in rows for ids in _text_ids([row], renderer)]
+
+
+def _windows(row: TextRow, ids: list[int] | DataError, renderer: Renderer) -> tuple[Sequence, ...] | Dropped:
+    """Cut the ids of a text, closed by the end-of-text token, into windows of about equal length, at most `limit`.
+
+    Each window begins with the BOS; without one, with the last token of the window before (as context), so that every
+    token but the very first is learnt exactly once.
+    """
+    if isinstance(ids, DataError):
+        return _dropped(row, NOT_UNICODE, str(ids))
+    bos, end = renderer.tokenizer.bos_id, renderer.tokenizer.end_of_text_id
+    if ids[:1] == [bos]:  # written in the text itself, where special tokens in texts are wanted
+        ids = ids[1:]
+    closed = ids if end is None or ids[-1:] == [end] else [*ids, end]
+    stream = np.asarray(closed if bos is None else [bos, *closed], np.int32)
+    if not ids or len(stream) < 2 or row.weight <= 0:
+        return _dropped(row, NOTHING_LEARNT, "no text" if row.weight > 0 else "weight 0")
+    count = -(-(len(stream) - 1) // (renderer.limit - 1))
+    pieces = np.array_split(stream[1:], count)
+    firsts = [stream[:1], *(stream[:1] if bos is not None else piece[-1:] for piece in pieces[:-1])]
+    return tuple(_window(first, piece, row) for first, piece in zip(firsts, pieces, strict=True))
+
+
+def _window(first: np.ndarray, piece: np.ndarray, row: TextRow) -> Sequence:
+    ids = np.concatenate((first, piece))
+    weights = np.full(len(ids), row.weight, np.float32)
+    weights[0] = 0
+    return Sequence(ids=ids, weights=weights, row_id=row.id, source=row.source)
+
+
+def _too_long(row: Row, tokens: int, renderer: Renderer) -> Dropped:
+    detail = f"{tokens:,} tokens, limit {renderer.limit:,}"
+    if renderer.settings.too_long == "refuse":
+        raise DataError(f"{row.source}: {detail}", "rows that fit", "raise text.max_tokens or set text.too_long: drop")
+    return _dropped(row, TOO_LONG, detail)
+
+
+def _dropped(row: Row, reason: str, detail: str) -> Dropped:
+    label = row.label if isinstance(row, LabelledRow) else None
+    return Dropped(source=row.source, reason=reason, detail=detail, label=label)

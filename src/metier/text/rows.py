@@ -1,0 +1,106 @@
+"""Rows out of a snapshot, and the questions that every room may ask of them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from metier.core import artefact, digest
+from metier.core.errors import DataError
+from metier.core.types import ChatRow, Dropped, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.text.formats import Recognised, to_row
+
+Kind = Literal["chat", "label", "text", "preference", "mixed"]
+OURS = ("id", "source")
+"""What a snapshot adds to a row as read. A column of the user's that bears such a name is kept under `AS_READ`."""
+
+AS_READ = "_as_read"
+_KINDS: Mapping[type, Kind] = {ChatRow: "chat", LabelledRow: "label", TextRow: "text", PreferenceRow: "preference"}
+
+
+def load_split(snapshot: Path, split: str) -> list[Row]:
+    """Read one part of a snapshot.
+
+    Args:
+        snapshot: the folder that `prepare` wrote.
+        split: "train", "validation" or "test".
+
+    Raises:
+        DataError: it is no snapshot, or its files are not what was written.
+    """
+    return list(iterate(snapshot, split))
+
+
+def iterate(snapshot: Path, split: str) -> Iterator[Row]:
+    """Yield the rows of one part of a snapshot, in the order of their files; see `load_split`."""
+    manifest = artefact.read(snapshot, "snapshot")
+    path = snapshot / f"{split}.jsonl"
+    entry = manifest.files.get(path.name)
+    if entry is None or not path.is_file():
+        raise DataError(f"{snapshot}: no {path.name}", "a whole snapshot", f"delete {snapshot} and prepare again")
+    if digest.of_file(path) != entry["sha256"]:
+        raise DataError(f"{path}: changed since it was written", "its SHA-256", f"delete {snapshot} and prepare again")
+    formats = {name: _recognised(facts) for name, facts in manifest.facts["sources"].items()}
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            yield _row(json.loads(line), formats, f"{path}:{number}")
+
+
+def _recognised(facts: Mapping[str, Any]) -> Recognised:
+    return Recognised(format=facts["format"], columns=facts["columns"])
+
+
+def _row(record: dict[str, Any], formats: Mapping[str, Recognised], where: str) -> Row:
+    row_id, source = record.pop("id"), record.pop("source")
+    restore(record)
+    row = to_row(record, formats[source.rpartition(":")[0]], source=source, row_id=row_id)
+    if isinstance(row, Dropped):
+        raise DataError(
+            f"{where}: {row.reason} (from {source})", "a usable row", "delete the snapshot and prepare again"
+        )
+    return row
+
+
+def restore(record: dict[str, Any]) -> None:
+    """Give columns that were moved out of the way of `id` and `source` their own names back, in place."""
+    for name in OURS:
+        moved = free_name(record, name)
+        if moved != name + AS_READ:
+            record[name] = record.pop(moved.removesuffix(AS_READ))
+
+
+def free_name(record: Mapping[str, Any], name: str) -> str:
+    """Return the first of name_as_read, name_as_read_as_read … that the record does not have."""
+    free = name + AS_READ
+    while free in record:
+        free += AS_READ
+    return free
+
+
+def kind(rows: Sequence[Row]) -> Kind:
+    """Return what the rows are, or "mixed".
+
+    Raises:
+        DataError: there are none.
+    """
+    kinds = {_KINDS[type(row)] for row in rows}
+    if not kinds:
+        raise DataError("no rows", "at least one")
+    return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def input_text(row: Row) -> str:
+    """Return what a row asks about, so that rows which ask the same can be kept together.
+
+    For a conversation this is the first user turn: conversations that were cut at each turn begin with the same one.
+    For plain text it is the text.
+    """
+    if isinstance(row, LabelledRow | TextRow):
+        return row.text
+    turns: Sequence[Message] = row.messages if isinstance(row, ChatRow) else row.prompt
+    return next((turn.content for turn in turns if turn.role == "user"), row.id)
+
+
+def label_of(row: Row) -> str | None:
+    """Return the label of a labelled row, None for the others."""
+    return row.label if isinstance(row, LabelledRow) else None

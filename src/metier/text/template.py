@@ -1,0 +1,198 @@
+"""Which chat template writes the conversations, and how it is run: in this process if pinned, else in a sandbox."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateSyntaxError
+
+from metier.core import digest
+from metier.core.errors import DataError, ModelError, SettingsError
+from metier.core.types import Reasoned
+from metier.text import environment
+from metier.text.sandbox import LONGEST_TEXT, Sandbox, check_size
+from metier.text.settings import TextSettings
+from metier.text.tokenizer import Tokenizer
+
+FIXED_DAY = date(2025, 1, 1)
+"""What `text.today: null` means."""
+
+_PROBE = '{"metier_probe": 1}'
+
+
+Ask = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
+"""Sends conversations to where the template runs; see `environment.answer`."""
+
+
+class TemplateRefusal(DataError):
+    """The chat template refuses these messages, in its own words (roles that must alternate, no system turn…)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Template:
+    """A chat template ready to run.
+
+    `variables` are the named tokens it may print. `pinned` templates are ours and run in this process.
+    `parsed_arguments`: it wants tool-call arguments as objects; others print the text they came as.
+    """
+
+    source: str
+    name: str
+    variables: Mapping[str, str]
+    today: str
+    pinned: bool
+    parsed_arguments: bool
+    ask: Ask = field(repr=False)
+    close: Callable[[], None] = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides what it prints."""
+        return digest.of_value({"source": self.source, "variables": dict(self.variables), "today": self.today})
+
+    def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None, *, generation: bool) -> str:
+        """Return the text of a conversation; `generation` adds what the assistant's next turn begins with.
+
+        Raises:
+            TemplateRefusal: the template refuses the messages.
+            ModelError: it takes more time or memory than it may.
+        """
+        (answer,) = self.render_cuts([Beginnings(messages, tools, [(len(messages), generation)])])
+        if isinstance(answer, TemplateRefusal):
+            raise answer
+        return answer[0]
+
+    def render_cuts(self, asked: Sequence["Beginnings"]) -> list[list[str] | TemplateRefusal]:
+        """Return, for each conversation, the texts of the beginnings that are asked for, or the template's refusal.
+
+        Raises:
+            ModelError: it takes more time or memory than it may.
+        """
+        requests = [
+            {"messages": each.messages, "tools": each.tools or None, "cuts": each.cuts, "variables": self.variables}
+            for each in asked
+        ]
+        return [
+            TemplateRefusal(f"{self.name} refuses the conversation: {answer['refusal']}")
+            if "refusal" in answer
+            else list(answer["texts"])
+            for answer in self.ask(requests)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Beginnings:
+    """A conversation and which of its beginnings to render: `cuts` are (number of messages, generation prompt?)."""
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Any] | None
+    cuts: Sequence[tuple[int, bool]]
+
+
+def choose(tokenizer: Tokenizer, settings: TextSettings) -> tuple[Template, tuple[Reasoned, ...]]:
+    """Take the template that the settings name, else the base's own, else our plain one.
+
+    Raises:
+        SettingsError: the named file cannot be read.
+        ModelError: the template is not Jinja.
+    """
+    source, name, reason = _find(tokenizer, settings)
+    choice = Reasoned(name="text.template", value=name, reason=reason)
+    return open_template(source, name, variables=_variables(tokenizer), today=settings.today or FIXED_DAY), (choice,)
+
+
+def open_template(source: str, name: str, *, variables: Mapping[str, str], today: date = FIXED_DAY) -> Template:
+    """Make a template ready to run.
+
+    Raises:
+        ModelError: it is not Jinja.
+    """
+    _check_syntax(source, name)
+    pinned = source.rstrip("\n") in _pinned_sources()
+    day = today.isoformat()
+    if pinned:
+        ask, close = _in_process(source, name, day), _nothing
+    else:
+        sandbox = Sandbox(source, name, day)
+        ask, close = sandbox.ask, sandbox.close
+    parsed = "tool_calls" in source and _wants_parsed(ask, variables)
+    return Template(
+        source=source,
+        name=name,
+        variables=variables,
+        today=day,
+        pinned=pinned,
+        parsed_arguments=parsed,
+        ask=ask,
+        close=close,
+    )
+
+
+def plain_source() -> str:
+    """Return our own template for bases that have none: role, colon, text, and the end token after the assistant."""
+    return _resource("metier.text", "plain.jinja")
+
+
+def _find(tokenizer: Tokenizer, settings: TextSettings) -> tuple[str, str, str]:
+    if settings.template != "auto":
+        path = Path(settings.template)
+        try:
+            return path.read_text(encoding="utf-8"), str(path), "text.template names it"
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"text.template: {path}: {error}", "a Jinja file, or auto") from error
+    if tokenizer.chat_template is not None:
+        return tokenizer.chat_template, f"chat template of {tokenizer.folder.name}", "the base brings it"
+    return plain_source(), "plain", "the base has no chat template"
+
+
+def _variables(tokenizer: Tokenizer) -> dict[str, str]:
+    """Name the tokens as the base does; ids without a name get one, so that a plain base can still begin and stop."""
+    named = dict(tokenizer.named_tokens)
+    for name, number in (("bos_token", tokenizer.bos_id), ("eos_token", tokenizer.eos_id)):
+        if name not in named and number is not None:
+            named[name] = tokenizer.token(number)
+    return named
+
+
+def _pinned_sources() -> frozenset[str]:
+    """Return the templates that this package carries, which anyone can read beside this file."""
+    bundled = _resource("metier.bundled.tiny", "recipe/chat_template.jinja")
+    return frozenset(text.rstrip("\n") for text in (plain_source(), bundled))
+
+
+def _resource(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+def _in_process(source: str, name: str, today: str) -> Ask:
+    template = environment.compile_template(source, today)
+
+    def ask(requests: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        return check_size([environment.answer(template, request, LONGEST_TEXT) for request in requests], name)
+
+    return ask
+
+
+def _check_syntax(source: str, name: str) -> None:
+    """Find a broken template before the first row."""
+    try:
+        environment.check_syntax(source)
+    except TemplateSyntaxError as error:
+        raise ModelError(f"{name}: line {error.lineno}: {error.message}", "a Jinja chat template") from error
+    except RecursionError as error:
+        raise ModelError(f"{name}: nested too deeply", "a Jinja chat template") from error
+
+
+def _wants_parsed(ask: Ask, variables: Mapping[str, str]) -> bool:
+    """Try a call whose arguments are text: a template that prints them quoted, or refuses, wants objects."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "probe", "arguments": _PROBE}}
+    messages = [{"role": "user", "content": "probe"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    (answer,) = ask([{"messages": messages, "tools": None, "cuts": [(2, False)], "variables": variables}])
+    return "texts" not in answer or _PROBE not in answer["texts"][0]
+
+
+def _nothing() -> None:
+    """Close what needs no closing."""

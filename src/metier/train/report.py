@@ -1,0 +1,141 @@
+"""The course of a training as a Report: curves from metrics.jsonl, figures from summary.json; imports no torch."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from metier.core.errors import DataError
+from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
+
+_MOST_POINTS = 300
+"""Longer curves are drawn as means over equal shares of the steps, with the lowest and highest as a band."""
+
+_RISE = 1.05
+"""A last validation loss above the best by this factor is worth a remark."""
+
+
+def report(run: Path) -> Report:
+    """Tell how a run went.
+
+    Raises:
+        DataError: the run has not been trained to its end.
+    """
+    if not (run / "summary.json").is_file():
+        raise DataError(f"{run}: no summary.json", "a run trained to its end", "metier train")
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    entries = _entries(run / "metrics.jsonl")
+    steps = [entry for entry in entries if "loss" in entry]
+    checks = [entry for entry in entries if "validation_loss" in entry]
+    return Report(
+        title=f"Training of {run.name}",
+        verdict=_verdict(summary, steps, checks),
+        facts=_facts(summary),
+        tables=_choices(run / "choices.json"),
+        figures=_figures(steps, checks, summary["best_step"]),
+        command="metier train",
+    )
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """Read the step log; the last of the lines that name the same step and kind counts."""
+    found: dict[tuple[int, bool], dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        entry = json.loads(line)
+        found[(entry["step"], "validation_loss" in entry)] = entry
+    return sorted(found.values(), key=lambda entry: entry["step"])
+
+
+def _verdict(summary: dict[str, Any], steps: Sequence[dict[str, Any]], checks: Sequence[dict[str, Any]]) -> Verdict:
+    if not steps:
+        return Verdict(text="No step was logged.", good=None)
+    if summary["best_validation_loss"] is None:
+        first, last = steps[0]["loss"], steps[-1]["loss"]
+        text = f"The loss went from {first:.3f} to {last:.3f}; without validation rows nothing more can be said."
+        return Verdict(text=text, good=None)
+    best, first = summary["best_validation_loss"], checks[0]["validation_loss"]
+    text = (
+        f"The validation loss went from {first:.3f} at the first check to {best:.3f} at step {summary['best_step']:,}"
+    )
+    text += ", and the weights of that step were kept"
+    if summary["stopped_early"]:
+        text += f"; stopped early after {summary['steps']:,} of {summary['planned_steps']:,} steps"
+    elif checks[-1]["validation_loss"] > best * _RISE:
+        text += "; it rose again afterwards, so a shorter training would do"
+    return Verdict(text=f"{text}.", good=best < first or len(checks) == 1)
+
+
+def _facts(summary: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:
+    seconds = summary["seconds"]
+    return (
+        ("rows", summary["rows"]),
+        ("steps", summary["steps"]),
+        ("epochs", round(summary["epochs"], 2)),
+        ("tokens", summary["tokens"]),
+        ("tokens per second", round(summary["tokens"] / seconds) if seconds else None),
+        ("seconds of training", round(seconds, 1)),
+        ("peak memory (GiB)", round(summary["peak_memory_bytes"] / 2**30, 2)),
+        ("computed on", f"{summary['device']}, {summary['threads']} threads"),
+        ("torch", summary["torch"]),
+    )
+
+
+def _figures(
+    steps: Sequence[dict[str, Any]], checks: Sequence[dict[str, Any]], best_step: int | None
+) -> tuple[Figure, ...]:
+    if not steps:
+        return ()
+    curves = [_curve("training", steps, "loss")]
+    if checks:
+        curves.append(_curve("validation", checks, "validation_loss"))
+    note = "Nats per token that is learnt; lower is better."
+    if best_step is not None:
+        note += f" The weights of step {best_step:,} were kept."
+    losses = Figure(title="Loss", kind="lines", series=tuple(curves), x_label="step", y_label="nats", note=note)
+    rate = Figure(
+        title="Learning rate",
+        kind="lines",
+        series=(_curve("learning rate", steps, "learning_rate"),),
+        x_label="step",
+    )
+    norm = Figure(
+        title="Gradient norm",
+        kind="lines",
+        series=(_curve("gradient norm", steps, "gradient_norm"),),
+        x_label="step",
+        note="Before clipping. Single peaks are harmless; a steady rise means the learning rate is too high.",
+    )
+    return losses, norm, rate
+
+
+def _curve(name: str, entries: Sequence[dict[str, Any]], key: str) -> Series:
+    x = [float(entry["step"]) for entry in entries]
+    y = [float(entry[key]) for entry in entries]
+    if len(y) <= _MOST_POINTS:
+        return Series(name=name, x=x, y=y)
+    return Series(name=name, x=_thin(x, _mean), y=_thin(y, _mean), low=_thin(y, min), high=_thin(y, max))
+
+
+def _thin(values: Sequence[float], combine: Callable[[Sequence[float]], float]) -> list[float]:
+    """Cut values into at most 300 equal shares and combine each into one number."""
+    count = len(values)
+    shares = [values[p * count // _MOST_POINTS : (p + 1) * count // _MOST_POINTS] for p in range(_MOST_POINTS)]
+    return [combine(share) for share in shares]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _choices(path: Path) -> tuple[Table, ...]:
+    """List what the program chose by itself, with reasons."""
+    if not path.is_file():
+        return ()
+    choices = json.loads(path.read_text(encoding="utf-8"))
+    rows = tuple((choice["name"], _plain(choice["value"]), choice["reason"]) for choice in choices)
+    return (Table(title="Chosen by itself", columns=("setting", "value", "because"), rows=rows),) if rows else ()
+
+
+def _plain(value: Any) -> Cell:
+    return value if isinstance(value, (str, int, float)) or value is None else json.dumps(value, ensure_ascii=False)
