@@ -92,3 +92,31 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared is not here")
     return SHARED
+
+
+def write_chats(path: Path, count: int) -> None:
+    """Write chat rows in which the answer follows from the question."""
+    colours = ["red", "green", "blue", "grey"]
+    with path.open("w", encoding="utf-8") as stream:
+        for number in range(count):
+            colour = colours[number % 4]
+            messages = [
+                {"role": "system", "content": "Name the colour."},
+                {"role": "user", "content": f"item {number} is {colour}" + "!" * (number % 7)},
+                {"role": "assistant", "content": colour},
+            ]
+            stream.write(json.dumps({"messages": messages}) + "\n")
+
+
+@pytest.fixture(scope="session")
+def tiny_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A snapshot of 80 short conversations."""
+    from metier.core.progress import Silent
+    from metier.prepare.settings import DataSettings, PrepareSettings
+    from metier.prepare.snapshot import prepare
+
+    folder = tmp_path_factory.mktemp("tiny-data")
+    write_chats(folder / "chats.jsonl", 80)
+    data = DataSettings(train="chats.jsonl")
+    settings = PrepareSettings()
+    return prepare(data, settings, folder=folder, store=folder / ".metier", seed=0, progress=Silent()).path

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from metier.core import artefact, digest, extras
 from metier.core.__about__ import __version__
-from metier.core.errors import InputError, ParityError, SettingsError
+from metier.core.errors import DataError, InputError, ParityError, SettingsError
 from metier.core.progress import Progress, Silent
 from metier.core.report import Cell, Report, Verdict
 from metier.core.settings import Settings
@@ -205,7 +205,7 @@ def prove(place: Place, run: Run) -> Stage:
     _require_trained(place, run)
     key = _key(run, promote=place.project.promote)
     target = run.path / "parity"
-    if _is_done(run.path, "prove", key, target):
+    if _is_done(run.path, "prove", key, target) and _is_intact(run.path / "model"):
         return _skip(place, "prove", target, "this model was proven with these limits before")
     extras.require(_TRAIN)
     from metier.promote.parity import prove as certify
@@ -358,6 +358,15 @@ def _is_done(run: Path, name: str, key: str, target: Path) -> bool:
     if not artefact.exists(target):
         return False
     return _ledger(run).get(name) == {"key": key, "made": artefact.read(target).digest}
+
+
+def _is_intact(target: Path) -> bool:
+    """Tell whether every byte of an artefact is as it was written."""
+    try:
+        artefact.verify(target)
+    except DataError:
+        return False
+    return True
 
 
 def _remember(run: Path, name: str, key: str, target: Path) -> None:

@@ -150,3 +150,13 @@ def version(about: Path, changelog: Path) -> list[Fault]:
     top = re.search(r"^## \[?([^\s\]]+)", changelog.read_text(encoding="utf-8"), re.MULTILINE)
     ours, theirs = (match.group(1) if match else "none" for match in (found, top))
     return [] if ours == theirs != "none" else [Fault(changelog.name, f"top entry is {theirs}, the package is {ours}")]
+
+
+def packages(tests: Path) -> list[Fault]:
+    """Check that every folder with tests is a package: else two test files of one name cannot be collected together."""
+    folders = sorted({path.parent for path in files(tests, ".py")})
+    return [
+        Fault(folder.relative_to(tests).as_posix(), "no __init__.py")
+        for folder in folders
+        if not (folder / "__init__.py").is_file()
+    ]

@@ -64,6 +64,11 @@ def test_the_version_is_the_top_of_the_changelog() -> None:
     assert not faults, listed(faults)
 
 
+def test_every_folder_of_tests_is_a_package() -> None:
+    faults = documented.packages(ROOT / "tests")
+    assert not faults, listed(faults)
+
+
 # --- planted faults -------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +136,13 @@ def test_an_undocumented_command_and_option_are_found() -> None:
 def test_a_file_without_docstring_is_found(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     assert [fault.where for fault in documented.docstrings(tmp_path)] == ["a.py"]
+
+
+def test_a_folder_of_tests_that_is_no_package_is_found(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").touch()
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "test_report.py").touch()
+    assert [fault.where for fault in documented.packages(tmp_path)] == ["train"]
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:

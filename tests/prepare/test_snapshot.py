@@ -35,7 +35,10 @@ def test_labelled_lines_become_three_splits(workshop):
 
 
 def test_a_row_stands_in_the_snapshot_as_it_was_read_behind_id_and_source(workshop):
-    lines = [f'{{"text":"n\\u00famero {n}",  "score": 1.10, "big": 1e5, "nested": {{"b": [1.0], "a": null}}}}' for n in range(40)]
+    lines = [
+        f'{{"text":"n\\u00famero {n}",  "score": 1.10, "big": 1e5, "nested": {{"b": [1.0], "a": null}}}}'
+        for n in range(40)
+    ]
     result = workshop.prepare(workshop.write("t.jsonl", "\n".join(lines)))
     kept = [line for split in SPLITS for line in raw_lines(result, split)]
     for line in kept:
@@ -170,7 +173,10 @@ def test_plain_text_rows(workshop):
 
 def test_tool_schemas_and_arguments_keep_their_bytes(workshop):
     arguments = '{"city":  "Z\\u00fcrich", "days": 1.0, "unit": null}'
-    schema = {"type": "function", "function": {"name": "weather", "parameters": {"z": {"default": None}, "a": [], "b": {}}}}
+    schema = {
+        "type": "function",
+        "function": {"name": "weather", "parameters": {"z": {"default": None}, "a": [], "b": {}}},
+    }
     records = [
         {
             "tools": [schema, {"type": "function", "function": {"name": f"other{n}", "strict": True}}],
@@ -209,7 +215,9 @@ def test_parquet_does_not_add_nulls_to_tools(workshop):
 
 def test_messages_and_tools_as_json_text_in_a_table(workshop):
     tool = {"name": "a", "parameters": {"x": {"default": None}}}
-    talks = [json.dumps([{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": "a"}]) for n in range(10)]
+    talks = [
+        json.dumps([{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": "a"}]) for n in range(10)
+    ]
     table = arrow.table({"messages": talks, "tools": [json.dumps([tool])] * 10})
     arrow_parquet.write_table(table, workshop.folder / "t.parquet")
     row = rows(workshop.prepare("t.parquet"))["train"][0]
@@ -249,7 +257,9 @@ def test_weight_slice_and_group_are_carried(workshop):
 
 
 def test_report_tells_what_came_in_and_what_went_where(workshop):
-    name = workshop.lines("t.jsonl", [*tickets(60), {"text": "", "label": "refund"}, *tickets(2), {"text": "x", "label": "rare"}])
+    name = workshop.lines(
+        "t.jsonl", [*tickets(60), {"text": "", "label": "refund"}, *tickets(2), {"text": "x", "label": "rare"}]
+    )
     told = report(workshop.prepare(name).path)
     assert told.verdict.text.startswith("64 rows in:")
     assert told.verdict.good is None

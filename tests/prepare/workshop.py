@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from metier.core.errors import DataError
 from metier.core.progress import Silent
 from metier.core.types import Dropped, Reasoned, Row
 from metier.prepare.settings import DataSettings, PrepareSettings
@@ -85,3 +88,13 @@ def rows(result: SnapshotResult) -> dict[str, list[Row]]:
 def tickets(count: int, labels: tuple[str, ...] = ("refund", "delivery", "praise")) -> list[Mapping[str, str]]:
     """Return labelled rows, all different."""
     return [{"text": f"message number {place}", "label": labels[place % len(labels)]} for place in range(count)]
+
+
+def refused(workshop: Workshop, data: Any, **settings: Any) -> str:
+    """Prepare, expect a refusal that leaves nothing on disk, and return its message."""
+    with pytest.raises(DataError) as caught:
+        workshop.prepare(data, **settings)
+    assert workshop.snapshots() == []
+    assert caught.value.exit_code == 2
+    assert caught.value.wanted
+    return str(caught.value)

@@ -54,8 +54,8 @@ def test_an_honest_run_holds_at_every_hop(runs: dict[str, Trained], method: str)
     assert written["holds"]
     assert [hop["name"] for hop in written["hops"]] == ["trained", "saved", "reloaded", "merged"]
     reloaded, merged = written["hops"][2:]
-    assert reloaded["largest_kl"] < 1e-9
-    assert merged["largest_kl"] < 1e-6
+    assert reloaded["largest_kl"] < 1e-12
+    assert merged["largest_kl"] < 1e-10
     assert reloaded["tokens"] == written["hops"][0]["tokens"] > 0
     assert reloaded["greedy_agreement"] == merged["greedy_agreement"] == 1
     # The faults below can be seen only because training moved the model much further than the limits.
@@ -105,7 +105,7 @@ def test_derived_limits_are_told_with_their_reason(lora: Trained) -> None:
     parity.prove(lora.run, lora.base, settings=PromoteSettings(largest_kl=0.5, merge=False), progress=listener)
     assert [choice.name for choice in listener.told] == ["promote.mean_kl", "promote.least_agreement"]
     assert all("float32" in choice.reason for choice in listener.told)
-    assert certificate(lora)["limits"] == {"largest_kl": 0.5, "mean_kl": 1e-6, "least_agreement": 0.99}
+    assert certificate(lora)["limits"] == {"largest_kl": 0.5, "mean_kl": 1e-7, "least_agreement": 0.99}
 
 
 def test_a_run_that_changed_next_to_nothing_is_said_to_prove_little(tmp_path: Path, tiny_base: Path) -> None:

@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from metier.core.report import Figure, Series, Verdict
-from metier.report.page import COLOURS, answer_word, as_plain, colours, page_of
+from metier.report.page import COLOURS, answer_sentence, answer_word, as_plain, colours, page_of
 from tests.report import samples
 
 
@@ -32,3 +32,9 @@ def test_base_is_neutral_and_a_series_keeps_its_colour_over_the_page():
     assert found["base"] == 0
     assert found["s0"] == 1
     assert all(1 <= found[name] < COLOURS for name in names)
+
+
+def test_a_sentence_does_not_repeat_its_word_and_begins_with_a_capital():
+    assert answer_sentence(Verdict(text="cannot tell: 7 rows", good=None)) == "7 rows"
+    assert answer_sentence(Verdict(text="better: +3 points", good=True)) == "Better: +3 points"
+    assert answer_sentence(Verdict(text="", good=True)) == ""

@@ -61,3 +61,9 @@ def test_value_at_shows_what_stands_there() -> None:
     assert value_at(table, "order.items[]") == '"cup", "cup", "pot"'
     assert value_at(table, "tone") is None
     assert value_at(None, "tone") is None
+
+
+def test_an_empty_answer_invents_nothing() -> None:
+    match = compare("{}", REFERENCE)
+    assert match.extra == ()
+    assert (match.hits, match.false_alarms, match.misses) == (0, 0, 5)

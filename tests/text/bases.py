@@ -78,7 +78,7 @@ def sentence_piece() -> str:
 @lru_cache
 def whole_word() -> str:
     """Return a vocabulary of whole words in which the control tokens are words too."""
-    words = ["<unk>", *SPECIAL, *"< > | / role end e o s b p a d t l hello you bos eos".split()]
+    words = ["<unk>", *SPECIAL, "<", ">", "|", "/", "role|>", "|end|>", "bos>", "eos>", "hello", "you"]
     vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
     engine = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     engine.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

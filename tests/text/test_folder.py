@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.text.bases import base
 
 from metier.core.errors import ModelError
 from metier.text import folder
+from tests.text.bases import base
 
 
 def test_reads_names_stops_and_context(tmp_path: Path):
@@ -46,7 +46,9 @@ def test_tokens_may_be_objects(tmp_path: Path):
 
 
 def test_the_template_file_goes_first_and_a_list_has_a_default(tmp_path: Path):
-    path = base(tmp_path, template=None, chat_template=[{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}])
+    path = base(
+        tmp_path, template=None, chat_template=[{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]
+    )
     assert folder.read(path).chat_template == "d"
     (path / "chat_template.jinja").write_text("file", encoding="utf-8")
     assert folder.read(path).chat_template == "file"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.text.bases import CHAT, SHARED, base
 
 from metier.core.errors import ModelError, SettingsError
 from metier.text.settings import TextSettings
 from metier.text.template import Beginnings, Template, TemplateRefusal, choose, open_template, plain_source
 from metier.text.tokenizer import Tokenizer
+from tests.text.bases import CHAT, SHARED, base
 
 TOOLS = [
     {
@@ -63,7 +63,9 @@ def _real(path: Path) -> tuple[Template, dict[str, str]]:
     return open_template(data["chat_template"], path.parent.name, variables=names, today=date.today()), names
 
 
-@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name.removesuffix("tokenizer_config.json") or path.parent.name)
+@pytest.mark.parametrize(
+    "path", REAL, ids=lambda path: path.name.removesuffix("tokenizer_config.json") or path.parent.name
+)
 def test_real_templates_print_what_transformers_prints(path: Path):
     theirs = pytest.importorskip("transformers.utils.chat_template_utils")
     jinja2 = pytest.importorskip("jinja2")
@@ -114,7 +116,7 @@ def test_a_file_is_taken_when_named(tmp_path: Path):
 
 
 def test_a_missing_file_is_explained(tmp_path: Path):
-    with pytest.raises(SettingsError, match="gone.jinja"):
+    with pytest.raises(SettingsError, match=r"gone\.jinja"):
         choose(Tokenizer.load(base(tmp_path)), TextSettings(template="gone.jinja"))
 
 
@@ -162,7 +164,11 @@ def test_refusals_are_per_conversation_and_quoted():
 
 @pytest.mark.parametrize(
     ("printed", "parsed"),
-    [("{{ c.function.arguments }}", False), ("{{ c.function.arguments | tojson }}", True), ("{{ c.function.arguments.items() }}", True)],
+    [
+        ("{{ c.function.arguments }}", False),
+        ("{{ c.function.arguments | tojson }}", True),
+        ("{{ c.function.arguments.items() }}", True),
+    ],
 )
 def test_how_arguments_are_wanted_is_found_by_trying(printed: str, parsed: bool):
     source = "{% for m in messages %}{% for c in m.tool_calls or [] %}" + printed + "{% endfor %}{% endfor %}"

@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.text.bases import SHARED, SPECIAL, base, sentence_piece_base, whole_word
 
 from metier.core.errors import DataError, ModelError
 from metier.text.tokenizer import Tokenizer
+from tests.text.bases import SHARED, SPECIAL, base, sentence_piece_base, whole_word
 
 TEXTS = st.lists(
-    st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.sampled_from((*SPECIAL, "<s>", "</s>", " "))),
+    st.one_of(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.sampled_from((*SPECIAL, "<s>", "</s>", " "))
+    ),
     max_size=6,
 ).map("".join)
 once = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -133,7 +135,9 @@ def test_real_tokenizers_encode_as_transformers_does(name: str):
     ours = Tokenizer.load(SHARED / name)
     text = f"Où est ma carte?\n\n {ours.token(ours.eos_id or 0)} 12.5 €  end\t"
     assert ours.encode(text, special=True) == theirs.encode(text, add_special_tokens=False)
-    assert not set(ours.special_tokens.values()) & set(ours.encode(text, special=False)) - {ours.special_tokens.get("<unk>")}
+    assert not set(ours.special_tokens.values()) & set(ours.encode(text, special=False)) - {
+        ours.special_tokens.get("<unk>")
+    }
     assert ours.eos_id == theirs.eos_token_id
     assert ours.bos_id == theirs.bos_token_id
 

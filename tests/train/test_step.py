@@ -69,9 +69,7 @@ def our_gradients(net: torch.nn.Module, groups: list[list[Sequence]]) -> tuple[f
 
 
 def relative_difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
-    return max(
-        ((first[name] - second[name]).norm() / (second[name].norm() + 1e-12)).item() for name in second
-    )
+    return max(((first[name] - second[name]).norm() / (second[name].norm() + 1e-12)).item() for name in second)
 
 
 @settings(max_examples=15, deadline=None)

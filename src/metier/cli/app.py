@@ -1,6 +1,7 @@
 """`metier`: the list of commands. Each lives in a file of its own and imports what it needs when it is called."""
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -56,7 +57,8 @@ def metier(
 def main() -> None:
     """Run the command line; ends the program with the exit codes of `core.errors`."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another, rather than a traceback
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another, not a traceback
     Interrupts().listen()
     as_json = "--json" in sys.argv[1:]
     with Boundary(as_json=as_json):

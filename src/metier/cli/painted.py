@@ -17,6 +17,7 @@ def put_painted(shown: Shown, console: Console) -> None:
     """Print painted rows and what the preflight found."""
     coloured = console.is_terminal and not console.no_color
     legend = Text("learnt", _LEARNT) if coloured else Text(f"{_OPEN}learnt{_CLOSE}")
+    console.print()
     console.print(Text.assemble("The model is taught to write what is ", legend, "; the rest is what it reads before."))
     for source, pieces in shown.rows:
         console.print(Rule(Text(visible(source), "bold"), align="left", style="dim"))
@@ -25,7 +26,6 @@ def put_painted(shown: Shown, console: Console) -> None:
     for finding in shown.proof.findings:
         sign = Text("✓ ", "bold green") if finding.ok else Text("✗ ", "bold red")
         console.print(Text.assemble(sign, (f"{finding.name}: ", "bold"), visible(finding.detail)))
-    console.print()
 
 
 def as_dict(shown: Shown) -> dict[str, Any]:

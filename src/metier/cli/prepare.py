@@ -1,6 +1,6 @@
 """`metier prepare`: files become a snapshot; `--show` paints what of a row is learnt."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,13 +26,13 @@ def prepare(
     with opened(context, project, as_json=json) as place:
         stage = flow.prepare(place)
         shown = flow.show(place, flow.locate(place, stage.path), show) if show else None
-    facts = {"snapshot": str(stage.path), "skipped": stage.skipped or None}
+    facts: dict[str, Any] = {"snapshot": str(stage.path), "skipped": stage.skipped or None}
     if shown is not None:
         facts["shown"] = as_dict(shown)
-    if not json and shown is not None:
-        put_painted(shown, out())
     put_page(page_of(snapshot.report(stage.path)), facts, as_json=json)
     if not json:
         put_path("Snapshot", stage.path)
+    if shown is not None and not json:
+        put_painted(shown, out())
     if shown is not None:
         shown.proof.raise_if_broken()

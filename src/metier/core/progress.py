@@ -1,7 +1,7 @@
 """How a long job tells how far it is, without knowing who listens."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from metier.core.types import Reasoned
@@ -17,7 +17,7 @@ class Task(Protocol):
 class Progress(Protocol):
     """A listener: the terminal, a log, or nobody."""
 
-    def task(self, name: str, total: int, done: int = 0) -> "TaskContext":
+    def task(self, name: str, total: int, done: int = 0) -> AbstractContextManager[Task]:
         """Open a bar of `total` units, `done` of which lie behind us already."""
 
     def say(self, text: str) -> None:
@@ -25,16 +25,6 @@ class Progress(Protocol):
 
     def chose(self, choice: Reasoned) -> None:
         """Show a value that the program chose by itself, with its reason."""
-
-
-class TaskContext(Protocol):
-    """The context manager that `Progress.task` returns."""
-
-    def __enter__(self) -> Task:
-        """Show the bar."""
-
-    def __exit__(self, *exception: object) -> None:
-        """Close the bar."""
 
 
 class SilentTask:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Many
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from metier.core import artefact
-from metier.core.progress import Progress, TaskContext
+from metier.core.progress import Progress, Task
 from metier.core.types import Reasoned, Sequence
 from metier.engine.sample import Completion, complete
 from metier.forest.attend import inner_model
@@ -107,8 +108,8 @@ def _one_by_one(model: torch.nn.Module, sequences: Many[Sequence], progress: Pro
             bar.advance(1)
 
 
-def remembered(store: Path, key: str, make: Callable[[], Answered]) -> Answered:
-    """Return the answers kept under `key` in a project's cache, or make and keep them.
+def remembered(store: Path, key: str, make: Callable[[], Answered]) -> tuple[Answered, bool]:
+    """Return the answers kept under `key` in a project's cache (and True), or make and keep them (and False).
 
     Args:
         store: the project's `.metier` folder.
@@ -118,11 +119,11 @@ def remembered(store: Path, key: str, make: Callable[[], Answered]) -> Answered:
     target = store / "cache" / f"answers-{key[:16]}"
     if artefact.exists(target, _KIND) and artefact.read(target, _KIND).facts["key"] == key:
         artefact.verify(target, _KIND)
-        return _read(target / "answers.json")
+        return _read(target / "answers.json"), True
     answered = make()
     with artefact.publish(target, kind=_KIND, facts={"key": key}) as folder:
         (folder / "answers.json").write_text(_text(answered), encoding="utf-8")
-    return answered
+    return answered, False
 
 
 def _text(answered: Answered) -> str:
@@ -156,7 +157,7 @@ class _Named:
         self._inner = inner
         self._name = name
 
-    def task(self, name: str, total: int, done: int = 0) -> TaskContext:
+    def task(self, name: str, total: int, done: int = 0) -> AbstractContextManager[Task]:
         """Open a bar called "model: name"."""
         return self._inner.task(f"{self._name}: {name}", total, done)
 

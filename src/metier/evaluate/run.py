@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,14 +89,19 @@ def evaluate(
     def ask_tuned() -> Answered:
         return answer(load_tuned(base, run / "model", device=device), job.asked, name="tuned", progress=progress)
 
-    first, first_seconds = _timed(lambda: remembered(store, _key(base, job, device, seed), ask_base))
-    second, second_seconds = _timed(ask_tuned)
+    started = time.monotonic()
+    first, kept = remembered(store, _key(base, job, device, seed), ask_base)
+    if kept:
+        progress.say("base: answers kept from an earlier evaluation (same rows, prompts, decoding and machine)")
+    middle = time.monotonic()
+    second = ask_tuned()
+    seconds = {"base": None if kept else middle - started, "tuned": time.monotonic() - middle}
     sides = (_side("base", first, job.renderer), _side("tuned", second, job.renderer))
     facts = _conclude(job, sides, (first, second), settings) | {
         "conditions": _conditions(job, base, run, model.digest, settings),
         "choices": [dataclasses.asdict(choice) for choice in job.choices],
         "test_openings": opened,
-        "seconds": {"base": first_seconds, "tuned": second_seconds},
+        "seconds": seconds,
     }
     progress.say(sentence(facts["verdict"], confidence=settings.confidence).text)
     return _publish(run, job, sides, facts)
@@ -155,11 +159,6 @@ def _key(base: Base, job: _Job, device: torch.device, seed: int) -> str:
     decoding = dataclasses.asdict(job.asked.decoding)
     machine = [str(device), torch.get_num_threads(), torch.__version__, transformers.__version__]
     return digest.of_value([_CODE, base.digest, seed, job.material.digest, general, decoding, machine])
-
-
-def _timed(make: Callable[[], Answered]) -> tuple[Answered, float]:
-    start = time.monotonic()
-    return make(), time.monotonic() - start
 
 
 def _side(name: str, answered: Answered, renderer: Renderer) -> Side:

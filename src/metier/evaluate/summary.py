@@ -5,7 +5,9 @@ The two sides are called `base` and `tuned` throughout, also where two runs are 
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from metier.evaluate.task import Task, deciding_metric, recognise
 from metier.score import classify, stats, structured
 from metier.score.intervals import wilson
 from metier.score.stats import Estimate, Measure, Paired, Sampling
+from metier.score.structured import Leaves
 from metier.score.verdict import Decision, decide
 
 _CONFUSIONS = 15
@@ -43,13 +46,16 @@ def summarise(questions: Sequence[Question], base: Side, tuned: Side, settings: 
     found = measures(*tables)
     names = sorted({question.slice for question in questions if question.slice is not None})
     slices = [_within(found[deciding], questions, name) for name in names[:_MOST_SLICES]]
-    paths = _paths(questions) if task == "json" else []
-    fields = [_field(path, questions, base, tuned) for path in paths[:_MOST_FIELDS]]
+    trees = _trees(questions, base, tuned)
+    paths = _paths(trees) if task == "json" else []
+    fields = [_field(path, trees) for path in paths[:_MOST_FIELDS]]
     estimates = stats.compare(
         [*found.values(), *slices, *fields], groups=_groups(questions), sampling=sampling(settings)
     )
-    same = _identical(questions, base, tuned)
-    metrics = [judged(paired, paired.name, settings, identical=same) for paired in estimates[: len(found)]]
+    metrics = [
+        judged(paired, paired.name, settings, identical=_identical(paired.name, base, tuned))
+        for paired in estimates[: len(found)]
+    ]
     rest = estimates[len(found) :]
     return {
         "task": {"value": task, "reason": task_choice.reason},
@@ -62,7 +68,7 @@ def summarise(questions: Sequence[Question], base: Side, tuned: Side, settings: 
         ],
         "slices_left_out": max(0, len(names) - _MOST_SLICES),
         "fields": [
-            judged(paired, "field_accuracy", settings) | {"field": path} | _values_f1(path, questions, base, tuned)
+            judged(paired, "field_accuracy", settings) | {"field": path} | _values_f1(path, trees)
             for path, paired in zip(paths, rest[len(slices) :], strict=False)
         ],
         "fields_left_out": max(0, len(paths) - _MOST_FIELDS),
@@ -123,12 +129,11 @@ def _groups(questions: Sequence[Question]) -> list[str | None] | None:
     return groups if any(group is not None for group in groups) else None
 
 
-def _identical(questions: Sequence[Question], base: Side, tuned: Side) -> bool:
-    """Tell whether two models cannot be told apart: every answer the same and, where none is asked, every loss."""
-    if base.outputs != tuned.outputs or base.ended != tuned.ended:
-        return False
-    silent = np.array([question.reference is None for question in questions], dtype=bool)
-    return bool(np.array_equal(base.nats[silent], tuned.nats[silent]))
+def _identical(name: str, base: Side, tuned: Side) -> bool:
+    """Tell whether all answers (for a loss: all losses) of the two models are the same, bit for bit."""
+    if name in ("loss", "perplexity"):
+        return bool(np.array_equal(base.nats, tuned.nats) and np.array_equal(base.tokens, tuned.tokens))
+    return base.outputs == tuned.outputs and base.ended == tuned.ended
 
 
 def _within(whole: Measure, questions: Sequence[Question], name: str) -> Measure:
@@ -137,42 +142,55 @@ def _within(whole: Measure, questions: Sequence[Question], name: str) -> Measure
     return measure(whole.name, np.where(inside, whole.first, 0.0), np.where(inside, whole.second, 0.0))
 
 
-def _paths(questions: Sequence[Question]) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trees:
+    """Every right answer and every answer of both models as (path, values), None where it is no structure."""
+
+    wanted: list[Leaves | None]
+    base: list[Leaves | None]
+    tuned: list[Leaves | None]
+
+    def at(self, path: str) -> tuple[list[str | None], list[str | None], list[str | None]]:
+        """Return what stands at a path in the right answers, the base's and the tuned model's."""
+        wanted, base, tuned = (
+            [structured.value_at(leaves, path) for leaves in side] for side in (self.wanted, self.base, self.tuned)
+        )
+        return wanted, base, tuned
+
+
+def _trees(questions: Sequence[Question], base: Side, tuned: Side) -> _Trees:
+    def read(texts: Iterable[str | None]) -> list[Leaves | None]:
+        return [structured.leaves(structured.parse(text or "")) for text in texts]
+
+    return _Trees(
+        wanted=read(question.reference for question in questions), base=read(base.outputs), tuned=read(tuned.outputs)
+    )
+
+
+def _paths(trees: _Trees) -> list[str]:
     """Return the fields of the right answers: those in most rows first, then in the order they first appear."""
-    seen: dict[str, int] = {}
-    for question in questions:
-        for path in structured.leaves(structured.parse(question.reference or "")) or {}:
-            seen[path] = seen.get(path, 0) + 1
+    seen = Counter(path for leaves in trees.wanted for path in leaves or {})
     return sorted(seen, key=lambda path: -seen[path])
 
 
-def _at(path: str, texts: Sequence[str | None]) -> list[str | None]:
-    """Return what stands at a path in each text."""
-    return [structured.value_at(structured.leaves(structured.parse(text or "")), path) for text in texts]
-
-
-def _field(path: str, questions: Sequence[Question], base: Side, tuned: Side) -> Measure:
+def _field(path: str, trees: _Trees) -> Measure:
     """Return the share of rows with exactly the right values at a path, among rows whose right answer has it."""
-    wanted = _at(path, [question.reference for question in questions])
+    wanted, *said = trees.at(path)
     concerned = np.array([value is not None for value in wanted])
-    first, second = (
-        np.array([said == right for said, right in zip(_at(path, side.outputs), wanted, strict=True)])
-        for side in (base, tuned)
-    )
+    first, second = (np.array([a == b for a, b in zip(side, wanted, strict=True)]) for side in said)
     return stats.share(path, first, second, concerned)
 
 
-def _values_f1(path: str, questions: Sequence[Question], base: Side, tuned: Side) -> dict[str, float | int | None]:
+def _values_f1(path: str, trees: _Trees) -> dict[str, float | int | None]:
     """Return macro-F1 over the values of a field, for fields with few enough values to be a choice."""
-    wanted = _at(path, [question.reference for question in questions])
+    wanted, base, tuned = trees.at(path)
     rows = [row for row, value in enumerate(wanted) if value is not None]
     values = [wanted[row] or "" for row in rows]
     names = classify.labels_of(values)
     if len(names) > min(_MOST_VALUES, len(rows) / 2):
         return {"values": len(names), "base_macro_f1": None, "tuned_macro_f1": None}
     found = {}
-    for side, name in ((base, "base"), (tuned, "tuned")):
-        said = _at(path, side.outputs)
+    for name, said in (("base", base), ("tuned", tuned)):
         sums = classify.counts([said[row] or "" for row in rows], values, names).sum(axis=0)
         found[f"{name}_macro_f1"] = float(classify.macro_f1(sums))
     return {"values": len(names), **found}

@@ -61,7 +61,8 @@ def sentence(metric: Mapping[str, Any], *, confidence: float, names: tuple[str, 
     """
     name, difference, rows = metric["name"], metric["difference"], metric["rows"]
     if metric["verdict"] == "identical":
-        return Verdict(text=f"identical: the same answer, byte for byte, to each of {rows:,} rows", good=False)
+        what = "answer, byte for byte, to" if METRICS[name].unit == "share" else "loss, to the last bit, on"
+        return Verdict(text=f"identical: the same {what} each of {rows:,} rows", good=False)
     first, second = level(name, metric["base"]["value"]), level(name, metric["tuned"]["value"])
     if names == ("base", "tuned"):
         compared = f"{METRICS[name].title} {second} against the base's {first}"

@@ -58,7 +58,7 @@ def _note(question: Question, base: Side, tuned: Side, place: int, task: Task) -
         if right:
             parts.append("right, but among the least sure")
         elif _goodness(question, base.outputs[place], task) == 1.0:
-            parts.append("the base had this right")
+            parts.append(f"{base.name} had this right")
         if not right and task != "text":
             parts += _fields(said or "", question.reference)
         if not tuned.ended[place]:

@@ -105,7 +105,7 @@ def packed(model: torch.nn.Module) -> Iterator[None]:
     AttentionInterface.register(NAME, packed_attention)
     AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)
     inner = inner_model(model)
-    before = inner.config._attn_implementation
+    before = str(inner.config._attn_implementation)
     inner.set_attn_implementation(NAME)
     try:
         yield

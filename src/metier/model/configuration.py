@@ -6,6 +6,7 @@ loaded. Only fields that the architecture's own class declares pass, and of thos
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
 
@@ -49,7 +50,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
         raise ModelError(f"{folder}/config.json: {error}", f"a valid {model_type} configuration") from error
 
 
-def allowed(raw: dict[str, object], config_class: type[PreTrainedConfig]) -> dict[str, object]:
+def allowed(raw: dict[str, Any], config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     """Return the entries of a raw configuration that may reach the library."""
     known = {field.name for field in dataclasses.fields(config_class)} | set(config_class.attribute_map) | _LEGACY
     return {

@@ -1,9 +1,10 @@
 """Load a base or a tuned model: safetensors only, no code from a model folder, nothing silently missing."""
 
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
+from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -12,6 +13,8 @@ from metier.core.errors import ModelError
 from metier.model.configuration import read_config
 from metier.model.find import Base, check_safetensors, read_json
 from metier.model.quiet import quiet
+
+Model = TypeVar("Model", bound=torch.nn.Module)
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -38,7 +41,7 @@ def load_base(base: Base, *, device: torch.device | None = None, seed: int = 0) 
         model = AutoModelForCausalLM.from_config(read_config(base.folder), dtype=torch.float32)
     else:
         model = load_folder(base.folder)
-    return model.eval().to(device or device_here())
+    return _placed(model, device)
 
 
 def load_folder(folder: Path) -> PreTrainedModel:
@@ -65,14 +68,14 @@ def load_folder(folder: Path) -> PreTrainedModel:
     return model.float()
 
 
-def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = None) -> PreTrainedModel:
+def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = None) -> PreTrainedModel | PeftModel:
     """Load what a run has trained: its adapter on the base, or its whole weights; in evaluation mode.
 
     Raises:
         ModelError: a tensor of the adapter found no place, a place found no tensor, or all of its updates are zero.
     """
     if not (model_folder / ADAPTER_CONFIG).is_file():
-        return load_folder(model_folder).eval().to(device or device_here())
+        return _placed(load_folder(model_folder), device)
     weights = model_folder / ADAPTER_WEIGHTS
     check_safetensors(weights)
     read_json(model_folder / ADAPTER_CONFIG)
@@ -91,7 +94,14 @@ def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = 
             f"an adapter of {base.name}",
             "check that this adapter was trained on this base",
         )
-    return model.eval().to(device or device_here())
+    return _placed(model, device)
+
+
+def _placed(model: Model, device: torch.device | None) -> Model:
+    """Put a model on its device, in evaluation mode."""
+    torch.nn.Module.to(model, device or device_here())
+    model.eval()
+    return model
 
 
 def _require_effect(path: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -101,7 +111,7 @@ def _require_effect(path: Path, tensors: dict[str, torch.Tensor]) -> None:
         raise ModelError(f"{path}: {len(tensors)} tensors, none of which changes the base", "a trained adapter")
 
 
-def _require_all_loaded(folder: Path, facts: dict[str, object]) -> None:
+def _require_all_loaded(folder: Path, facts: dict[str, Any]) -> None:
     wrong = {
         name: sorted(str(key) for key in facts.get(name) or ())
         for name in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")

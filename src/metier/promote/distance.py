@@ -63,9 +63,15 @@ def _compare(expected: torch.Tensor, answers: torch.Tensor) -> tuple[Many[float]
     """Return the KL at each position and the number of positions with the same most likely token."""
     divergences: list[float] = []
     for start in range(0, len(expected), _CHUNK_POSITIONS):
-        before, after = (part[start : start + _CHUNK_POSITIONS].double() for part in (expected, answers))
+        before, after = (_normalised(part[start : start + _CHUNK_POSITIONS]) for part in (expected, answers))
         terms = torch.where(before.exp() > 0, before.exp() * (before - after), 0.0)
         sums = terms.sum(-1).tolist()
         # Rounding can take a divergence of zero a hair below it; what is not a number at all is as far as can be.
         divergences += [max(0.0, value) if math.isfinite(value) else math.inf for value in sums]
     return divergences, int((expected.argmax(-1) == answers.argmax(-1)).sum())
+
+
+def _normalised(logprobs: torch.Tensor) -> torch.Tensor:
+    """Return log-probabilities in float64 that sum to one: the rounding of float32 would otherwise hide small KLs."""
+    exact = logprobs.double()
+    return exact - exact.logsumexp(-1, keepdim=True)

@@ -33,7 +33,7 @@ class Limits:
     least_agreement: float
 
 
-_EXACT = Limits(largest_kl=1e-4, mean_kl=1e-6, least_agreement=0.99)
+_EXACT = Limits(largest_kl=1e-5, mean_kl=1e-7, least_agreement=0.99)
 _ROUNDED = Limits(largest_kl=0.1, mean_kl=0.01, least_agreement=0.95)
 
 

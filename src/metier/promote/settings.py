@@ -9,10 +9,10 @@ class PromoteSettings(Settings):
     """Limits of the parity certificate. KL = Kullback-Leibler divergence of the next token, trained against the hop."""
 
     largest_kl: float | None = Field(None, gt=0)
-    """Largest KL allowed at any one label, in nats. null: 1e-4, or 0.1 where whole weights are saved in bfloat16."""
+    """Largest KL allowed at any one label, in nats. null: 1e-5, or 0.1 where whole weights are saved in bfloat16."""
 
     mean_kl: float | None = Field(None, gt=0)
-    """Largest mean KL over all labels, in nats. null: 1e-6, or 0.01 where whole weights are saved in bfloat16."""
+    """Largest mean KL over all labels, in nats. null: 1e-7, or 0.01 where whole weights are saved in bfloat16."""
 
     least_agreement: float | None = Field(None, ge=0, le=1)
     """Smallest share of labels where the most likely token is the same. null: 0.99, or 0.95 for weights saved in

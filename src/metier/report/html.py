@@ -10,7 +10,7 @@ from metier.core.report import Cell, Figure, Table
 from metier.report import plots
 from metier.report.cells import cell, number_columns, visible
 from metier.report.differences import parts
-from metier.report.page import Page, answer_word, colours
+from metier.report.page import Page, answer_sentence, answer_word, colours
 
 _FOLDER = Path(__file__).parent
 _ROWS_SHOWN = 25
@@ -56,6 +56,12 @@ def _drawn(page: Page) -> list[list[tuple[Figure, Markup]]]:
 def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
     environment.filters.update(
-        cell=cell, visible=visible, parts=parts, word=answer_word, flush=number_columns, numbers=numbers
+        cell=cell,
+        visible=visible,
+        parts=parts,
+        word=answer_word,
+        sentence=answer_sentence,
+        flush=number_columns,
+        numbers=numbers,
     )
     return environment

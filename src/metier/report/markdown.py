@@ -4,7 +4,7 @@ import re
 
 from metier.core.report import Cell, Example, Figure, Report, Table, Verdict
 from metier.report.cells import cell, number_columns, visible
-from metier.report.page import Page, answer_word
+from metier.report.page import Page, answer_sentence, answer_word
 
 _ESCAPED = re.compile(r"([\\`*_\[\]<>|#~])")
 _EXAMPLES_SHOWN = 10
@@ -37,7 +37,7 @@ def _report(report: Report) -> list[str]:
 
 
 def _verdict(verdict: Verdict) -> str:
-    return f"**{answer_word(verdict)}.** {_inline(verdict.text)}"
+    return f"**{answer_word(verdict)}.** {_inline(answer_sentence(verdict))}"
 
 
 def _facts(facts: tuple[tuple[str, Cell], ...]) -> list[str]:

@@ -62,6 +62,14 @@ def answer_word(verdict: Verdict) -> str:
     return {True: "Yes", False: "No", None: "Cannot tell"}[verdict.good]
 
 
+def answer_sentence(verdict: Verdict) -> str:
+    """Return the verdict's sentence with a capital, without the word that `answer_word` has said already."""
+    word, text = answer_word(verdict), verdict.text
+    if text.lower().startswith(f"{word.lower()}: "):
+        text = text[len(word) + 2 :]
+    return text[:1].upper() + text[1:]
+
+
 def colours(figures: Iterable[Figure]) -> dict[str, int]:
     """Give every series name on a page one colour number below 6: `base` is the neutral 0, others as they appear."""
     numbers = {_NEUTRAL: 0}

@@ -12,7 +12,7 @@ from metier.core.errors import MetierError
 from metier.core.report import Cell, Example, Figure, Report, Series, Table, Verdict
 from metier.report.cells import cell, number_columns, visible
 from metier.report.differences import parts
-from metier.report.page import Page, answer_word, colours
+from metier.report.page import Page, answer_sentence, answer_word, colours
 
 _TONES = {True: "green", False: "red", None: "yellow"}
 _SIGNS = {True: "✓", False: "✗", None: "?"}
@@ -38,7 +38,8 @@ def show(page: Page, console: Console) -> None:
         console.print()
         console.print(_facts(page.facts))
     console.print()
-    console.print(verdict(page.verdict, page.title))
+    alone = len(page.chapters) == 1 and not page.chapters[0].question
+    console.print(_box(page.verdict, page.title, "") if alone else verdict(page.verdict, page.title))
 
 
 def show_summary(page: Page, console: Console) -> None:
@@ -47,7 +48,7 @@ def show_summary(page: Page, console: Console) -> None:
     for chapter in page.chapters:
         answer = chapter.report.verdict
         grid.add_row(Text(_SIGNS[answer.good], f"bold {_TONES[answer.good]}"), Text(chapter.question, "bold"))
-        grid.add_row("", Text(visible(answer.text)))
+        grid.add_row("", Text(visible(answer_sentence(answer))))
     console.print()
     console.print(grid)
     for table in page.chapters[0].report.tables[:1] if page.chapters else ():
@@ -76,14 +77,17 @@ def show_report(report: Report, console: Console) -> None:
 
 
 def verdict(answer: Verdict, title: str) -> Panel:
-    """Return the verdict in a box of its colour."""
+    """Return the verdict in a box of its colour, headed by its word."""
+    return _box(answer, answer_word(answer), title)
+
+
+def _box(answer: Verdict, heading: str, footing: str) -> Panel:
     tone = _TONES[answer.good]
-    heading = Text(f" {_SIGNS[answer.good]} {answer_word(answer)} ", f"bold {tone}")
     return Panel(
-        Text(visible(answer.text), "bold"),
-        title=heading,
+        Text(visible(answer_sentence(answer)), "bold"),
+        title=Text(f" {_SIGNS[answer.good]} {visible(heading)} ", f"bold {tone}"),
         title_align="left",
-        subtitle=Text(f" {visible(title)} ", "dim") if title else None,
+        subtitle=Text(f" {visible(footing)} ", "dim") if footing else None,
         subtitle_align="left",
         border_style=tone,
         box=ROUNDED,
@@ -106,7 +110,7 @@ def show_error(error: MetierError, console: Console) -> None:
 
 def _answer(answer: Verdict) -> Text:
     tone = _TONES[answer.good]
-    return Text.assemble((f"{_SIGNS[answer.good]} ", f"bold {tone}"), visible(answer.text))
+    return Text.assemble((f"{_SIGNS[answer.good]} ", f"bold {tone}"), visible(answer_sentence(answer)))
 
 
 def _facts(facts: Sequence[tuple[str, Cell]]) -> Grid:

@@ -5,6 +5,7 @@ all metrics, slices and labels are resampled together by matrix products. A unit
 group of rows (a user, a document) where groups exist, because rows of one group are not independent evidence.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -76,6 +77,7 @@ class Paired:
     rows: int
     units: int
     method: Method
+    alike: bool = False
     gained: int | None = None
     lost: int | None = None
     p: float | None = None
@@ -196,7 +198,8 @@ def _paired(
 
     def both(sums: np.ndarray) -> np.ndarray:
         first, second = statistic(sums[..., :width]), statistic(sums[..., width:])
-        return np.stack([first, second, second - first])
+        with np.errstate(invalid="ignore"):  # two infinite perplexities have no difference
+            return np.stack([first, second, second - first])
 
     total = table.sum(axis=0)
     values = both(total)
@@ -211,7 +214,7 @@ def _paired(
     rows = int(np.any((measure.first != 0) | (measure.second != 0), axis=1).sum())
     result = Paired(
         name=measure.name, first=found[0], second=found[1], difference=found[2],
-        rows=rows, units=len(table), method=method,
+        rows=rows, units=len(table), method=method, alike=bool(np.array_equal(table[:, :width], table[:, width:])),
     )  # fmt: skip
     return _as_rows(result, table, sampling.confidence) if single and len(table) else result
 
@@ -229,11 +232,15 @@ def _as_rows(result: Paired, table: np.ndarray, confidence: float) -> Paired:
     if result.method == "score":
         low, high = intervals.score_difference(gained, lost, total, confidence)
         difference = Estimate(value=difference.value, low=low, high=high)
-    return Paired(
-        name=result.name, first=levels[0], second=levels[1], difference=difference,
-        rows=result.rows, units=result.units, method=result.method,
-        gained=gained, lost=lost, p=intervals.mcnemar(gained, lost),
-    )  # fmt: skip
+    return dataclasses.replace(
+        result,
+        first=levels[0],
+        second=levels[1],
+        difference=difference,
+        gained=gained,
+        lost=lost,
+        p=intervals.mcnemar(gained, lost),
+    )
 
 
 def _estimate(

@@ -63,7 +63,7 @@ def compare(output: str, reference: str) -> FieldMatch:
         reference: a text for which `parse` gives a structure.
     """
     wanted = leaves(parse(reference)) or {}
-    found = leaves(parse(output)) or {}
+    found = {path: values for path, values in (leaves(parse(output)) or {}).items() if path or path in wanted}
     nothing: Counter[str] = Counter()
     hits = sum((values & found.get(path, nothing)).total() for path, values in wanted.items())
     right = tuple(path for path, values in wanted.items() if found.get(path) == values)

@@ -62,22 +62,32 @@ def rows_needed(paired: Paired, *, margin: float, confidence: float) -> int | No
     """Return about how many more rows would tell with 80 % power, if the rows to come are like these.
 
     The nearer of two ends counts: that the difference seen is real, or that there is none beyond the margin. The
-    interval's width shrinks with the square root of the rows; rounded up to two digits. None when neither end comes
+    interval's width shrinks with the square root of the rows; rounded up to two digits. Where no unit tells the models
+    apart, as many are needed as would show a difference of the margin if there were one. None when neither end comes
     within reach (no difference seen and no margin).
     """
     quantile = float(norm.ppf(0.5 + confidence / 2))
     error = (paired.difference.high - paired.difference.low) / (2 * quantile)
+    if not math.isfinite(error):
+        return None
+    if paired.alike:
+        if not 0 < margin < 1:
+            return None
+        units = math.log((1 - confidence) / 2) / math.log1p(-margin)
+        return _rounded_up(paired.rows * (units / paired.units - 1), paired.rows)
     ways = []
     if paired.difference.value != 0:
         ways.append((quantile + float(norm.ppf(_POWER))) / abs(paired.difference.value))
     if margin > 0:
         ways.append((quantile + float(norm.ppf((1 + _POWER) / 2))) / margin)
-    if not ways or not math.isfinite(error):
-        return None
-    more = paired.rows * (min(ways) * error) ** 2 - paired.rows
-    more = max(more, paired.rows / 10, 1.0)
-    digits = max(0, math.floor(math.log10(more)) - 1)
-    return math.ceil(more / 10**digits) * 10**digits
+    return _rounded_up(paired.rows * (min(ways) * error) ** 2 - paired.rows, paired.rows) if ways else None
+
+
+def _rounded_up(more: float, rows: int) -> int:
+    """Round up to two digits; an open question needs at least a tenth more rows than there are."""
+    more = max(more, rows / 10, 1.0)
+    step = 10 ** max(0, math.floor(math.log10(more)) - 1)
+    return math.ceil(more / step) * step
 
 
 def kept(paired: Paired, *, margin: float) -> Literal["kept", "lost", "cannot tell"]:

@@ -97,14 +97,14 @@ def _integer(value: Any) -> int | None:
 
 
 def _ids(*sources: Mapping[str, Any]) -> dict[str, int]:
-    """Take each of the bos, eos and pad ids from the first file that has it; of several eos ids, the first."""
+    """Take each of the bos, eos and pad ids from the first file that gives one number; else from the first list."""
     found: dict[str, int] = {}
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        for source in sources:
-            value = source.get(name)
-            number = _integer(value[0] if isinstance(value, list) and value else value)
-            if number is not None:
-                found.setdefault(name, number)
+        values = [source.get(name) for source in sources]
+        firsts = [value[0] for value in values if isinstance(value, list) and value]
+        numbers = [number for value in (*values, *firsts) if (number := _integer(value)) is not None]
+        if numbers:
+            found[name] = numbers[0]
     return found
 
 

@@ -52,6 +52,11 @@ def free_character(candidates: Iterable[str], text: str) -> str:
     return free
 
 
+def not_unicode() -> DataError:
+    """Return the error for half a surrogate pair, which the tokenizers library only calls a TypeError."""
+    return DataError("a text is not valid Unicode (half a surrogate pair)", "UTF-8 text")
+
+
 def _escape(sign: str) -> str:
     return f"\\u{ord(sign):04x}"
 
@@ -119,9 +124,7 @@ class Twins:
 
     def encode_parts(self, first: Marked, second: Marked) -> list[int]:
         """Encode two texts that follow one another so that no token spans both."""
-        mark = first.mark
-        joined = Marked(first.text + self._break + second.text, mark)
-        return self.encode(joined)
+        return self.encode(Marked(first.text + self._break + second.text, first.mark))
 
     def _plainly(self, text: str) -> list[int]:
         ids = self._ids(text)
@@ -130,7 +133,10 @@ class Twins:
         return [self._back.get(number, number) for number in ids if number != self._break_id]
 
     def _ids(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        try:
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
+        except TypeError as error:
+            raise not_unicode() from error
 
 
 def _twin(token: AddedToken | None, name: str) -> AddedToken:

@@ -6,7 +6,7 @@ sequence carries all turns. If the template writes earlier turns differently lat
 of its own, as the server would have seen it. If even that cannot be proven, it is an error, never a guess.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,10 +156,12 @@ def _turn(cut: _Cut, conversation: Conversation, tokenizer: Tokenizer, template:
     if not cut.stable:
         ids = _joined(cut, conversation, tokenizer, template)
     start = len(prompt_ids)
-    end = _end_of_turn(ids, start, tokenizer)
+    end = _after_last(ids, start, tokenizer.stop_ids)
     if end is None:
-        ids = ids + _stop_of_next_message(cut, ids, conversation, tokenizer, template)
-        end = len(ids)
+        stop = _stop_of_next_message(cut, ids, conversation, tokenizer, template)
+        ids = ids + stop
+        # without any stop, end where the template does, for the proof to name what stands there
+        end = len(ids) if stop else _after_last(ids, start, tokenizer.special_tokens.values()) or len(ids)
     return ids[:end], Turn(start=start, end=end, weight=conversation.weights[cut.number])
 
 
@@ -183,9 +185,9 @@ def _joined(cut: _Cut, conversation: Conversation, tokenizer: Tokenizer, templat
     return ids
 
 
-def _end_of_turn(ids: Sequence[int], start: int, tokenizer: Tokenizer) -> int | None:
-    """Return where the turn that begins at `start` stops: after its last stop token."""
-    return next((place + 1 for place in range(len(ids) - 1, start - 1, -1) if ids[place] in tokenizer.stop_ids), None)
+def _after_last(ids: Sequence[int], start: int, wanted: Collection[int]) -> int | None:
+    """Return the place after the last of the wanted ids from `start` on."""
+    return next((place + 1 for place in range(len(ids) - 1, start - 1, -1) if ids[place] in wanted), None)
 
 
 def _stop_of_next_message(

@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Engine
 
 from metier.core import digest
-from metier.core.errors import DataError, ModelError
+from metier.core.errors import ModelError
 from metier.text import folder as folder_files
 from metier.text import guard
 from metier.text.guard import Marked, Twins
@@ -107,8 +107,8 @@ class Tokenizer:
         engine = self._engine if special else self._plain
         try:
             encodings = engine.encode_batch_fast(list(texts), add_special_tokens=False)
-        except TypeError as error:  # what the library raises for half a surrogate pair
-            raise DataError("a text is not valid Unicode (half a surrogate pair)", "UTF-8 text") from error
+        except TypeError as error:
+            raise guard.not_unicode() from error
         batch = [encoding.ids for encoding in encodings]
         return batch if special else [self._without_control(text, ids) for text, ids in zip(texts, batch, strict=True)]
 

@@ -18,7 +18,7 @@ _KEEP = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a run is: steps done, the best check so far, checks since without a better one, tokens and seconds spent."""
+    """Where a run is: steps done, the best check so far, checks since it, tokens and seconds spent."""
 
     step: int = 0
     best_step: int | None = None

@@ -14,7 +14,7 @@ from metier.train.objectives.supervised import Objective
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLog:
-    """What a step did: `loss` in nats per unit of label weight, the gradient's norm before clipping, tokens computed."""
+    """What a step did: `loss` in nats per unit of label weight, the gradient's norm before clipping, its tokens."""
 
     loss: float
     gradient_norm: float

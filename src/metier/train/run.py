@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from metier.core import artefact, lock
-from metier.core.errors import DataError, ProofError
+from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, TextRow
 from metier.forest.score import packing_error
@@ -19,7 +19,7 @@ from metier.model.load import device_here, load_base
 from metier.model.save import save_trained
 from metier.text.proof import check
 from metier.text.render import Renderer, open_renderer
-from metier.text.rendered import Rendered, cached, render_rows
+from metier.text.rendered import Rendered, cache_key, cached, render_rows
 from metier.text.rows import load_split
 from metier.train import checkpoint, choices, reference
 from metier.train.batches import Order
@@ -34,7 +34,7 @@ _VALIDATION_ROWS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What a run learns from: rendered rows of both splits, and the rows themselves for the parity reference."""
+    """What a run learns from: both splits rendered, and the held-out rows (the training rows where there are none)."""
 
     renderer: Renderer
     train: Rendered
@@ -88,22 +88,19 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     rows = load_split(snapshot, "train")
     if not rows:
         raise DataError(f"{snapshot}: no training rows", "at least one", "look at dropped.jsonl there")
-    check(rows, renderer).raise_if_broken()
     store = run.parent.parent
     digest = artefact.read(snapshot, "snapshot").digest
-    rendered = {}
-    for split in ("train", "validation"):
-        key = f"{digest[:16]}-{renderer.digest[:16]}-{split}"
-        rendered[split] = cached(
-            store, key, lambda split=split: render_rows(load_split(snapshot, split), renderer, progress)
-        )
-    if not len(rendered["train"]):
-        raise ProofError(f"{snapshot}: no row is left after rendering", "at least one", "raise text.max_tokens")
+    validation = load_split(snapshot, "validation")
+    rendered = cached(store, cache_key(f"{digest}/train", renderer), lambda: render_rows(rows, renderer, progress))
+    check(rows, renderer, rendered=rendered, progress=progress).raise_if_broken()
+    held_out = cached(
+        store, cache_key(f"{digest}/validation", renderer), lambda: render_rows(validation, renderer, progress)
+    )
     return Material(
         renderer=renderer,
-        train=rendered["train"],
-        validation=rendered["validation"],
-        rows=rows if len(rows) <= _VALIDATION_ROWS else rows[:_VALIDATION_ROWS],
+        train=rendered,
+        validation=held_out,
+        rows=validation or rows,
         plain_text=all(isinstance(row, TextRow) for row in rows),
     )
 
@@ -173,19 +170,11 @@ def _finish(
         checkpoint.load(best, model, None)
     source = material.validation if len(material.validation) else material.train
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
-    rows = material.rows if source is material.train else _rows_of(run, sequences)
-    reference.record(run, model, sequences, rows, material.renderer)
+    reference.record(run, model, sequences, material.rows, material.renderer)
     facts = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
     with artefact.publish(run / "model", kind="model", facts=facts) as folder:
         save_trained(model, base, folder, precision=settings.model.save_precision)
         (folder / "chat_template.jinja").write_text(material.renderer.template.source, encoding="utf-8")
-
-
-def _rows_of(run: Path, sequences: list[Any]) -> list[Row]:
-    """Return the validation rows that the sequences came from."""
-    snapshot = Path(json.loads((run / "settings.json").read_text(encoding="utf-8"))["snapshot"])
-    wanted = {sequence.row_id for sequence in sequences}
-    return [row for row in load_split(snapshot, "validation") if row.id in wanted]
 
 
 def _write_settings(run: Path, snapshot: Path, base: Base, settings: TrainingPlan, chosen: list[Reasoned]) -> None:

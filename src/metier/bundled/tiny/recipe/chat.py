@@ -23,7 +23,7 @@ def _refuse(message: str) -> NoReturn:
 @cache
 def _compiled() -> Template:
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = _refuse
+    environment.globals.update(raise_exception=_refuse)
     return environment.from_string(read_template())
 
 

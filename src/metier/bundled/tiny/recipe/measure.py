@@ -9,9 +9,10 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from metier.bundled.tiny.recipe.sources import read_jsonl
 
@@ -33,8 +34,8 @@ IGNORED = -100
 class Subject:
     """A model and its tokenizer, with the longest window it takes."""
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    model: Any
+    tokenizer: Any
     window: int
 
     def encode(self, text: str) -> list[int]:
@@ -49,8 +50,8 @@ class Subject:
 
 def load_subject(folder: Path, window: int) -> Subject:
     """Load a model folder in float32 for the CPU."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     return Subject(model, tokenizer, min(window, model.config.max_position_embeddings))
 
 
@@ -168,7 +169,7 @@ def _continue(subject: Subject, ids: list[int], tokens: int) -> str:
         max_new_tokens=tokens,
         max_length=None,
     )
-    return subject.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
+    return str(subject.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True))
 
 
 @torch.inference_mode()

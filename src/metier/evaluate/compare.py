@@ -1,0 +1,148 @@
+"""Compare any two of: the base, one run, another run, from their stored evaluations; imports no torch."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metier.core.errors import DataError
+from metier.core.report import Cell, Example, Report, Verdict
+from metier.evaluate import stored, tables
+from metier.evaluate.metrics import Side
+from metier.evaluate.questions import Question
+from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.stored import Evaluation, Which
+from metier.evaluate.summary import summarise
+from metier.evaluate.wording import sentence
+from metier.evaluate.worst import worst
+
+_SAME = ("split", "snapshot", "rows_digest", "precision")
+"""Conditions that must be alike, or a difference would say nothing about the models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    """One of the two: whose answers, from which evaluation, under which name."""
+
+    name: str
+    which: Which
+    evaluation: Evaluation
+
+    @property
+    def side(self) -> Side:
+        return dataclasses.replace(self.evaluation.sides[self.which], name=self.name)
+
+    @property
+    def digest(self) -> str:
+        return self.evaluation.facts["conditions"][self.which]["digest"]
+
+
+def compare(first: Path | None, second: Path | None) -> Report:
+    """Say whether the second is better than the first, on the same held-out rows.
+
+    Args:
+        first: a run's folder, or None for the base.
+        second: the same. A run against None is compared with the base it was evaluated against.
+
+    Raises:
+        DataError: a run was not evaluated, or the two were evaluated under conditions that differ.
+    """
+    if first is None and second is None:
+        return Report(
+            title="base against base",
+            verdict=Verdict(text="identical: the base is the base", good=None),
+            command="metier compare base base",
+        )
+    parts = _parts(first, second)
+    command = f"metier compare {parts[0].name} {parts[1].name}"
+    title = f"{parts[0].name} against {parts[1].name}"
+    if parts[0].digest == parts[1].digest:
+        text = "identical: the same weights, byte for byte"
+        return Report(title=title, verdict=Verdict(text=text, good=None), command=command)
+    _require_alike(*parts)
+    return _told(parts, title, command)
+
+
+def _parts(first: Path | None, second: Path | None) -> tuple[_Part, _Part]:
+    """Read the evaluations; the base is the one that the other side was evaluated against."""
+    evaluations = [stored.read(run) if run is not None else None for run in (first, second)]
+    whole = evaluations[0] or evaluations[1]
+    assert whole is not None
+    found = [
+        _Part(name="base", which="base", evaluation=whole)
+        if entry is None
+        else _Part(name=entry.run.name, which="tuned", evaluation=entry)
+        for entry in evaluations
+    ]
+    return found[0], found[1]
+
+
+def _require_alike(first: _Part, second: _Part) -> None:
+    """Refuse to compare what was not measured alike."""
+    one, other = (part.evaluation.facts["conditions"] for part in (first, second))
+    different = [name.replace("_digest", "") for name in _SAME if one[name] != other[name]]
+    if one["tokenizer"] == other["tokenizer"] and one["decoding"] != other["decoding"]:
+        different.append("decoding")
+    if different:
+        raise DataError(
+            f"{first.name} and {second.name} were evaluated on different conditions: {', '.join(different)}",
+            "the same held-out rows, asked in the same way",
+            "evaluate both again with the same data and the same `evaluate` settings",
+        )
+
+
+def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
+    names = (parts[0].name, parts[1].name)
+    conditions = parts[1].evaluation.facts["conditions"]
+    settings = EvaluateSettings.model_validate(conditions["settings"])
+    questions = parts[1].evaluation.questions
+    sides = (parts[0].side, parts[1].side)
+    facts = summarise(questions, *sides, settings)
+    evidence = (
+        tables.metrics_table(facts, names, settings.confidence),
+        tables.slices_table(facts, names),
+        tables.fields_table(facts, names),
+        tables.confusions_table(facts, names),
+        tables.labels_table(facts, names),
+    )
+    rows = worst(questions, *sides, task=facts["task"]["value"], most=settings.worst)
+    told = sentence(facts["verdict"], confidence=settings.confidence, names=names)
+    return Report(
+        title=title,
+        verdict=Verdict(text=told.text, good=None) if facts["verdict"]["verdict"] == "identical" else told,
+        facts=_facts(facts, conditions, names),
+        tables=tuple(table for table in evidence if table is not None),
+        figures=tuple(
+            figure
+            for figure in (tables.fields_figure(facts, names), tables.labels_figure(facts, names))
+            if figure is not None
+        ),
+        examples=tuple(_example(questions, sides, names, entry) for entry in rows),
+        command=command,
+    )
+
+
+def _facts(facts: dict[str, Any], conditions: dict[str, Any], names: tuple[str, str]) -> tuple[tuple[str, Cell], ...]:
+    verdict = facts["verdict"]
+    lines: list[tuple[str, Cell]] = [
+        ("rows asked", f"{conditions['rows']:,} of the {conditions['split']} split"),
+        ("metric that decides", f"{facts['metric']['value']} ({facts['metric']['reason']})"),
+    ]
+    if verdict["gained"] is not None:
+        lines.append((f"right only in {names[1]}", verdict["gained"]))
+        lines.append((f"right only in {names[0]}", verdict["lost"]))
+    return tuple(lines)
+
+
+def _example(
+    questions: tuple[Question, ...], sides: tuple[Side, Side], names: tuple[str, str], entry: dict[str, Any]
+) -> Example:
+    question = questions[entry["row"]]
+    said = [side.outputs[entry["row"]] for side in sides]
+    return Example(
+        source=question.source,
+        prompt=question.prompt,
+        reference=question.reference or "",
+        outputs=tuple((name, text) for name, text in zip(names, said, strict=True) if text is not None),
+        note=entry["note"],
+    )

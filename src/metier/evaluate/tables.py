@@ -1,0 +1,230 @@
+"""Tables and figures of a comparison, for one run's evaluation and for two runs alike; imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metier.core.report import Cell, Figure, Series, Table
+from metier.evaluate.metrics import METRICS
+from metier.evaluate.wording import change_with_interval, level, level_with_interval, word
+
+Names = tuple[str, str]
+
+_MOST_BARS = 30
+_METHODS = {
+    "score": "score intervals (Wilson, Tango), made for few rows",
+    "t": "Student's t over the jackknife",
+    "bootstrap": "the paired bootstrap (BCa)",
+    "none": "nothing: too few rows",
+}
+
+
+def metrics_table(facts: Mapping[str, Any], names: Names, confidence: float) -> Table:
+    """One line a metric: both models, the difference, each with its interval, and the verdict."""
+    deciding = facts["metric"]["value"]
+    rows = tuple(
+        (
+            METRICS[metric["name"]].title + (" (decides)" if metric["name"] == deciding else ""),
+            *_compared(metric["name"], metric),
+            METRICS[metric["name"]].meaning,
+        )
+        for metric in facts["metrics"]
+    )
+    unit = "groups of rows" if facts["groups"] else "rows"
+    return Table(
+        title="Measured on the same held-out rows",
+        columns=("metric", *names, "difference", "verdict", "what it is"),
+        rows=rows,
+        note=(
+            f"In brackets the {100 * confidence:g} % interval, by {_METHODS[facts['verdict']['method']]}, over {unit}: "
+            "where the truth probably lies. Only the metric that decides gives the verdict; the others explain it."
+        ),
+    )
+
+
+def slices_table(facts: Mapping[str, Any], names: Names) -> Table | None:
+    """One line a slice, for the deciding metric."""
+    if not facts["slices"]:
+        return None
+    left_out = f" {facts['slices_left_out']} more slices are not shown." if facts["slices_left_out"] else ""
+    return Table(
+        title=f"By slice: {METRICS[facts['metric']['value']].title}",
+        columns=("slice", "rows", *names, "difference", "verdict"),
+        rows=tuple(
+            (entry["slice"], entry["rows"], *_compared(entry["name"], entry)[:-1], word(entry))
+            for entry in facts["slices"]
+        ),
+        note=f"To look for weak spots: among many slices some differ by chance.{left_out}",
+    )
+
+
+def fields_table(facts: Mapping[str, Any], names: Names) -> Table | None:
+    """One line a field of a JSON answer."""
+    if not facts["fields"]:
+        return None
+    left_out = f" {facts['fields_left_out']} rarer fields are not shown." if facts["fields_left_out"] else ""
+    rows = tuple(
+        (
+            entry["field"],
+            entry["rows"],
+            *_compared("field_accuracy", entry),
+            entry["values"],
+            _share(entry["base_macro_f1"]),
+            _share(entry["tuned_macro_f1"]),
+        )
+        for entry in facts["fields"]
+    )
+    return Table(
+        title="Field by field",
+        columns=(
+            "field", "rows", *names, "difference", "verdict",
+            "values", f"macro-F1 {names[0]}", f"macro-F1 {names[1]}",
+        ),
+        rows=rows,
+        note=(
+            "The share of rows with exactly the right value in the field. Macro-F1 weighs every value of a field "
+            f"alike; it is left out where a field has too many values to be a choice.{left_out}"
+        ),
+    )  # fmt: skip
+
+
+def fields_figure(facts: Mapping[str, Any], names: Names) -> Figure | None:
+    """Bars: how often each field is right."""
+    fields = facts["fields"][:_MOST_BARS]
+    if not fields:
+        return None
+    return Figure(
+        title="How often each field is right",
+        kind="bars",
+        series=tuple(
+            _bars(name, [entry["field"] for entry in fields], [entry[side] for entry in fields])
+            for name, side in zip(names, ("base", "tuned"), strict=True)
+        ),
+        x_label="field",
+        y_label="% of rows",
+    )
+
+
+def labels_figure(facts: Mapping[str, Any], names: Names) -> Figure | None:
+    """Bars: how often rows of each label are right; where there are many labels, those the second model does worst."""
+    labels = sorted(facts["labels"], key=lambda entry: (entry["tuned"]["recall"]["value"], entry["label"]))
+    shown = labels[:_MOST_BARS]
+    if not shown:
+        return None
+    rest = len(labels) - len(shown)
+    return Figure(
+        title="How often each label is right" + (f": the {len(shown)} weakest of {len(labels)}" if rest else ""),
+        kind="bars",
+        series=tuple(
+            _bars(name, [entry["label"] for entry in shown], [entry[side]["recall"] for entry in shown])
+            for name, side in zip(names, ("base", "tuned"), strict=True)
+        ),
+        x_label="label",
+        y_label="% of the label's rows",
+        note="Intervals are Wilson's; a label with few rows has a wide one.",
+    )
+
+
+def labels_table(facts: Mapping[str, Any], names: Names) -> Table | None:
+    """One line a label: rows, share right, precision, F1 of both models; the second model's weakest first."""
+    labels = sorted(facts["labels"], key=lambda entry: (entry["tuned"]["f1"], entry["label"]))
+    if not labels:
+        return None
+    rows = tuple(
+        (
+            entry["label"],
+            entry["rows"],
+            *(_share(entry[side]["recall"]["value"]) for side in ("base", "tuned")),
+            *(_share(entry[side]["precision"]) for side in ("base", "tuned")),
+            *(_share(entry[side]["f1"]) for side in ("base", "tuned")),
+        )
+        for entry in labels
+    )
+    columns = [f"{what} {name}" for what in ("right", "precision", "F1") for name in names]
+    return Table(
+        title="Label by label, weakest first",
+        columns=("label", "rows", *columns),
+        rows=rows,
+        note="Right: of the rows with this label. Precision: of the answers that said it.",
+    )
+
+
+def confusions_table(facts: Mapping[str, Any], names: Names) -> Table | None:
+    """List the second model's most frequent mistakes."""
+    if not facts["confusions"]:
+        return None
+    return Table(
+        title="Most frequent mistakes",
+        columns=("wanted", f"{names[1]} said", "rows", f"{names[0]} said the same"),
+        rows=tuple((e["wanted"], _short(e["said"]), e["rows"], e["base_rows"]) for e in facts["confusions"]),
+    )
+
+
+def retention_tables(retention: Mapping[str, Any], names: Names) -> tuple[Table, ...]:
+    """Tell what was forgotten: loss and perplexity on general text, and the loss by kind of text."""
+    verdicts = {"loss": retention["verdict"], "perplexity": ""}
+    whole = tuple(
+        (
+            METRICS[metric["name"]].title,
+            metric["rows"],
+            level_with_interval(metric["name"], metric["base"]),
+            level_with_interval(metric["name"], metric["tuned"]),
+            change_with_interval(metric["name"], metric["difference"]),
+            verdicts[metric["name"]],
+        )
+        for metric in retention["metrics"]
+    )
+    kinds = tuple(
+        (
+            f"loss: {entry['kind']}",
+            entry["rows"],
+            level_with_interval("loss", entry["base"]),
+            level_with_interval("loss", entry["tuned"]),
+            change_with_interval("loss", entry["difference"]),
+            entry["kept"],
+        )
+        for entry in retention["kinds"]
+    )
+    return (
+        Table(
+            title="What was forgotten: general text that has nothing to do with the task",
+            columns=("measure", "pieces", *names, "difference", "verdict"),
+            rows=(*whole, *kinds),
+            note=(
+                f"Kept: the loss rose by at most {retention['margin']:g} nats per token, interval included "
+                "(evaluate.retention_margin). Lost: it rose by more. The kinds of text are there to look for causes."
+            ),
+        ),
+    )
+
+
+def _compared(name: str, entry: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """Both models, the difference and the verdict of one line."""
+    return (
+        level_with_interval(name, entry["base"]),
+        level_with_interval(name, entry["tuned"]),
+        change_with_interval(name, entry["difference"]),
+        entry["verdict"],
+    )
+
+
+def _bars(name: str, x: Sequence[str], estimates: Sequence[Mapping[str, float | None]]) -> Series:
+    """Return shares as per cent; an estimate without an interval gets one of no width."""
+    values = [100 * (entry["value"] or 0.0) for entry in estimates]
+    ends = [
+        [
+            value if entry[end] is None else 100 * (entry[end] or 0.0)
+            for entry, value in zip(estimates, values, strict=True)
+        ]
+        for end in ("low", "high")
+    ]
+    return Series(name=name, x=list(x), y=values, low=ends[0], high=ends[1])
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else level("accuracy", value)
+
+
+def _short(text: str) -> str:
+    """Return an answer in one line that fits a table."""
+    line = " ".join(text.split()) or "(nothing)"
+    return line if len(line) <= 60 else line[:59] + "…"

@@ -1,0 +1,195 @@
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from metier.cli.boundary import Boundary, understood
+from metier.cli.desk import check_names
+from metier.core.errors import AnswerNo, DataError, InterruptedRun, MetierError, RunError, SettingsError
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "COLUMNS": "100"}
+
+
+def ended(error: BaseException, *, as_json: bool = False) -> int:
+    with pytest.raises(SystemExit) as caught, Boundary(as_json=as_json):
+        raise error
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("f", "w", "d"), 2),
+        (AnswerNo("no"), 1),
+        (RunError("r"), 3),
+        (InterruptedRun("i"), 75),
+        (typer.BadParameter("b"), 2),
+        (KeyboardInterrupt(), 130),
+        (typer.Abort(), 130),
+        (MemoryError(), 3),
+        (PermissionError(errno.EACCES, "Permission denied", "/place"), 3),
+        (OSError(errno.ENOSPC, "No space left on device", "/place"), 3),
+        (ZeroDivisionError("ours"), 3),
+    ],
+)
+def test_every_error_has_its_exit_code_in_words_and_in_json(capsys, error, code):
+    assert ended(error) == code
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert ("Traceback" in output.err) == isinstance(error, ZeroDivisionError)
+    assert ended(error, as_json=True) == code
+    document = json.loads(capsys.readouterr().out)
+    assert document["error"]["exit_code"] == code
+    assert set(document["error"]) == {"found", "wanted", "do", "exit_code"}
+
+
+def test_our_bugs_ask_to_be_reported(capsys):
+    ended(KeyError("ours"))
+    text = capsys.readouterr().err
+    assert "KeyError" in text
+    assert "bug in metier" in text
+
+
+def test_a_full_memory_says_what_to_lower():
+    class OutOfMemoryError(RuntimeError):
+        """What torch calls it."""
+
+    for error in (OutOfMemoryError("CUDA"), MemoryError()):
+        known = understood(error)
+        assert isinstance(known, MetierError)
+        assert "micro_batch_tokens" in known.do
+    assert understood(RuntimeError("else")) is None
+
+
+def test_what_ends_well_is_left_alone():
+    with Boundary(as_json=False):
+        pass
+    with pytest.raises(SystemExit) as caught, Boundary(as_json=False):
+        raise SystemExit(7)
+    assert caught.value.code == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--projct", "x"], "did you mean --project?"),
+        (["--trian.clip", "1"], "did you mean --train"),
+        (["--xyzzy=3"], "--help after the command"),
+        (["-x"], "option -x: unknown"),
+    ],
+)
+def test_a_misspelt_option_is_not_taken_for_a_setting(arguments, message):
+    with pytest.raises(SettingsError) as caught:
+        check_names(arguments, ["--project", "--json"])
+    assert message in str(caught.value)
+
+
+def test_settings_and_their_values_are_let_through():
+    check_names(["--train.clip", "-1", "--seed=3", "--text.system", "--odd value--", "stray"], ["--project"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["trian"], "Did you mean 'train'"),
+        (["compare", "a"], "Missing argument 'B'"),
+        (["prepare", "--show", "many"], "--show"),
+        (["run", "stray"], "'stray'"),
+        (["run", "--train.clip"], "has no value"),
+        (["run"], "no metier.yaml"),
+        (["run", "--project", "nowhere"], "no metier.yaml"),
+        (["compare", "a", "b"], "no metier.yaml"),
+        (["init"], "Missing argument 'NAME'"),
+    ],
+)
+def test_a_wrong_command_line_exits_2_in_words_and_in_json(metier, arguments, part):
+    result = metier(*arguments)
+    assert result.code == 2
+    assert part in " ".join(result.err.split())
+    assert "Traceback" not in result.err
+    document = metier(*arguments, "--json")
+    assert document.code == 2
+    assert document.err == ""
+    assert document.json["error"]["exit_code"] == 2
+
+
+def test_a_reader_that_goes_away_hears_nothing_more():
+    command = f"{sys.executable} -m metier schema | head -c 10"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.stdout == '{\n "$schem'
+    assert done.stderr == ""
+
+
+def test_a_terminal_without_our_signs_is_no_reason_to_fail():
+    done = subprocess.run(
+        [sys.executable, "-m", "metier", "doctor"],
+        capture_output=True,
+        env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.returncode in {0, 1}
+    assert b"This machine" in done.stdout
+
+
+def test_help_answers_at_once_and_without_torch():
+    code = (
+        "import sys; sys.argv = ['metier', '--help']\n"
+        "try:\n    from metier.cli.app import main; main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'pydantic', 'numpy', 'matplotlib', 'yaml'} & set(sys.modules)))"
+    )
+    times = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert min(times) < 0.3, "processor time, so that other work on the machine does not count"
+
+
+def waiting(body: str) -> subprocess.Popen:
+    code = (
+        "import time\nfrom metier.cli.boundary import Boundary, Interrupts\n"
+        f"Interrupts().listen()\nwith Boundary(as_json=False):\n    {body}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_ctrl_c_ends_in_words():
+    process = waiting("print('ready', flush=True); time.sleep(60)")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "run the same command to go on" in err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_twice_ends_on_the_spot_even_while_tidying_up():
+    process = waiting(
+        "print('ready', flush=True)\n"
+        "    try: time.sleep(60)\n"
+        "    finally:\n        print('tidying', flush=True); time.sleep(60)"
+    )
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "tidying\n"
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 10
+    assert "Traceback" not in err

@@ -1,0 +1,44 @@
+from collections.abc import Callable
+
+import pytest
+
+from metier.core.errors import SettingsError
+from metier.evaluate.questions import Question
+from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.task import deciding_metric, recognise
+
+Ask = Callable[..., tuple[Question, ...]]
+AUTO = EvaluateSettings()
+
+
+@pytest.mark.parametrize(
+    ("references", "facts", "task", "metric"),
+    [
+        ([f"label {n}" for n in range(9)], {"labelled": [True] * 9}, "label", "accuracy"),
+        (["yes", "no"] * 9, {}, "label", "accuracy"),
+        (['{"a": 1}'] * 6 + ["no order here"] * 4, {}, "json", "exact_match"),
+        ([f"answer {n}" for n in range(9)], {}, "text", "exact_match"),
+        (["one of the many ways to say this " + "very " * n + "well" for n in range(9)], {}, "text", "loss"),
+        (["a" * 65, "b"] * 9, {}, "text", "exact_match"),
+        ([None] * 3, {}, "text", "loss"),
+    ],
+)
+def test_recognised(ask: Ask, references: list[str | None], facts: dict, task: str, metric: str) -> None:
+    questions = ask(references, **facts)
+    choice = recognise(questions, AUTO)
+    assert choice.value == task
+    assert choice.reason
+    assert deciding_metric(questions, choice.value, AUTO).value == metric
+
+
+def test_settings_win(ask: Ask) -> None:
+    questions = ask(["yes", "no"] * 9)
+    assert recognise(questions, EvaluateSettings(task="text")).value == "text"
+    assert deciding_metric(questions, "label", EvaluateSettings(metric="macro_f1")).value == "macro_f1"
+
+
+def test_a_metric_that_is_not_measured_is_refused(ask: Ask) -> None:
+    with pytest.raises(SettingsError, match=r"evaluate\.metric: 'accuracy' is not measured on text rows"):
+        deciding_metric(ask(["some"]), "text", EvaluateSettings(metric="accuracy"))
+    with pytest.raises(SettingsError, match="wanted: one of loss"):
+        deciding_metric(ask([None]), "text", EvaluateSettings(metric="word_f1"))
