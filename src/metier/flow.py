@@ -388,7 +388,8 @@ def _training_facts(run: Path) -> list[tuple[str, Cell]]:
     if not (run / "summary.json").is_file():
         return []
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    threads = f"{summary['threads']} thread{'s' * (summary['threads'] != 1)}"
     return [
-        ("training", f"{duration(summary['seconds'])} on {summary['device']}, {summary['threads']} threads"),
+        ("training", f"{duration(summary['seconds'])} on {summary['device']}, {threads}"),
         ("peak memory", size(summary["peak_memory_bytes"])),
     ]

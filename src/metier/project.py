@@ -89,8 +89,8 @@ def load(folder: Path, overrides: Sequence[str] = ()) -> Project:
     Raises:
         SettingsError: no file, not YAML, an unknown name (with the nearest known one) or a value out of range.
     """
-    values = read_file(folder / FILE)
     laid_over = settings.parse_overrides(overrides)
+    values = read_file(folder / FILE)
     try:
         return settings.build(Project, settings.merge(_spread(values), laid_over), "command line")
     except SettingsError:

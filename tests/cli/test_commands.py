@@ -148,6 +148,9 @@ def test_prepare_that_fails_its_preflight_exits_2_and_still_shows(metier, done):
     assert result.code == 2
     assert "✗ rows lost" in result.out
     assert "found" in result.err
+    document = metier("prepare", "--show", "1", "--text.max-tokens", "30", "--json", folder=done)
+    assert document.code == 2
+    assert document.json["shown"]["ok"] is False
 
 
 def test_evaluate_before_training_says_what_to_do(metier, tiny_base, tmp_path):

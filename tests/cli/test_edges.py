@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -156,40 +158,46 @@ def test_help_answers_at_once_and_without_torch():
     assert min(times) < 0.3, "processor time, so that other work on the machine does not count"
 
 
-def waiting(body: str) -> subprocess.Popen:
+@contextmanager
+def waiting(body: str) -> Iterator[subprocess.Popen]:
+    """A process of ours that has said `ready` and sleeps."""
     code = (
         "import time\nfrom metier.cli.boundary import Boundary, Interrupts\n"
         f"Interrupts().listen()\nwith Boundary(as_json=False):\n    {body}\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_ctrl_c_ends_in_words():
-    process = waiting("print('ready', flush=True); time.sleep(60)")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    with waiting("print('ready', flush=True); time.sleep(60)") as process:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command to go on" in err
     assert "Traceback" not in err
 
 
 def test_ctrl_c_twice_ends_on_the_spot_even_while_tidying_up():
-    process = waiting(
-        "print('ready', flush=True)\n"
-        "    try: time.sleep(60)\n"
+    body = (
+        "try:\n        print('ready', flush=True); time.sleep(60)\n"
         "    finally:\n        print('tidying', flush=True); time.sleep(60)"
     )
-    process.send_signal(signal.SIGINT)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "tidying\n"
-    started = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    with waiting(body) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "tidying\n"
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert "Traceback" not in err

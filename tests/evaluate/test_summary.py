@@ -58,6 +58,8 @@ def test_json_fields(ask: Ask) -> None:
     assert fields["urgent"]["tuned"]["value"] == pytest.approx(2 / 3)
     assert fields["urgent"]["tuned_macro_f1"] == pytest.approx((0.8 + 0) / 2)
     assert fields["intent"]["values"] == 2
+    assert fields["intent"]["commonest"] == {"value": '"delay"', "share": pytest.approx(2 / 3)}
+    assert facts["commonest"]["share"] == 0.25
 
 
 def test_free_text_fields_have_no_macro_f1(ask: Ask) -> None:

@@ -2,7 +2,15 @@ from typing import Any
 
 import pytest
 
-from metier.evaluate.wording import change, level, level_with_interval, retention_sentence, sentence, word
+from metier.evaluate.wording import (
+    change,
+    change_with_interval,
+    level,
+    level_with_interval,
+    retention_sentence,
+    sentence,
+    word,
+)
 
 
 def metric(name: str = "exact_match", verdict: str = "better", **changes: Any) -> dict[str, Any]:
@@ -61,6 +69,7 @@ def test_no_interval_is_not_invented() -> None:
     [
         ("accuracy", 0.5, "50.0 %"),
         ("loss", 1.23456, "1.235 nats"),
+        ("perplexity", 12.34, "12.3"),
         ("perplexity", 12345.6, "12,346"),
         ("perplexity", None, "–"),
         ("perplexity", float("inf"), "∞"),
@@ -85,8 +94,10 @@ def test_changes(name: str, value: float | None, text: str) -> None:
 
 
 def test_intervals() -> None:
-    assert level_with_interval("loss", {"value": 1.0, "low": 0.9, "high": 1.1}) == "1.000 nats (0.900 to 1.100)"
-    assert level_with_interval("loss", {"value": 1.0, "low": None, "high": None}) == "1.000 nats"
+    assert level_with_interval("loss", {"value": 1.0, "low": 0.9, "high": 1.1}) == "1.000 (0.900 to 1.100)"
+    assert level_with_interval("loss", {"value": 1.0, "low": None, "high": None}) == "1.000"
+    share = {"value": -0.5, "low": -0.6, "high": 0.1}
+    assert change_with_interval("accuracy", share) == "−50.0 (−60.0 to +10.0)"
 
 
 def test_word_names_the_missing_rows() -> None:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metier.report.differences import parts
+from metier.report.differences import is_alike, parts
 
 
 def test_the_words_that_differ_are_found():
@@ -20,3 +20,9 @@ def test_very_long_texts_are_not_compared_word_by_word():
 @given(st.text(), st.text())
 def test_the_pieces_joined_are_the_output(reference, output):
     assert "".join(piece for piece, _ in parts(reference, output)) == output
+
+
+def test_marking_words_helps_only_where_much_is_the_same():
+    assert is_alike(parts('{"a": 1, "b": 2}', '{"a": 1, "b": 3}'))
+    assert is_alike(parts("x", "x"))
+    assert not is_alike(parts("refund_status", "Once there was a bird, and it sang."))

@@ -9,7 +9,7 @@ from metier.report import html
 from metier.report.page import page_of
 from tests.report import samples
 
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "wbr"}
 
 
 class Balanced(HTMLParser):
@@ -93,6 +93,27 @@ def test_a_long_table_is_cut_and_kept_whole_below():
     assert "all 60 rows" in text
     assert text.count("row 0.") == 2
     assert text.count("row 59.") == 1
+
+
+def test_intervals_stand_below_their_value_and_long_names_may_break():
+    rows = (("a_long_name <b>", "66.7 % (53.4 to 77.8)"),)
+    table = Table(title="t", columns=("label", "share"), rows=rows)
+    text = html.render(page_of(Report(title="r", verdict=Verdict(text="v", good=None), tables=(table,))))
+    assert "66.7 % <small>(53.4 to 77.8)</small>" in text
+    assert "a_<wbr>long_<wbr>name &lt;b&gt;" in text
+
+
+def test_long_facts_are_set_one_below_the_other():
+    def drawn(value: str) -> str:
+        return html.render(page_of(Report(title="r", verdict=Verdict(text="v", good=None), facts=(("name", value),))))
+
+    assert '<dl class="list">' in drawn("a value that is much longer than a tile")
+    assert '<dl class="facts">' in drawn("short")
+
+
+def test_an_answer_with_nothing_in_common_is_called_different_and_not_marked_all_over(text):
+    assert "✗ different" in text
+    assert "<mark>The" not in text
 
 
 def test_the_numbers_behind_a_figure_can_be_read():

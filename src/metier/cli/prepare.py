@@ -32,7 +32,10 @@ def prepare(
     put_page(page_of(snapshot.report(stage.path)), facts, as_json=json)
     if not json:
         put_path("Snapshot", stage.path)
-    if shown is not None and not json:
+    if shown is None:
+        return
+    if not json:
         put_painted(shown, out())
-    if shown is not None:
         shown.proof.raise_if_broken()
+    elif not shown.proof.ok:
+        raise typer.Exit(2)

@@ -1,7 +1,10 @@
 """`metier run`: every stage, then the verdict and the path of the report."""
 
+from typing import Any
+
 import typer
 
+from metier.cli.boundary import as_dict
 from metier.cli.options import HERE, AsJson, ProjectFolder
 
 
@@ -15,11 +18,16 @@ def run(context: typer.Context, project: ProjectFolder = HERE, json: AsJson = Fa
     with opened(context, project, as_json=json) as place:
         outcome = flow.run(place)
     html = outcome.stages[-1].path
-    if json:
-        facts = {"run": outcome.run.id, "folder": str(outcome.run.path), "html": str(html.resolve())}
-        put_json(facts | {"stages": stage_facts(outcome.stages), "report": outcome.page})
-    else:
+    if not json:
         show_summary(outcome.page, out())
         put_path("Report", html)
-    if outcome.broken is not None:
-        raise outcome.broken
+        if outcome.broken is not None:
+            raise outcome.broken
+        return
+    facts: dict[str, Any] = {"run": outcome.run.id, "folder": str(outcome.run.path), "html": str(html.resolve())}
+    facts |= {"stages": stage_facts(outcome.stages), "report": outcome.page}
+    if outcome.broken is None:
+        put_json(facts)
+        return
+    put_json(facts | {"error": as_dict(outcome.broken)})
+    raise typer.Exit(outcome.broken.exit_code)

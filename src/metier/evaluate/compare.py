@@ -8,7 +8,7 @@ from typing import Any
 from metier.core.errors import DataError
 from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import stored, tables
-from metier.evaluate.metrics import Side
+from metier.evaluate.metrics import METRICS, Side
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.stored import Evaluation, Which
@@ -126,7 +126,7 @@ def _facts(facts: dict[str, Any], conditions: dict[str, Any], names: tuple[str, 
     verdict = facts["verdict"]
     lines: list[tuple[str, Cell]] = [
         ("rows asked", f"{conditions['rows']:,} of the {conditions['split']} split"),
-        ("metric that decides", f"{facts['metric']['value']} ({facts['metric']['reason']})"),
+        ("metric that decides", f"{METRICS[facts['metric']['value']].title} ({facts['metric']['reason']})"),
     ]
     if verdict["gained"] is not None:
         lines.append((f"right only in {names[1]}", verdict["gained"]))

@@ -6,6 +6,7 @@ from typing import Any
 
 from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import stored, tables
+from metier.evaluate.metrics import METRICS
 from metier.evaluate.stored import Evaluation
 from metier.evaluate.wording import retention_sentence, sentence
 
@@ -52,9 +53,13 @@ def _facts(facts: Mapping[str, Any]) -> tuple[tuple[str, Cell], ...]:
     lines: list[tuple[str, Cell]] = [
         ("rows asked", f"{conditions['rows']:,} of the {conditions['split']} split"),
         ("kind of answer", f"{facts['task']['value']} ({facts['task']['reason']})"),
-        ("metric that decides", f"{facts['metric']['value']} ({facts['metric']['reason']})"),
+        ("metric that decides", f"{METRICS[facts['metric']['value']].title} ({facts['metric']['reason']})"),
         ("answers", f"greedy, at most {conditions['decoding']['max_new_tokens']} tokens"),
     ]
+    if facts["commonest"]:
+        lines.append(
+            ("always the most frequent answer", f"would be right in {100 * facts['commonest']['share']:.1f} %")
+        )
     if facts["retention"]:
         lines.append(("forgotten?", retention_sentence(facts["retention"])))
     if facts["test_openings"]:

@@ -33,7 +33,8 @@ def summarise(questions: Sequence[Question], base: Side, tuned: Side, settings: 
 
     Returns:
         `task`, `metric` (each a value and its reason), `verdict` (the deciding metric), `metrics`, `slices`, `fields`,
-        `labels`, `confusions`, `groups`. Numbers that do not exist are None.
+        `labels`, `confusions`, `groups`, `commonest` (the most frequent right answer and its share: what a model gets
+        that always says it). Numbers that do not exist are None.
 
     Raises:
         SettingsError: the metric that was set is not measured on these rows.
@@ -68,12 +69,13 @@ def summarise(questions: Sequence[Question], base: Side, tuned: Side, settings: 
         ],
         "slices_left_out": max(0, len(names) - _MOST_SLICES),
         "fields": [
-            judged(paired, "field_accuracy", settings) | {"field": path} | _values_f1(path, trees)
+            judged(paired, "field_accuracy", settings) | {"field": path} | _values(path, trees)
             for path, paired in zip(paths, rest[len(slices) :], strict=False)
         ],
         "fields_left_out": max(0, len(paths) - _MOST_FIELDS),
         **(_labels(questions, base, tuned, settings) if task == "label" else {"labels": [], "confusions": []}),
         "groups": any(question.group is not None for question in questions),
+        "commonest": _commonest([question.reference or "" for question in questions]) if task != "text" else None,
     }
 
 
@@ -181,19 +183,25 @@ def _field(path: str, trees: _Trees) -> Measure:
     return stats.share(path, first, second, concerned)
 
 
-def _values_f1(path: str, trees: _Trees) -> dict[str, float | int | None]:
-    """Return macro-F1 over the values of a field, for fields with few enough values to be a choice."""
+def _values(path: str, trees: _Trees) -> dict[str, Any]:
+    """Return what is known of a field's values: their number, the commonest, and macro-F1 where they are few."""
     wanted, base, tuned = trees.at(path)
     rows = [row for row, value in enumerate(wanted) if value is not None]
     values = [wanted[row] or "" for row in rows]
     names = classify.labels_of(values)
+    found: dict[str, Any] = {"values": len(names), "commonest": _commonest(values)}
     if len(names) > min(_MOST_VALUES, len(rows) / 2):
-        return {"values": len(names), "base_macro_f1": None, "tuned_macro_f1": None}
-    found = {}
+        return found | {"base_macro_f1": None, "tuned_macro_f1": None}
     for name, said in (("base", base), ("tuned", tuned)):
         sums = classify.counts([said[row] or "" for row in rows], values, names).sum(axis=0)
         found[f"{name}_macro_f1"] = float(classify.macro_f1(sums))
-    return {"values": len(names), **found}
+    return found
+
+
+def _commonest(values: Sequence[str]) -> dict[str, Any]:
+    """Return the most frequent of the values, and its share."""
+    value, count = Counter(values).most_common(1)[0]
+    return {"value": value, "share": count / len(values)}
 
 
 def _labels(questions: Sequence[Question], base: Side, tuned: Side, settings: EvaluateSettings) -> dict[str, Any]:

@@ -23,20 +23,21 @@ def metrics_table(facts: Mapping[str, Any], names: Names, confidence: float) -> 
     deciding = facts["metric"]["value"]
     rows = tuple(
         (
-            METRICS[metric["name"]].title + (" (decides)" if metric["name"] == deciding else ""),
+            _titled(metric["name"]) + (" ← decides" if metric["name"] == deciding else ""),
             *_compared(metric["name"], metric),
-            METRICS[metric["name"]].meaning,
         )
         for metric in facts["metrics"]
     )
+    meanings = "; ".join(f"{METRICS[m['name']].title}: {METRICS[m['name']].meaning}" for m in facts["metrics"])
     unit = "groups of rows" if facts["groups"] else "rows"
     return Table(
         title="Measured on the same held-out rows",
-        columns=("metric", *names, "difference", "verdict", "what it is"),
+        columns=("metric", *names, "difference", "verdict"),
         rows=rows,
         note=(
-            f"In brackets the {100 * confidence:g} % interval, by {_METHODS[facts['verdict']['method']]}, over {unit}: "
-            "where the truth probably lies. Only the metric that decides gives the verdict; the others explain it."
+            f"With each value its {100 * confidence:g} % interval, by {_METHODS[facts['verdict']['method']]}, over {unit}:"
+            " where the truth probably lies. Differences of shares are in points. Only the metric that decides gives "
+            f"the verdict; the others explain it. {meanings}."
         ),
     )
 
@@ -67,9 +68,8 @@ def fields_table(facts: Mapping[str, Any], names: Names) -> Table | None:
             entry["field"],
             entry["rows"],
             *_compared("field_accuracy", entry),
-            entry["values"],
-            _share(entry["base_macro_f1"]),
-            _share(entry["tuned_macro_f1"]),
+            _share(entry["commonest"]["share"]),
+            _from_to(entry["base_macro_f1"], entry["tuned_macro_f1"]),
         )
         for entry in facts["fields"]
     )
@@ -77,12 +77,13 @@ def fields_table(facts: Mapping[str, Any], names: Names) -> Table | None:
         title="Field by field",
         columns=(
             "field", "rows", *names, "difference", "verdict",
-            "values", f"macro-F1 {names[0]}", f"macro-F1 {names[1]}",
+            "always the same", "macro-F1",
         ),
         rows=rows,
         note=(
-            "The share of rows with exactly the right value in the field. Macro-F1 weighs every value of a field "
-            f"alike; it is left out where a field has too many values to be a choice.{left_out}"
+            "The share of rows with exactly the right value in the field. Always the same: what a model would get that "
+            "knows nothing but the most frequent value. Macro-F1 weighs every value alike; it is left out where a "
+            f"field has too many values to be a choice.{left_out}"
         ),
     )  # fmt: skip
 
@@ -164,7 +165,7 @@ def retention_tables(retention: Mapping[str, Any], names: Names) -> tuple[Table,
     verdicts = {"loss": retention["verdict"], "perplexity": ""}
     whole = tuple(
         (
-            METRICS[metric["name"]].title,
+            _titled(metric["name"]),
             metric["rows"],
             level_with_interval(metric["name"], metric["base"]),
             level_with_interval(metric["name"], metric["tuned"]),
@@ -175,7 +176,7 @@ def retention_tables(retention: Mapping[str, Any], names: Names) -> tuple[Table,
     )
     kinds = tuple(
         (
-            f"loss: {entry['kind']}",
+            f"loss, {entry['kind']}",
             entry["rows"],
             level_with_interval("loss", entry["base"]),
             level_with_interval("loss", entry["tuned"]),
@@ -195,6 +196,12 @@ def retention_tables(retention: Mapping[str, Any], names: Names) -> tuple[Table,
             ),
         ),
     )
+
+
+def _titled(name: str) -> str:
+    """Return a metric's title with its unit, where that is not plain from the number."""
+    metric = METRICS[name]
+    return f"{metric.title} ({metric.unit})" if metric.unit == "nats per token" else metric.title
 
 
 def _compared(name: str, entry: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -222,6 +229,11 @@ def _bars(name: str, x: Sequence[str], estimates: Sequence[Mapping[str, float | 
 
 def _share(value: float | None) -> str | None:
     return None if value is None else level("accuracy", value)
+
+
+def _from_to(base: float | None, tuned: float | None) -> str | None:
+    """Write two shares as one cell, None where they are not known."""
+    return None if base is None or tuned is None else f"{_share(base)} to {_share(tuned)}"
 
 
 def _short(text: str) -> str:

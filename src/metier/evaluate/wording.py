@@ -30,19 +30,21 @@ def change(name: str, value: float | None, *, unit: bool = True) -> str:
 
 
 def level_with_interval(name: str, estimate: Mapping[str, float | None]) -> str:
-    """Write a value and its interval: `61.2 % (51.3 to 70.3)`."""
+    """Write a value and its interval for a table: `61.2 % (51.3 to 70.3)`, `0.412 (0.380 to 0.451)`."""
+    value = level(name, estimate["value"]).removesuffix(" nats")
     if estimate["low"] is None or estimate["high"] is None:
-        return level(name, estimate["value"])
+        return value
     ends = [level(name, estimate[end]).split(" ")[0] for end in ("low", "high")]
-    return f"{level(name, estimate['value'])} ({ends[0]} to {ends[1]})"
+    return f"{value} ({ends[0]} to {ends[1]})"
 
 
 def change_with_interval(name: str, estimate: Mapping[str, float | None]) -> str:
-    """Write a difference and its interval: `+61.2 points (+52.1 to +70.0)`."""
+    """Write a difference and its interval for a table: `+61.2 (+52.1 to +70.0)`."""
+    value = change(name, estimate["value"], unit=False)
     if estimate["low"] is None or estimate["high"] is None:
-        return change(name, estimate["value"])
+        return value
     ends = [change(name, estimate[end], unit=False) for end in ("low", "high")]
-    return f"{change(name, estimate['value'])} ({ends[0]} to {ends[1]})"
+    return f"{value} ({ends[0]} to {ends[1]})"
 
 
 def word(metric: Mapping[str, Any]) -> str:
@@ -86,7 +88,7 @@ def retention_sentence(retention: Mapping[str, Any]) -> str:
     """Say in one sentence what was forgotten."""
     metric, margin = retention["metrics"][0], retention["margin"]
     ends = change_with_interval("loss", metric["difference"])
-    limit = f"the limit is +{margin:g}"
+    limit = f"the limit is +{margin:g} nats per token"
     told = f"loss on general text {level('loss', metric['base']['value'])} to {level('loss', metric['tuned']['value'])}"
     return {
         "kept": f"kept: {told}, {ends}; {limit}",
@@ -96,4 +98,5 @@ def retention_sentence(retention: Mapping[str, Any]) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    size = abs(value)
+    return f"{value:.3f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:,.0f}"

@@ -19,9 +19,19 @@ def count_parameters(model: torch.nn.Module, *, trained_only: bool = False) -> i
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad or not trained_only)
 
 
-def choose_method(model: PreTrainedModel, settings: ModelSettings) -> tuple[str, Reasoned]:
-    """Resolve `method: auto` by the size of the base."""
+def choose_method(model: PreTrainedModel, base: Base, settings: ModelSettings) -> tuple[str, Reasoned]:
+    """Resolve `method: auto` by the size of the base.
+
+    Raises:
+        SettingsError: anything but full training of a base with random weights.
+    """
     count = count_parameters(model)
+    if base.kind == "config":
+        if settings.method not in ("auto", "full"):
+            raise SettingsError(
+                f"model.method {settings.method!r} on a base with random weights", "full", "name a base with weights"
+            )
+        return "full", Reasoned(name="model.method", value="full", reason="the base starts from random weights")
     if settings.method != "auto":
         return settings.method, Reasoned(name="model.method", value=settings.method, reason="as set")
     method = "full" if count < _FULL_BELOW else "lora"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,12 @@ def save_whole(model: torch.nn.Module, folder: Path, *, precision: str = "float3
     """Write a plain transformers model: config.json and sharded safetensors."""
     assert isinstance(model, PreTrainedModel)
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-    tensors = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
+    # Tied weights stay one tensor, so that the library writes them once.
+    cast: dict[int, torch.Tensor] = {}
+    tensors = {
+        name: cast.setdefault(tensor.data_ptr(), tensor.detach().to("cpu", dtype))
+        for name, tensor in model.state_dict().items()
+    }
     before = model.config.dtype
     model.config.dtype = dtype
     with quiet():
@@ -67,4 +73,4 @@ def _plain(value: Any) -> Any:
         return [_plain(entry) for entry in value]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    return str(getattr(value, "value", value))
+    return str(value.value) if isinstance(value, Enum) else str(value)

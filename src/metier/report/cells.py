@@ -39,7 +39,7 @@ def number_columns(table: Table) -> list[bool]:
 
 def _holds_numbers(values: list[Cell]) -> bool:
     present = [value for value in values if value is not None]
-    return bool(present) and all(is_number(value) for value in present)
+    return bool(values) and all(is_number(value) for value in present)
 
 
 def number(value: float) -> str:

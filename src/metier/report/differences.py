@@ -4,6 +4,8 @@ import re
 from difflib import SequenceMatcher
 
 _WORD = re.compile(r"\s+|\w+|[^\w\s]")
+_LETTERS = re.compile(r"\w")
+_ALIKE_SHARE = 0.2
 _MOST_WORDS = 1500
 """Above this many words the comparison (quadratic at worst) is not made."""
 
@@ -24,3 +26,9 @@ def parts(reference: str, output: str) -> list[tuple[str, bool]]:
         if end > start:
             pieces.append(("".join(found[start:end]), kind == "equal"))
     return pieces
+
+
+def is_alike(pieces: list[tuple[str, bool]]) -> bool:
+    """Tell whether so much is the same that marking the rest helps: a fifth of the letters and digits or more."""
+    same, all_ = (sum(len(_LETTERS.findall(text)) for text, kept in pieces if kept or other) for other in (False, True))
+    return same >= _ALIKE_SHARE * max(1, all_)

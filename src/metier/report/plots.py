@@ -63,8 +63,8 @@ def draw(figure: Figure, colours: Mapping[str, int], *, anchor: str) -> str:
             _bars(axes, figure.series, colours)
         else:
             _lines(axes, figure.series, colours)
+            axes.set_ylabel(visible(figure.y_label))
         axes.set_xlabel(visible(figure.y_label if figure.kind == "bars" else figure.x_label))
-        axes.set_ylabel(visible(figure.x_label if figure.kind == "bars" else figure.y_label))
         if len(figure.series) > 1:
             canvas.legend(loc="outside upper left", ncols=4, handlelength=2.2, columnspacing=1.6)
         canvas.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -24,6 +24,7 @@ from metier.report.cells import cell, duration, live, visible
 
 _WORTH_A_LINE_SECONDS = 1.0
 _BETWEEN_LINES_SECONDS = 10.0
+_BETWEEN_LINES_SHARE = 0.1
 
 
 def choice_line(choice: Reasoned) -> str:
@@ -33,7 +34,7 @@ def choice_line(choice: Reasoned) -> str:
 
 
 class PlainTask:
-    """A job told in lines: at most one every ten seconds, so that a log stays readable."""
+    """A job told in lines: at most one every ten seconds, fewer the longer it takes, so that a log stays readable."""
 
     def __init__(
         self, name: str, total: int, done: int, *, write: Callable[[str], None], clock: Callable[[], float]
@@ -52,7 +53,8 @@ class PlainTask:
         self._done += count
         self._facts.update(facts or {})
         now = self._clock()
-        if now - self._written >= _BETWEEN_LINES_SECONDS and self._done < self._total:
+        wait = max(_BETWEEN_LINES_SECONDS, _BETWEEN_LINES_SHARE * (now - self._started))
+        if now - self._written >= wait and self._done < self._total:
             self._written = now
             self._write(self._line(now))
 

@@ -10,7 +10,7 @@ from metier.core.types import Reasoned
 from metier.model.settings import ModelSettings
 from metier.train.settings import TrainSettings
 
-_ROWS_SEEN = 6000
+_ROWS_SEEN = 2500
 _MOST_EPOCHS = 10
 
 
@@ -43,9 +43,10 @@ def threads(settings: TrainSettings) -> Reasoned:
     name = "train.threads"
     if settings.threads is not None:
         return Reasoned(name=name, value=settings.threads, reason="as set")
-    count = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0))
-    return Reasoned(name=name, value=min(count, allowed), reason=f"{min(count, allowed)} cores may be used here")
+    if (limit := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(limit) > 0:
+        return Reasoned(name=name, value=int(limit), reason="OMP_NUM_THREADS says so")
+    count = min(psutil.cpu_count(logical=False) or os.cpu_count() or 1, len(os.sched_getaffinity(0)))
+    return Reasoned(name=name, value=count, reason=f"{count} {'core' if count == 1 else 'cores'} may be used here")
 
 
 def precision(settings: ModelSettings, device: torch.device) -> Reasoned:

@@ -5,6 +5,7 @@ Shapes: M = label positions, V = vocabulary.
 
 import json
 from collections.abc import Sequence as Many
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,23 @@ def _choose(sequences: Many[Sequence], vocabulary: int) -> list[Sequence]:
     room = _MOST_BYTES // (4 * vocabulary)
     chosen: list[Sequence] = []
     for index in seeds.permutation(len(sequences), "parity"):
-        sequence = sequences[int(index)]
+        sequence = _cut(sequences[int(index)], room)
         labels = int((sequence.weights != 0).sum())
-        if labels and (not chosen or labels <= room):
+        if labels:
             chosen.append(sequence)
             room -= labels
         if len(chosen) == _MOST_ROWS or room <= 0:
             break
     return chosen
+
+
+def _cut(sequence: Sequence, most_labels: int) -> Sequence:
+    """Return the beginning of a sequence that holds at most `most_labels` labels."""
+    labels = (sequence.weights != 0).nonzero()[0]
+    if len(labels) <= most_labels:
+        return sequence
+    end = int(labels[most_labels])
+    return replace(sequence, ids=sequence.ids[:end], weights=sequence.weights[:end])
 
 
 def _entry(sequence: Sequence, row: Row | None, renderer: Renderer) -> dict[str, Any]:

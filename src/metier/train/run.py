@@ -112,7 +112,7 @@ def _load(
     device = device_here()
     model = load_base(base, device=device, seed=settings.seed)
     parameters = count_parameters(model)
-    method, method_choice = choose_method(model, settings.model)
+    method, method_choice = choose_method(model, base, settings.model)
     error = packing_error(model, model.config.get_text_config().vocab_size)
     packed = error <= _PACKING_TOLERANCE
     reason = f"packed and alone differ by {error:.1e} nats on this base"
