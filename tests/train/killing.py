@@ -66,3 +66,4 @@ def kill_in_save(child: int, run: Path, random: Random) -> int | None:
         if saving and not inside:
             saves_to_let_pass -= 1
         inside = saving
+        time.sleep(0.0002)

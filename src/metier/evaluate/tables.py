@@ -35,9 +35,9 @@ def metrics_table(facts: Mapping[str, Any], names: Names, confidence: float) -> 
         columns=("metric", *names, "difference", "verdict"),
         rows=rows,
         note=(
-            f"With each value its {100 * confidence:g} % interval, by {_METHODS[facts['verdict']['method']]}, over {unit}:"
-            " where the truth probably lies. Differences of shares are in points. Only the metric that decides gives "
-            f"the verdict; the others explain it. {meanings}."
+            f"With each value its {100 * confidence:g} % interval, by {_METHODS[facts['verdict']['method']]}, over"
+            f" {unit}: where the truth probably lies. Differences of shares are in points. Only the metric that decides "
+            f"gives the verdict; the others explain it. {meanings}."
         ),
     )
 

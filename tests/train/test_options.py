@@ -1,0 +1,167 @@
+"""Every option of training changes the run, and what a run prints about itself is true."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from metier.core.errors import SettingsError
+from metier.core.types import Reasoned
+from metier.model.settings import ModelSettings
+from metier.train import choices
+from metier.train.schedule import rate
+from metier.train.settings import TrainSettings
+from tests.train.conftest import plan
+
+
+def losses(run) -> list[float]:
+    entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [entry["loss"] for entry in entries if "loss" in entry]
+
+
+def weights(run) -> dict[str, torch.Tensor]:
+    name = "adapter_model.safetensors" if (run / "model" / "adapter_config.json").exists() else "model.safetensors"
+    return load_file(str(run / "model" / name))
+
+
+CHANGES = {
+    "epochs": {"epochs": 1.0, "max_steps": None},
+    "max_steps": {"max_steps": 5},
+    "rows_per_step": {"rows_per_step": 4},
+    "learning_rate": {"learning_rate": 5e-3},
+    "schedule": {"schedule": "constant"},
+    "final_rate": {"final_rate": 0.9},
+    "warmup": {"warmup": 0.5},
+    "weight_decay": {"weight_decay": 0.5},
+    "betas": {"betas": (0.5, 0.9)},
+    "clip": {"clip": 0.01},
+}
+
+
+@pytest.fixture(scope="module")
+def shared_results() -> dict[str, dict[str, torch.Tensor]]:
+    return {}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_option_changes_the_weights(name, run_to_end, shared_results):
+    if "default" not in shared_results:
+        shared_results["default"] = weights(run_to_end(plan(), "default"))
+    default, changed = shared_results["default"], weights(run_to_end(plan(**CHANGES[name]), "changed"))
+    assert any(not torch.equal(default[key], changed[key]) for key in default)
+
+
+def test_the_seed_changes_the_order_and_nothing_else_is_random(run_to_end):
+    first = run_to_end(plan(), "first")
+    again = run_to_end(plan(), "again")
+    other = run_to_end(plan(seed=1), "other")
+    assert losses(first) == losses(again)
+    assert all(torch.equal(weights(first)[key], value) for key, value in weights(again).items())
+    assert losses(first) != losses(other)
+
+
+def test_micro_batches_change_the_memory_not_the_run(run_to_end):
+    one = run_to_end(plan(micro_batch_tokens=100_000), "one")
+    many = run_to_end(plan(micro_batch_tokens=1), "many")
+    assert losses(one) == pytest.approx(losses(many), rel=1e-5)
+
+
+def test_gradient_checkpointing_gives_the_same_losses(run_to_end):
+    plain = run_to_end(plan(), "plain")
+    saving = run_to_end(plan({"gradient_checkpointing": True}), "saving")
+    assert losses(plain) == pytest.approx(losses(saving), rel=1e-5)
+
+
+def test_checks_and_checkpoint_every_say_when(run_to_end):
+    few = run_to_end(plan(checks=2), "few")
+    lines = [json.loads(line) for line in (few / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in lines if "validation_loss" in entry] == [6, 12]
+    names = [path.name for path in sorted((few / "checkpoints").glob("step-*"))]
+    assert names == ["step-00000006", "step-00000012"]
+    often = run_to_end(plan(checks=1, checkpoint_every=5), "often")
+    names = [path.name for path in sorted((often / "checkpoints").glob("step-*"))]
+    assert names == ["step-00000010", "step-00000012"]
+
+
+def test_patience_stops_early_and_the_best_weights_are_kept(run_to_end):
+    hot = {"learning_rate": 0.3, "schedule": "constant", "warmup": 0.0, "max_steps": 40, "checks": 20}
+    run = run_to_end(plan(patience=2, **hot), "hot")
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["stopped_early"]
+    assert summary["steps"] < 40
+    checks = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    validation = {entry["step"]: entry["validation_loss"] for entry in checks if "validation_loss" in entry}
+    assert summary["best_validation_loss"] == min(validation.values())
+    best = load_file(str(run / "checkpoints" / f"step-{summary['best_step']:08d}" / "trained.safetensors"))
+    saved = weights(run)
+    assert all(torch.equal(saved[name], tensor) for name, tensor in best.items())
+    patient = run_to_end(plan(patience=None, **hot), "patient")
+    assert json.loads((patient / "summary.json").read_text())["steps"] == 40
+
+
+def test_threads_are_what_was_set(run_to_end):
+    run = run_to_end(plan(threads=1), "one-thread")
+    assert json.loads((run / "summary.json").read_text())["threads"] == 1
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear", "constant"])
+def test_schedules_warm_up_and_end_where_they_should(name):
+    settings = TrainSettings(schedule=name, warmup=0.1, final_rate=0.2)
+    rates = [rate(step, 100, 1.0, settings) for step in range(100)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert max(rates) == 1.0
+    assert rates[-1] == pytest.approx(1.0 if name == "constant" else 0.2)
+    middle = {"cosine": 0.6, "linear": 0.6, "constant": 1.0}[name]
+    assert rates[55] == pytest.approx(middle, abs=0.02)
+
+
+def test_derived_values_come_with_their_reason():
+    automatic = TrainSettings()
+    assert choices.epochs(automatic, 500, plain_text=False).value == 5.0
+    assert choices.epochs(automatic, 100_000, plain_text=False).value == 3.0
+    assert choices.epochs(automatic, 500, plain_text=True).value == 1.0
+    assert choices.learning_rate(automatic, "lora", 1_000_000_000).value == 2e-4
+    assert choices.learning_rate(automatic, "full", 1_000_000_000).value == 2e-5
+    set_by_hand = TrainSettings(epochs=7, learning_rate=0.5, threads=3)
+    for choice in (
+        choices.epochs(set_by_hand, 500, plain_text=False),
+        choices.learning_rate(set_by_hand, "full", 1),
+        choices.threads(set_by_hand),
+        choices.precision(ModelSettings(precision="float32"), torch.device("cpu")),
+    ):
+        assert isinstance(choice, Reasoned)
+        assert choice.reason == "as set"
+
+
+def test_the_machine_says_how_many_threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert choices.threads(TrainSettings()).value == 5
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert choices.threads(TrainSettings()).value >= 1
+
+
+def test_bfloat16_changes_the_arithmetic_a_little(run_to_end):
+    exact = losses(run_to_end(plan(), "exact"))
+    rough = losses(run_to_end(plan({"precision": "bfloat16"}), "rough"))
+    assert exact != rough
+    assert rough == pytest.approx(exact, rel=0.05)
+
+
+def test_training_learns(run_to_end):
+    run = run_to_end(plan(max_steps=60, learning_rate=1e-2), "learning")
+    curve = losses(run)
+    assert math.fsum(curve[-5:]) / 5 < 0.5 * curve[0]
+
+
+def test_a_random_base_trains_whole_or_not_at_all(tiny_base, tiny_snapshot, tmp_path):
+    from metier.core.progress import Silent
+    from metier.model.find import find_config
+    from metier.train.run import train
+
+    base = find_config(str(tiny_base), tiny_base)
+    with pytest.raises(SettingsError, match="random weights"):
+        train(
+            tiny_snapshot, base, run=tmp_path / "s" / "runs" / "r", settings=plan({"method": "lora"}), progress=Silent()
+        )
