@@ -84,6 +84,8 @@ def test_what_ends_well_is_left_alone():
     [
         (["--projct", "x"], "did you mean --project?"),
         (["--trian.clip", "1"], "did you mean --train"),
+        (["--learning-rate", "3"], "did you mean --train.learning-rate?"),
+        (["--max_new_tokens=3"], "did you mean --evaluate.max-new-tokens?"),
         (["--xyzzy=3"], "--help after the command"),
         (["-x"], "option -x: unknown"),
     ],

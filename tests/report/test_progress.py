@@ -22,8 +22,9 @@ def plain() -> tuple[PlainProgress, io.StringIO, Clock]:
     return PlainProgress(Console(file=stream, width=80), clock), stream, clock
 
 
-def break_off(progress, *, total: int, done: int, count: int) -> None:
+def break_off(progress, clock, *, total: int, done: int, count: int) -> None:
     with progress.task("train", total, done=done) as task:
+        clock.now += 5
         task.advance(count, {"loss": 0.25})
         raise ValueError("boom")
 
@@ -48,14 +49,27 @@ def test_the_time_left_counts_only_what_was_done_now():
     assert stream.getvalue().splitlines()[0] == "train: 90/100 (90%), about 10 s left"
 
 
-def test_a_short_job_leaves_no_line_but_a_broken_one_always_does():
+def test_a_job_that_breaks_off_says_how_far_it_came():
+    progress, stream, clock = plain()
+    with pytest.raises(ValueError, match="boom"):
+        break_off(progress, clock, total=3, done=0, count=1)
+    assert stream.getvalue() == "train: stopped at 1 of 3 in 5.0 s  loss 0.2500\n"
+
+
+def test_a_short_job_leaves_no_line():
     progress, stream, _ = plain()
     with progress.task("read", 3) as task:
         task.advance(3)
     assert stream.getvalue() == ""
-    with pytest.raises(ValueError, match="boom"):
-        break_off(progress, total=3, done=0, count=1)
-    assert stream.getvalue() == "train: stopped at 1 of 3 in 0.0 s  loss 0.2500\n"
+
+
+def test_a_long_job_is_told_more_and_more_rarely():
+    progress, stream, clock = plain()
+    with progress.task("train", 100_000) as task:
+        for _ in range(100_000):
+            clock.now += 1
+            task.advance()
+    assert len(stream.getvalue().splitlines()) < 100
 
 
 def test_lines_are_not_wrapped_and_carry_no_control_characters():
@@ -73,13 +87,14 @@ def test_choices_of_any_kind_can_be_told():
 def test_a_terminal_gets_bars_and_a_line_that_stays():
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=90, _environ={"TERM": "xterm"})
-    progress = open_progress(console)
-    assert isinstance(progress, LiveProgress)
+    assert isinstance(open_progress(console), LiveProgress)
+    clock = Clock()
+    progress = LiveProgress(console, clock)
     with progress:
         progress.say("prepare: 3 rows")
         progress.chose(Reasoned(name="train.epochs", value=8.0, reason="750 rows"))
         with pytest.raises(ValueError, match="boom"):
-            break_off(progress, total=10, done=2, count=3)
+            break_off(progress, clock, total=10, done=2, count=3)
     text = stream.getvalue()
     assert "train: stopped at 5 of 10" in text
     assert "loss 0.25" in text

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from metier.core.errors import SettingsError
 from metier.core.progress import Silent
+from metier.core.settings import model_in
 from metier.core.table import nearest
 from metier.flow import Place, Stage
 from metier.project import Project, load
@@ -43,7 +44,7 @@ def check_names(arguments: Sequence[str], options: Sequence[str]) -> None:
         name, equals, _ = rest.pop(0).partition("=")
         section = name.removeprefix("--").partition(".")[0].replace("-", "_")
         if name.startswith("-") and section not in Project.model_fields:
-            close = nearest(name, [*options, *(f"--{field}" for field in Project.model_fields)])
+            close = _meant(name, options)
             raise SettingsError(
                 f"option {name}: unknown",
                 "an option of this command, or a setting such as --train.learning-rate 2e-4",
@@ -51,6 +52,19 @@ def check_names(arguments: Sequence[str], options: Sequence[str]) -> None:
             )
         if name.startswith("--") and not equals and rest:
             rest.pop(0)
+
+
+def _meant(name: str, options: Sequence[str]) -> str | None:
+    """Return the option or setting that was probably meant: `--learning-rate` means `--train.learning-rate`."""
+    sections = {field: model_in(info.annotation) for field, info in Project.model_fields.items()}
+    whole = {
+        inner.replace("_", "-"): f"--{field}.{inner.replace('_', '-')}"
+        for field, kind in sections.items()
+        if kind is not None
+        for inner in kind.model_fields
+    }
+    inside = nearest(name.lstrip("-").rpartition(".")[2].replace("_", "-"), whole)
+    return nearest(name, [*options, *(f"--{field}" for field in sections)]) or (whole[inside] if inside else None)
 
 
 def stage_facts(stages: Sequence[Stage]) -> list[dict[str, Any]]:

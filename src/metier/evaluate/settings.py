@@ -25,8 +25,8 @@ class EvaluateSettings(Settings):
     metric: Literal["auto", "exact_match", "accuracy", "macro_f1", "field_accuracy", "field_f1", "word_f1", "loss"] = (
         "auto"
     )
-    """The one metric that gives the verdict. `auto`: accuracy for labels, exact match for JSON and for short answers,
-    loss for free text."""
+    """The one metric that gives the verdict. `auto`: accuracy for labels, F1 of the fields for JSON, exact match
+    for short answers, loss for free text."""
 
     margin: float = Field(0.01, ge=0)
     """The largest difference that does not matter, in the metric's unit (0.01 = one point of a share, or 0.01 nats per

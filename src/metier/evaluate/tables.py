@@ -36,8 +36,8 @@ def metrics_table(facts: Mapping[str, Any], names: Names, confidence: float) -> 
         rows=rows,
         note=(
             f"With each value its {100 * confidence:g} % interval, by {_METHODS[facts['verdict']['method']]}, over"
-            f" {unit}: where the truth probably lies. Differences of shares are in points. Only the metric that decides "
-            f"gives the verdict; the others explain it. {meanings}."
+            f" {unit}: where the truth probably lies. Differences of shares are in points. Only the metric that "
+            f"decides gives the verdict; the others explain it. {meanings}."
         ),
     )
 

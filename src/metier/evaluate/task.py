@@ -62,13 +62,22 @@ def deciding_metric(questions: Sequence[Question], task: Task, settings: Evaluat
                 "leave it out, or set evaluate.task",
             )
         return Reasoned(name=name, value=settings.metric, reason="as set")
+    value, reason = _automatic(references, task)
+    return Reasoned(name=name, value=value, reason=reason)
+
+
+def _automatic(references: Sequence[str], task: Task) -> tuple[str, str]:
+    """Return the deciding metric that fits the right answers, and why."""
     if not references:
-        return Reasoned(name=name, value="loss", reason="plain text has no answer to compare")
+        return "loss", "plain text has no answer to compare"
     if task == "label":
-        return Reasoned(name=name, value="accuracy", reason="the answers are labels")
+        return "accuracy", "the answers are labels"
     if task == "json":
-        return Reasoned(name=name, value="exact_match", reason="the answers are JSON: all fields right, nothing more")
+        fields = median(len(structured.leaves(structured.parse(reference)) or ()) for reference in references)
+        if fields > 1:
+            return "field_f1", f"JSON answers of {fields:g} fields: each right one counts, each invented one costs"
+        return "exact_match", "the answers are JSON with one field"
     words = median(len(reference.split()) for reference in references)
     if words <= _SHORT_ANSWER_WORDS:
-        return Reasoned(name=name, value="exact_match", reason=f"right answers are short (median {words:g} words)")
-    return Reasoned(name=name, value="loss", reason="free text has more than one right wording")
+        return "exact_match", f"right answers are short (median {words:g} words)"
+    return "loss", "free text has more than one right wording"

@@ -58,10 +58,10 @@ class PlainTask:
             self._written = now
             self._write(self._line(now))
 
-    def close(self, *, ended_well: bool) -> None:
+    def close(self) -> None:
         """Tell how it ended, if it took long enough to be worth a line."""
         seconds = self._clock() - self._started
-        if seconds >= _WORTH_A_LINE_SECONDS or not ended_well:
+        if seconds >= _WORTH_A_LINE_SECONDS:
             self._write(summary(self._name, self._done, self._total, seconds, self._facts))
 
     def _line(self, now: float) -> str:
@@ -96,12 +96,10 @@ class PlainProgress:
     def task(self, name: str, total: int, done: int = 0) -> Iterator[PlainTask]:
         """Open a job of `total` units, `done` of which lie behind us already."""
         task = PlainTask(name, total, done, write=self.say, clock=self._clock)
-        ended_well = False
         try:
             yield task
-            ended_well = True
         finally:
-            task.close(ended_well=ended_well)
+            task.close()
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -136,10 +134,11 @@ class LiveTask:
 
 
 class LiveProgress:
-    """Live bars in a terminal, the newest figures beneath; a finished bar leaves one line behind."""
+    """Live bars in a terminal, the newest figures beneath; a bar that took a second leaves one line behind."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._clock = clock
         self._facts: dict[TaskID, dict[str, float]] = {}
         self._bars = Progress(
             TextColumn("  {task.description}", style="bold", markup=False, table_column=Column(no_wrap=True)),
@@ -174,17 +173,17 @@ class LiveProgress:
         """Open a bar of `total` units, `done` of which lie behind us already."""
         number = self._bars.add_task(name, total=total, completed=done)
         facts = self._facts.setdefault(number, {})
-        started = time.monotonic()
+        started = self._clock()
         ended_well = False
         try:
             yield LiveTask(self._bars, number, facts)
             ended_well = True
         finally:
             bar = next(bar for bar in self._bars.tasks if bar.id == number)
-            seconds = time.monotonic() - started
+            seconds = self._clock() - started
             self._bars.remove_task(number)
             del self._facts[number]
-            if seconds >= _WORTH_A_LINE_SECONDS or not ended_well:
+            if seconds >= _WORTH_A_LINE_SECONDS:
                 self._done(summary(name, int(bar.completed), total, seconds, facts), ended_well)
 
     def say(self, text: str) -> None:

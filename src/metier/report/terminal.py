@@ -1,26 +1,24 @@
 """A page in the terminal: the verdict in a box, then facts, figures as bars and sparklines, tables, a few rows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from rich.box import ROUNDED, SIMPLE_HEAD
+from rich.box import ROUNDED
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table as Grid
 from rich.text import Text
 
 from metier.core.errors import MetierError
-from metier.core.report import Cell, Example, Figure, Report, Series, Table, Verdict
-from metier.report.cells import cell, number_columns, visible
+from metier.core.report import Cell, Example, Figure, Report, Series, Verdict
+from metier.report.cells import cell, visible
+from metier.report.columns import show_table
 from metier.report.differences import parts
 from metier.report.page import Page, answer_sentence, answer_word, colours
 
 _TONES = {True: "green", False: "red", None: "yellow"}
 _SIGNS = {True: "✓", False: "✗", None: "?"}
 _SERIES_TONES = ("bright_black", "cyan", "magenta", "blue", "yellow", "green")
-_ROWS_SHOWN = 15
 _BARS_SHOWN = 12
-_SENTENCE_SPACES = 6
-_LEAST_NAME = 12
 _EXAMPLES_SHOWN = 3
 _LONGEST_EXAMPLE = 600
 _SPARKS = "▁▂▃▄▅▆▇█"
@@ -55,7 +53,7 @@ def show_summary(page: Page, console: Console) -> None:
     console.print(grid)
     for table in page.chapters[0].report.tables[:1] if page.chapters else ():
         console.print()
-        _table(table, console)
+        show_table(table, console)
     console.print()
     console.print(verdict(page.verdict, page.title))
 
@@ -70,7 +68,7 @@ def show_report(report: Report, console: Console) -> None:
         console.print(_figure(figure))
     for table in report.tables:
         console.print()
-        _table(table, console)
+        show_table(table, console)
     for example in report.examples[:_EXAMPLES_SHOWN]:
         console.print()
         console.print(_example(example))
@@ -122,47 +120,6 @@ def _facts(facts: Sequence[tuple[str, Cell]]) -> Grid:
     for name, value in facts:
         grid.add_row(Text(visible(name)), Text(cell(value)))
     return grid
-
-
-def _table(table: Table, console: Console) -> None:
-    fits = _width(table, range(len(table.columns))) <= console.width
-    shown = list(range(len(table.columns))) if fits else _without_prose(table)
-    narrow = not fits and _width(table, shown) > console.width
-    flush = number_columns(table)
-    room = max(
-        _LEAST_NAME, console.width - sum(min(_longest(table, place), _LEAST_NAME) + 3 for place in shown[1:]) - 1
-    )
-    grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim")
-    for place in shown:
-        least = min(_longest(table, place), room) if place == shown[0] else None
-        side = "right" if flush[place] else "left"
-        grid.add_column(Text(visible(table.columns[place])), justify=side, min_width=least, overflow="fold")
-    for row in table.rows[:_ROWS_SHOWN]:
-        cells = [cell(row[place]) for place in shown]
-        grid.add_row(*(Text(text.replace(" (", "\n(", 1) if narrow else text) for text in cells))
-    console.print(Text(visible(table.title), "bold"))
-    console.print(grid)
-    if len(table.rows) > _ROWS_SHOWN:
-        console.print(Text(f"{len(table.rows) - _ROWS_SHOWN} more rows are in the report file", "dim"))
-    if table.note:
-        console.print(Text(visible(table.note), "dim"))
-
-
-def _width(table: Table, places: Iterable[int]) -> int:
-    return sum(_longest(table, place) + 3 for place in places)
-
-
-def _longest(table: Table, place: int) -> int:
-    return max([len(table.columns[place]), *(len(cell(row[place])) for row in table.rows)])
-
-
-def _without_prose(table: Table) -> list[int]:
-    """Return the columns but for those of whole sentences (never the first): the report file has them."""
-    sentences = [
-        max((cell(row[place]).count(" ") for row in table.rows), default=0) for place in range(len(table.columns))
-    ]
-    kept = [place for place, spaces in enumerate(sentences) if place == 0 or spaces < _SENTENCE_SPACES]
-    return kept if len(kept) > 1 else list(range(len(table.columns)))
 
 
 def _figure(figure: Figure) -> Group:
