@@ -7,6 +7,7 @@ import pytest
 from metier import flow
 from metier.core import artefact
 from metier.core.errors import DataError, InputError, ModelError, ParityError, SettingsError
+from metier.project import find_run
 from tests.cli.workshop import gone_the_whole_way, make_project, opened
 
 STAGES = ["prepare", "train", "evaluate", "prove", "report"]
@@ -111,11 +112,12 @@ def test_stages_that_need_a_trained_run_say_so_and_name_those_there_are(done, fr
     folder, outcome = done
     place = opened(folder, "--seed", "9")
     run = flow.locate(place, flow.prepare(place).path)
-    for stage in (flow.evaluate, flow.prove):
+    for stage in (flow.evaluate, flow.prove, flow.report):
         with pytest.raises(InputError, match="not trained yet") as caught:
             stage(place, run)
         assert outcome.run.id in caught.value.found
         assert "metier train" in caught.value.do
+        assert not run.path.exists()
     place = opened(fresh)
     with pytest.raises(InputError, match="not trained yet"):
         flow.evaluate(place, flow.locate(place, flow.prepare(place).path))
@@ -170,15 +172,15 @@ def test_comparisons(done):
 def test_a_run_that_is_not_there_lists_those_that_are(done, name):
     folder, outcome = done
     with pytest.raises(InputError, match="no such run") as caught:
-        flow.find_run(opened(folder), name)
+        find_run(opened(folder), name)
     assert outcome.run.id in caught.value.wanted
 
 
 def test_a_beginning_that_fits_two_runs_is_refused(copy, done):
     (copy / ".metier" / "runs" / "colours-00000000").mkdir()
     with pytest.raises(InputError, match="2 runs begin like that"):
-        flow.find_run(opened(copy), "colours")
-    assert flow.find_run(opened(copy), done[1].run.id).name == done[1].run.id
+        find_run(opened(copy), "colours")
+    assert find_run(opened(copy), done[1].run.id).name == done[1].run.id
 
 
 def test_without_any_run_it_says_how_to_make_one(fresh):

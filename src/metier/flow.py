@@ -6,20 +6,19 @@ need torch are imported where they are called, so that a command which does not 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 from metier.core import artefact, digest, extras
 from metier.core.__about__ import __version__
 from metier.core.errors import DataError, InputError, ParityError, SettingsError
-from metier.core.progress import Progress, Silent
 from metier.core.report import Cell, Report, Verdict
 from metier.core.settings import Settings
 from metier.evaluate.report import report as evaluation_report
 from metier.model.find import Base, find, find_config
 from metier.prepare import snapshot as snapshots
-from metier.project import BaseFromConfig, Project, name_of
+from metier.project import BaseFromConfig, Place, find_run, name_of
 from metier.promote.report import report as parity_report
 from metier.report import html, markdown
 from metier.report.cells import duration, size
@@ -31,28 +30,8 @@ from metier.text.settings import TextSettings
 from metier.train.plan import TrainingPlan
 from metier.train.report import report as training_report
 
-STORE = ".metier"
 _LEDGER = "stages.json"
 _TRAIN = "train"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A project opened: its settings, its folder, and who listens."""
-
-    project: Project
-    folder: Path
-    progress: Progress = field(default_factory=Silent)
-
-    @property
-    def store(self) -> Path:
-        """Where everything made is kept."""
-        return self.folder / STORE
-
-    @property
-    def runs(self) -> Path:
-        """Where the runs are."""
-        return self.store / "runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +84,7 @@ def prepare(place: Place) -> Stage:
         DataError: a file is missing, empty, broken or of mixed formats; nothing was written.
     """
     started = perf_counter()
-    _open_store(place.store)
+    place.open_store()
     project = place.project
     result = snapshots.prepare(
         project.data,
@@ -222,7 +201,11 @@ def report(place: Place, run: Run) -> Stage:
 
     Returns:
         The stage; its path is the HTML file.
+
+    Raises:
+        InputError: the run is not trained yet.
     """
+    _require_trained(place, run)
     started = perf_counter()
     page = page_of_run(place, run)
     key = digest.of_value([__version__, as_plain(page)])
@@ -275,20 +258,6 @@ def run(place: Place) -> Outcome:
     return Outcome(run=found, stages=tuple(stages), page=page_of_run(place, found), broken=broken)
 
 
-def find_run(place: Place, name: str) -> Path:
-    """Find a run by its id or by the unique beginning of it.
-
-    Raises:
-        InputError: none or several begin like that; lists what is there.
-    """
-    known = sorted(path.name for path in place.runs.iterdir() if path.is_dir()) if place.runs.is_dir() else []
-    matches = [name] if name in known else [entry for entry in known if name and entry.startswith(name)]
-    if len(matches) == 1:
-        return place.runs / matches[0]
-    found = f"run {name!r}: {len(matches)} runs begin like that" if matches else f"run {name!r}: no such run"
-    raise InputError(found, "`base` or one of: " + (", ".join(matches or known) or "none yet; `metier run` makes one"))
-
-
 def compare(place: Place, first: str, second: str) -> Report:
     """Compare two of: `base`, a run. The same thing twice is identical."""
     from metier.evaluate.compare import compare as judge
@@ -299,13 +268,6 @@ def compare(place: Place, first: str, second: str) -> Report:
 def is_trained(run: Path) -> bool:
     """Tell whether a run was trained to its end."""
     return (run / "summary.json").is_file() and artefact.exists(run / "model", "model")
-
-
-def _open_store(store: Path) -> None:
-    """Make the store, hidden from git: what is in it can be made again."""
-    ignore = store / ".gitignore"
-    if not ignore.exists():
-        artefact.write_file(ignore, "*\n")
 
 
 def _text_settings(place: Place) -> TextSettings:

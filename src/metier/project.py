@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BeforeValidator, Field
 
-from metier.core import settings
-from metier.core.errors import SettingsError
+from metier.core import artefact, settings
+from metier.core.errors import InputError, SettingsError
+from metier.core.progress import Progress, Silent
 from metier.core.settings import Settings
 from metier.evaluate.settings import EvaluateSettings
 from metier.model.settings import ModelSettings
@@ -19,6 +21,7 @@ from metier.text.settings import TextSettings
 from metier.train.settings import TrainSettings
 
 FILE = "metier.yaml"
+STORE = ".metier"
 _NAME = r"[a-z0-9][a-z0-9._-]{0,54}"
 _SMALLEST = "base: metier-tiny\ndata: {train: examples.jsonl}"
 
@@ -79,6 +82,31 @@ class Project(Settings):
     """What a saved and merged model must hold to."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A project opened: its settings, its folder, and who listens."""
+
+    project: Project
+    folder: Path
+    progress: Progress = field(default_factory=Silent)
+
+    @property
+    def store(self) -> Path:
+        """Where everything made is kept."""
+        return self.folder / STORE
+
+    @property
+    def runs(self) -> Path:
+        """Where the runs are."""
+        return self.store / "runs"
+
+    def open_store(self) -> None:
+        """Make the store, hidden from git: what is in it can be made again."""
+        ignore = self.store / ".gitignore"
+        if not ignore.exists():
+            artefact.write_file(ignore, "*\n")
+
+
 def load(folder: Path, overrides: Sequence[str] = ()) -> Project:
     """Read the project in `folder`.
 
@@ -104,6 +132,20 @@ def name_of(project: Project, folder: Path) -> str:
         return project.name
     plain = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._")
     return plain[:55] if re.fullmatch(_NAME, plain[:55]) else "project"
+
+
+def find_run(place: Place, name: str) -> Path:
+    """Find a run by its id or by the unique beginning of it.
+
+    Raises:
+        InputError: none or several begin like that; lists what is there.
+    """
+    known = sorted(path.name for path in place.runs.iterdir() if path.is_dir()) if place.runs.is_dir() else []
+    matches = [name] if name in known else [entry for entry in known if name and entry.startswith(name)]
+    if len(matches) == 1:
+        return place.runs / matches[0]
+    found = f"run {name!r}: {len(matches)} runs begin like that" if matches else f"run {name!r}: no such run"
+    raise InputError(found, "`base` or one of: " + (", ".join(matches or known) or "none yet; `metier run` makes one"))
 
 
 def json_schema() -> dict[str, Any]:

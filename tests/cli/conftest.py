@@ -30,7 +30,7 @@ Call = Callable[..., Result]
 @pytest.fixture
 def metier(monkeypatch, capsys, tmp_path) -> Iterator[Call]:
     """Call `metier ARGUMENTS…` in a folder (an empty one unless told) and return exit code, stdout and stderr."""
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def call(*arguments: str, folder: Path = tmp_path) -> Result:
         monkeypatch.chdir(folder)
@@ -42,4 +42,5 @@ def metier(monkeypatch, capsys, tmp_path) -> Iterator[Call]:
         return Result(int(ended.value.code or 0), output.out, output.err)
 
     yield call
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from metier.cli.compare import known_names
 from metier.core import artefact
 from metier.core.__about__ import __version__
 from tests.cli.workshop import gone_the_whole_way, make_project
@@ -137,10 +138,15 @@ def test_prepare_shows_what_is_learnt(metier, done):
 
 
 def test_a_setting_given_on_the_command_line_counts(metier, done, run_id):
-    other = metier("report", "--seed", "3", "--json", folder=done).json
-    assert other["run"] != run_id
-    assert other["report"]["verdict"]["good"] is None
-    assert metier("prepare", "--prepare.test-share=0.5", "--json", folder=done).json["report"]["chapters"]
+    other = metier("report", "--seed", "3", "--json", folder=done)
+    assert other.code == 2
+    assert other.json["error"]["found"].startswith("colours-")
+    assert f"{run_id})" in other.json["error"]["found"]
+    first, second = (
+        metier("prepare", f"--prepare.test-share={share}", "--json", folder=done).json["snapshot"]
+        for share in (0.25, 0.5)
+    )
+    assert first != second
 
 
 def test_prepare_that_fails_its_preflight_exits_2_and_still_shows(metier, done):
@@ -184,6 +190,13 @@ def test_compare(metier, done, run_id):
     wrong = metier("compare", "base", "nothing", folder=done)
     assert wrong.code == 2
     assert run_id in wrong.err
+
+
+def test_the_shell_completes_commands_and_runs(metier, monkeypatch, done, run_id):
+    assert "_METIER_COMPLETE" in metier("--show-completion", "bash").out
+    monkeypatch.chdir(done)
+    assert known_names("") == ["base", run_id]
+    assert known_names("colours") == [run_id]
 
 
 def test_schema_is_json(metier):

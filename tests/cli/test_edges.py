@@ -179,9 +179,10 @@ def waiting(body: str) -> Iterator[subprocess.Popen]:
             process.kill()
 
 
-def test_ctrl_c_ends_in_words():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_stop_ends_in_words(number):
     with waiting("print('ready', flush=True); time.sleep(60)") as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command to go on" in err

@@ -5,8 +5,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from metier.core.progress import Silent
-from metier.flow import Outcome, Place, run
-from metier.project import load
+from metier.flow import Outcome, run
+from metier.project import Place, load
 from tests.conftest import write_chats
 
 SETTINGS = """\

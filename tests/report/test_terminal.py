@@ -68,3 +68,12 @@ def test_a_no_is_red_and_crossed():
     text = shown(lambda console: terminal.show(page, console), colour=True)
     assert "✗ No" in text
     assert "\x1b[31m" in text or "\x1b[1;31m" in text
+
+
+def test_a_summary_asks_every_question_and_says_the_verdict_once():
+    page = samples.page()
+    text = " ".join(shown(lambda console: terminal.show_summary(page, console), width=200).split())
+    assert all(chapter.question in text for chapter in page.chapters)
+    assert text.count("Better: field accuracy") == 1
+    assert "exact match" in text
+    assert "Exact match by intent" not in text

@@ -62,7 +62,7 @@ def main() -> None:
     Interrupts().listen()
     as_json = "--json" in sys.argv[1:]
     with Boundary(as_json=as_json):
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="metier")
     if code == INTERRUPTED:
         code = interrupted(as_json=as_json)
     raise SystemExit(code or 0)

@@ -22,7 +22,8 @@ _MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, 
 class Boundary:
     """A context that ends the program in words.
 
-    Exit codes: those of `core.errors`; 2 for a command line that cannot be understood; 130 after Ctrl-C; 3 for a bug.
+    Exit codes: those of `core.errors`; 2 for a command line that cannot be understood; 130 after Ctrl-C or SIGTERM;
+    3 for a bug.
     """
 
     def __init__(self, *, as_json: bool) -> None:
@@ -83,8 +84,8 @@ def as_dict(error: MetierError) -> dict[str, Any]:
 
 
 def interrupted(*, as_json: bool) -> int:
-    """Say that Ctrl-C was heard; returns the exit code."""
-    words = MetierError("stopped by Ctrl-C; nothing is half-written", do="run the same command to go on")
+    """Say that the request was heard; returns the exit code."""
+    words = MetierError("stopped on request; nothing is half-written", do="run the same command to go on")
     if as_json:
         print(json.dumps({"error": as_dict(words) | {"exit_code": INTERRUPTED}}))
     else:
@@ -93,14 +94,15 @@ def interrupted(*, as_json: bool) -> int:
 
 
 class Interrupts:
-    """Ctrl-C: the first unwinds the program in order, the second ends it on the spot."""
+    """Ctrl-C and SIGTERM: the first unwinds the program in order, the second ends it on the spot."""
 
     def __init__(self) -> None:
         self._heard = False
 
     def listen(self) -> None:
         """Start listening; a training installs its own listener while it runs."""
-        signal.signal(signal.SIGINT, self._hear)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._hear)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self._heard:

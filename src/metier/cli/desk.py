@@ -12,8 +12,8 @@ from metier.core.errors import SettingsError
 from metier.core.progress import Silent
 from metier.core.settings import model_in
 from metier.core.table import nearest
-from metier.flow import Place, Stage
-from metier.project import Project, load
+from metier.flow import Stage
+from metier.project import Place, Project, load
 from metier.report.progress import open_progress
 
 

@@ -20,8 +20,10 @@ def put_painted(shown: Shown, console: Console) -> None:
     console.print()
     console.print(Text.assemble("The model is taught to write what is ", legend, "; the rest is what it reads before."))
     for source, pieces in shown.rows:
+        console.print()
         console.print(Rule(Text(visible(source), "bold"), align="left", style="dim"))
         console.print(_painted(pieces, coloured=coloured), soft_wrap=True)
+    console.print()
     console.print(Rule(Text("preflight", "bold"), align="left", style="dim"))
     for finding in shown.proof.findings:
         sign = Text("✓ ", "bold green") if finding.ok else Text("✗ ", "bold red")

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,10 +47,10 @@ def write_file(path: Path, data: bytes | str) -> None:
         DiskFullError: the device is full; nothing was changed.
     """
     content = data.encode() if isinstance(data, str) else data
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{_TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}"
     try:
-        with _disk_full_explained(path, len(content)):
+        with _disk_full_explained(path, lambda: f"{len(content):,}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as stream:
                 stream.write(content)
                 stream.flush()
@@ -73,11 +73,11 @@ def publish(target: Path, *, kind: str, facts: Mapping[str, Any] | None = None) 
     Raises:
         DiskFullError: the device is full; the old artefact, if any, is intact.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    recover(target)
     temporary = target.parent / f"{_TEMPORARY}{target.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
-        with _disk_full_explained(target, 0):
+        with _disk_full_explained(target, lambda: f"more than {_size(temporary):,}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            recover(target)
             temporary.mkdir()
             yield temporary
             _seal(temporary, kind, facts or {})
@@ -100,7 +100,9 @@ def read(target: Path, kind: str | None = None) -> Manifest:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest(kind=data["kind"], files=data["files"], facts=data["facts"])
-    except (ValueError, KeyError, TypeError) as error:
+        if data.keys() - {"seal"} != {"kind", "files", "facts"} or data.get("seal", _mark(data)) != _mark(data):
+            raise ValueError("changed since it was written")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: not a manifest ({error})", "the manifest metier wrote", "delete it, run again"
         ) from error
@@ -157,9 +159,12 @@ def sweep(parent: Path) -> None:
 
 
 def remove(target: Path) -> None:
-    """Delete an artefact: manifest first, so that a half-deleted one is invisible."""
-    (target / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
+    """Delete an artefact: manifest first, so that a half-deleted one is invisible; and no older one comes back."""
+    generations = (target.parent / f"{_ASIDE}{target.name}", target)
+    for directory in generations:
+        (directory / MANIFEST).unlink(missing_ok=True)
+    for directory in generations:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def require_space(path: Path, needed_bytes: int) -> None:
@@ -171,7 +176,7 @@ def require_space(path: Path, needed_bytes: int) -> None:
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < needed_bytes:
-        raise _disk_full(path, needed_bytes, free)
+        raise _disk_full(path, f"{needed_bytes:,}", free)
 
 
 def _seal(directory: Path, kind: str, facts: Mapping[str, Any]) -> None:
@@ -185,11 +190,22 @@ def _seal(directory: Path, kind: str, facts: Mapping[str, Any]) -> None:
             files[name] = {"sha256": digest.of_file(path), "bytes": path.stat().st_size}
         else:
             _sync_directory(path)
-    text = json.dumps({"kind": kind, "facts": dict(facts), "files": files}, indent=1, ensure_ascii=False)
+    data = json.loads(json.dumps({"kind": kind, "facts": dict(facts), "files": files}, ensure_ascii=False))
     manifest = directory / MANIFEST
+    text = json.dumps(data | {"seal": _mark(data)}, indent=1, ensure_ascii=False)
     manifest.write_text(text + "\n", encoding="utf-8")
     _sync_file(manifest)
     _sync_directory(directory)
+
+
+def _mark(data: Mapping[str, Any]) -> str:
+    """Return the hash that a manifest carries of itself, so that a changed fact is found as a changed file is."""
+    return digest.of_bytes(json.dumps([data["kind"], data["facts"], data["files"]], sort_keys=True).encode())
+
+
+def _size(directory: Path) -> int:
+    """Return the bytes of all files below a directory."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 def _swap(temporary: Path, target: Path) -> None:
@@ -217,7 +233,7 @@ _sync_directory = _sync_file
 
 
 @contextmanager
-def _disk_full_explained(path: Path, needed_bytes: int) -> Iterator[None]:
+def _disk_full_explained(path: Path, needed_bytes: Callable[[], str]) -> Iterator[None]:
     """Turn the system's "no space left" into a message with path, needed and free bytes."""
     try:
         yield
@@ -227,7 +243,7 @@ def _disk_full_explained(path: Path, needed_bytes: int) -> Iterator[None]:
         if not _means_disk_full(error):
             raise
         existing = next(parent for parent in (path, *path.parents) if parent.exists())
-        raise _disk_full(path, needed_bytes, shutil.disk_usage(existing).free) from error
+        raise _disk_full(path, needed_bytes(), shutil.disk_usage(existing).free) from error
 
 
 def _means_disk_full(error: BaseException) -> bool:
@@ -236,10 +252,9 @@ def _means_disk_full(error: BaseException) -> bool:
     return type(error).__name__ == "SafetensorError" and any(f"os error {code}" in str(error) for code in _NO_SPACE)
 
 
-def _disk_full(path: Path, needed_bytes: int, free_bytes: int) -> DiskFullError:
-    needed = f"{needed_bytes:,} bytes needed, " if needed_bytes else ""
+def _disk_full(path: Path, needed_bytes: str, free_bytes: int) -> DiskFullError:
     return DiskFullError(
-        f"{path}: no space left ({needed}{free_bytes:,} bytes free)",
+        f"{path}: no space left ({needed_bytes} bytes needed, {free_bytes:,} bytes free)",
         "room on that device",
         "free some space and run the same command again; nothing was lost",
     )

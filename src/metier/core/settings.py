@@ -38,7 +38,10 @@ def build(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
 
 
 def _explain(kind: type[Settings], problem: Mapping[str, Any], where: str) -> str:
-    path = [part for part in problem["loc"] if not _is_tag(part)]
+    location = list(problem["loc"])
+    path = [part for part in location[:-1] if not _is_tag(part)]
+    if problem["type"] == "extra_forbidden" or not _is_tag(location[-1]):
+        path.append(location[-1])  # an unknown name is a name, whatever it looks like
     name = ".".join(str(part) for part in path)
     if problem["type"] == "extra_forbidden":
         close = nearest(str(path[-1]), _names_at(kind, [str(part) for part in path[:-1]]))
@@ -97,7 +100,7 @@ def read_scalar(text: str) -> Any:
     """Read a value written on a command line as YAML, with `2e-4` understood as a number."""
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2026-13-45
         return text
     if isinstance(value, str):
         try:
@@ -118,6 +121,9 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for part in path[:-1]:
+    for depth, part in enumerate(path[:-1]):
         values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            section = ".".join(path[: depth + 1])
+            raise SettingsError(f"--{section} has a value and --{'.'.join(path)} asks for a part of it", "one of them")
     values[path[-1]] = value

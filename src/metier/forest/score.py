@@ -3,8 +3,9 @@
 Shapes: N = packed tokens, M = label positions, V = vocabulary, S = sequences.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Many
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,8 +13,12 @@ from torch.nn.functional import cross_entropy
 
 from metier.core.progress import Progress, Silent
 from metier.core.types import Sequence
-from metier.forest.attend import packed
+from metier.forest.attend import inner_model, packed
 from metier.forest.pack import Batch, bins, pack
+from metier.model.quiet import LIBRARY_FAULTS
+
+PACKING_TOLERANCE = 1e-3
+"""Nats by which a packed label may differ from the same label alone; rounding is a hundred times smaller."""
 
 
 def logits(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -43,6 +48,11 @@ def alone(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
 
     The fallback for architectures that packing cannot serve, and the other side of the probe that finds them.
     """
+    return cross_entropy(at_least_float32(logits_alone(model, batch)), batch.token, reduction="none")
+
+
+def logits_alone(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Return the same as `logits`, each sequence in a call of its own. Call outside `attend.packed`."""
     ends = torch.tensor(batch.lengths).cumsum(0)
     parts = []
     for end, length in zip(ends.tolist(), batch.lengths, strict=True):
@@ -51,7 +61,7 @@ def alone(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         if len(keep):
             ids = batch.ids[:, end - length : end]
             output = model(input_ids=ids, use_cache=False, logits_to_keep=keep)
-            parts.append(cross_entropy(at_least_float32(output.logits[0]), batch.token[inside], reduction="none"))
+            parts.append(output.logits[0])
     return torch.cat(parts)
 
 
@@ -79,10 +89,26 @@ def packing_error(model: torch.nn.Module, vocabulary: int) -> float:
     try:
         with packed(model):
             difference = (losses(model, batch) - expected).abs().max().item()
-    except (TypeError, ValueError, RuntimeError, IndexError):
+    except LIBRARY_FAULTS:
         difference = float("inf")
     model.train(was_training)
     return difference
+
+
+def packs(model: torch.nn.Module) -> bool:
+    """Tell whether this model keeps packed sequences apart."""
+    vocabulary = inner_model(model).config.get_text_config(decoder=True).vocab_size
+    return packing_error(model, vocabulary) <= PACKING_TOLERANCE
+
+
+@contextmanager
+def reading(model: torch.nn.Module) -> Iterator[Callable[[torch.nn.Module, Batch], torch.Tensor]]:
+    """Yield what reads the logits of a batch: packed where this model keeps sequences apart, else one by one."""
+    if packs(model):
+        with packed(model):
+            yield logits
+    else:
+        yield logits_alone
 
 
 @torch.no_grad()
@@ -91,10 +117,10 @@ def label_logits(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield (index of the sequence, log-probabilities float32 [M_i, V] at its labels), in no particular order."""
     device = next(model.parameters()).device
-    with packed(model):
+    with reading(model) as read:
         for content in bins([len(sequence) for sequence in sequences], micro_batch_tokens):
             batch = pack([sequences[index] for index in content]).to(device)
-            logp = torch.log_softmax(logits(model, batch).float(), dim=-1)
+            logp = torch.log_softmax(read(model, batch).float(), dim=-1)
             for place, index in enumerate(content):
                 yield index, logp[batch.sequence == place]
 
@@ -111,10 +137,11 @@ def row_losses(
     device = next(model.parameters()).device
     results: list[tuple[float, float]] = [(0.0, 0.0)] * len(sequences)
     groups = bins([len(sequence) for sequence in sequences], micro_batch_tokens)
-    with packed(model), (progress or Silent()).task("measure loss", len(sequences)) as bar:
+    with reading(model) as read, (progress or Silent()).task("measure loss", len(sequences)) as bar:
         for content in groups:
             batch = pack([sequences[index] for index in content]).to(device)
-            weighted = (losses(model, batch) * batch.weight).double()
+            nats = cross_entropy(at_least_float32(read(model, batch)), batch.token, reduction="none")
+            weighted = (nats * batch.weight).double()
             sums = torch.zeros(len(content), dtype=torch.float64, device=device).index_add_(0, batch.sequence, weighted)
             weights = torch.zeros_like(sums).index_add_(0, batch.sequence, batch.weight.double())
             for place, index in enumerate(content):

@@ -3,6 +3,7 @@
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from metier.core import seeds
 from metier.core.errors import SettingsError
@@ -63,12 +64,7 @@ def adapt(model: PreTrainedModel, base: Base, method: str, settings: ModelSettin
 
 
 def _lora(model: PreTrainedModel, base: Base, settings: ModelSettings, seed: int) -> torch.nn.Module:
-    names = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    unknown = [name for name in settings.targets or () if name.rpartition(".")[2] not in names]
-    if unknown:
-        raise SettingsError(
-            f"model.targets: {', '.join(unknown)} not in {base.name}", f"some of {', '.join(sorted(names))}"
-        )
+    _require_targets(model, base, settings.targets or ())
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.rank,
@@ -80,6 +76,20 @@ def _lora(model: PreTrainedModel, base: Base, settings: ModelSettings, seed: int
     torch.manual_seed(seeds.key("adapter", seed))
     with quiet():
         return get_peft_model(model, config)
+
+
+def _require_targets(model: PreTrainedModel, base: Base, targets: tuple[str, ...]) -> None:
+    """Refuse targets that name nothing, and a head that is the embedding too: merged, it would change both."""
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, (torch.nn.Linear, Conv1D))}
+    unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
+    if unknown:
+        names = sorted({name.rpartition(".")[2] for name in linear})
+        raise SettingsError(f"model.targets: {', '.join(unknown)} not in {base.name}", f"some of {', '.join(names)}")
+    embedding = model.get_input_embeddings().weight
+    tied = [name for name, module in linear.items() if module.weight is embedding]
+    for name in tied:
+        if any(f".{name}".endswith(f".{target}") for target in targets):
+            raise SettingsError(f"model.targets: {name} shares its weights with the embedding", "other layers")
 
 
 def decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
@@ -109,7 +119,8 @@ def _layers(model: PreTrainedModel, settings: ModelSettings) -> torch.nn.Module:
         raise SettingsError(f"model.layers: {list(chosen)}", f"layer numbers from 0 to {len(layers) - 1}")
     for number in chosen:
         layers[number].requires_grad_(True)
-    for name, module in model.named_modules():
-        if "norm" in name.rpartition(".")[2] and ".layers." not in f".{name}." and name.count(".") <= 1:
-            module.requires_grad_(True)
+    inside = {id(module) for module in layers.modules()}
+    norms = [m for m in model.modules() if "norm" in type(m).__name__.lower() and id(m) not in inside]
+    for norm in norms[-1:]:
+        norm.requires_grad_(True)
     return model

@@ -5,6 +5,8 @@ loaded. Only fields that the architecture's own class declares pass, and of thos
 """
 
 import dataclasses
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig
 from metier.core.errors import ModelError
 from metier.core.table import nearest
 from metier.model.find import read_json
+from metier.model.quiet import LIBRARY_FAULTS, quiet
 
 _FORBIDDEN = {
     "auto_map",
@@ -23,6 +26,8 @@ _FORBIDDEN = {
     "custom_pipelines",
     "quantization_config",
 }
+_LARGEST = 1 << 31
+_MOST_LAYERS = 4096
 _LEGACY = {"rope_theta", "rope_scaling", "torch_dtype"}
 
 
@@ -44,17 +49,45 @@ def read_config(folder: Path) -> PreTrainedConfig:
     config_class = CONFIG_MAPPING[model_type]
     if config_class not in AutoModelForCausalLM._model_mapping:
         raise ModelError(f"{folder}/config.json: {model_type!r}", "a causal language model")
+    values = allowed(raw, config_class)
+    _require_possible(folder, values, {"num_hidden_layers", config_class.attribute_map.get("num_hidden_layers")})
     try:
-        return config_class(**allowed(raw, config_class))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        with quiet():
+            return config_class(**values)
+    except LIBRARY_FAULTS as error:
         raise ModelError(f"{folder}/config.json: {error}", f"a valid {model_type} configuration") from error
 
 
 def allowed(raw: dict[str, Any], config_class: type[PreTrainedConfig]) -> dict[str, Any]:
-    """Return the entries of a raw configuration that may reach the library."""
+    """Return the entries of a raw configuration that may reach the library; nested ones are cleaned as well."""
     known = {field.name for field in dataclasses.fields(config_class)} | set(config_class.attribute_map) | _LEGACY
-    return {
-        name: value
-        for name, value in raw.items()
-        if name in known and name not in _FORBIDDEN and not name.startswith("_")
-    }
+    return _clean({name: value for name, value in raw.items() if name in known})
+
+
+def _clean(value: Any) -> Any:
+    """Drop what names code or places, at any depth: a configuration inside a configuration is read just the same."""
+    if isinstance(value, dict):
+        return {k: _clean(v) for k, v in value.items() if k not in _FORBIDDEN and not k.startswith("_")}
+    return [_clean(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _require_possible(folder: Path, values: dict[str, Any], layer_counts: set[str | None]) -> None:
+    """Refuse numbers that would only keep the library busy until memory or patience ends."""
+    for name, value in _leaves(values):
+        if isinstance(value, float) and math.isnan(value):
+            raise ModelError(f"{folder}/config.json: {name} is not a number", "a number")
+        most = _MOST_LAYERS if name.rpartition(".")[2] in layer_counts else _LARGEST
+        if isinstance(value, int) and abs(value) > most:
+            raise ModelError(f"{folder}/config.json: {name} is {value:.3g}", f"at most {most:,}")
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of everything that is no container."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _leaves(entry, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _leaves(entry, name)
+    else:
+        yield name, value

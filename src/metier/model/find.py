@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from safetensors import SafetensorError, safe_open
 
 from metier.core import digest
 from metier.core.errors import ModelError
@@ -59,7 +65,7 @@ def find(reference: str, folder: Path) -> Base:
     """
     if reference in BUNDLED:
         return _checked(reference, BUNDLED[reference], "bundled")
-    local = (folder / Path(reference).expanduser()).resolve()
+    local = _local(reference, folder)
     if local.is_dir():
         return _checked(reference, local, "folder")
     if local.exists():
@@ -80,11 +86,25 @@ def find_config(reference: str, folder: Path) -> Base:
     Raises:
         ModelError: the folder or one of its files is missing.
     """
-    local = (folder / Path(reference).expanduser()).resolve()
+    local = _local(reference, folder)
     local = local.parent if local.name == "config.json" else local
     _require(local, "config.json")
     _require(local, "tokenizer.json")
     return Base(name=reference, folder=local, kind="config", digest=_digest(local, weights=False))
+
+
+def _local(reference: str, folder: Path) -> Path:
+    """Return the place that a reference would name on this disk.
+
+    Raises:
+        ModelError: it can name none (too long, a NUL in it, a home folder of nobody).
+    """
+    try:
+        place = (folder / Path(reference).expanduser()).resolve()
+        place.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"base {reference[:80]!r}: {error}"[:300], "a bundled base, a folder, or a hub id") from error
+    return place
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -97,7 +117,7 @@ def read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})", "a JSON file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(
             f"{path}: not JSON ({error})", "a JSON object", "copy the file again from its source"
         ) from error
@@ -151,17 +171,27 @@ def check_safetensors(path: Path) -> None:
             raise ModelError(f"{path}: cut off in its header ({size:,} bytes)", "a whole safetensors file", do)
         try:
             header = json.loads(stream.read(length))
-            end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            end = max(
+                (int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"), default=0
+            )
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ModelError(f"{path}: its header is not readable", "a safetensors file", do) from error
     if size != 8 + length + end:
         raise ModelError(f"{path}: {size:,} bytes", f"{8 + length + end:,} bytes, as its header says", do)
+    try:
+        safe_open(path, framework="numpy")
+    except SafetensorError as error:
+        raise ModelError(f"{path}: its header is not readable ({error})", "a safetensors file", do) from error
 
 
 def _download(reference: str) -> Path:
     patterns = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "LICENSE*", "README.md"]
     try:
         return Path(snapshot_download(reference, allow_patterns=patterns))
+    except HFValidationError as error:
+        raise ModelError(
+            f"base {reference!r}: no such folder, and no hub id", "a bundled base, a folder, or a hub id such as org/name"
+        ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"base {reference!r}: not on the hub, or private", "a public id, or a token in HF_TOKEN"

@@ -8,11 +8,11 @@ from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dic
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from metier.core import seeds
+from metier.core import artefact, seeds
 from metier.core.errors import ModelError
 from metier.model.configuration import read_config
 from metier.model.find import Base, check_safetensors, read_json
-from metier.model.quiet import quiet
+from metier.model.quiet import LIBRARY_FAULTS, quiet
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -37,11 +37,18 @@ def load_base(base: Base, *, device: torch.device | None = None, seed: int = 0) 
         ModelError: the weights do not fit the configuration, or cannot be read.
     """
     if base.kind == "config":
-        torch.manual_seed(seeds.key("weights", seed))
-        model = AutoModelForCausalLM.from_config(read_config(base.folder), dtype=torch.float32)
-    else:
-        model = load_folder(base.folder)
-    return _placed(model, device)
+        return _placed(_random(base.folder, seed), device)
+    return _placed(load_folder(base.folder), device)
+
+
+def _random(folder: Path, seed: int) -> PreTrainedModel:
+    """Build the model of a configuration with random weights, float32."""
+    config = read_config(folder)
+    torch.manual_seed(seeds.key("weights", seed))
+    try:
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except LIBRARY_FAULTS as error:
+        raise ModelError(f"{folder}/config.json: no model can be built ({error})", "sizes that fit together") from error
 
 
 def load_folder(folder: Path) -> PreTrainedModel:
@@ -62,7 +69,7 @@ def load_folder(folder: Path) -> PreTrainedModel:
                 local_files_only=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except LIBRARY_FAULTS as error:
             raise ModelError(f"{folder}: weights cannot be loaded ({error})", "weights that fit config.json") from error
     _require_all_loaded(folder, facts)
     return model.float()
@@ -79,12 +86,24 @@ def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = 
     weights = model_folder / ADAPTER_WEIGHTS
     check_safetensors(weights)
     read_json(model_folder / ADAPTER_CONFIG)
-    config = PeftConfig.from_pretrained(str(model_folder))
-    config.inference_mode = True
-    model = get_peft_model(load_base(base, device=torch.device("cpu")), config)
-    tensors = load_file(str(weights))
-    _require_effect(weights, tensors)
-    result = set_peft_model_state_dict(model, tensors)
+    _require_same_base(model_folder, base)
+    plain = load_base(base, device=torch.device("cpu"))
+    with quiet():
+        try:
+            tensors = load_file(str(weights))
+            _require_effect(weights, tensors)
+            config = PeftConfig.from_pretrained(str(model_folder))
+            config.inference_mode = True
+            model = get_peft_model(plain, config)
+            result = set_peft_model_state_dict(model, tensors)
+        except ModelError:
+            raise
+        except LIBRARY_FAULTS as error:
+            raise ModelError(
+                f"{model_folder}: the adapter does not fit ({error})",
+                f"an adapter of {base.name}",
+                "check that this adapter was trained on this base",
+            ) from error
     missing = [name for name in result.missing_keys if "lora_" in name or "modules_to_save" in name]
     if result.unexpected_keys or missing:
         examples = ", ".join([*list(result.unexpected_keys)[:2], *missing[:2]])
@@ -95,6 +114,19 @@ def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = 
             "check that this adapter was trained on this base",
         )
     return _placed(model, device)
+
+
+def _require_same_base(model_folder: Path, base: Base) -> None:
+    """Refuse an adapter whose own record names another base: of the same shape, it would fit without a word."""
+    if not artefact.exists(model_folder, "model"):
+        return
+    facts = artefact.read(model_folder, "model").facts
+    if facts.get("base_digest", base.digest) != base.digest:
+        raise ModelError(
+            f"{model_folder}: an adapter of {facts.get('base')!r} ({str(facts['base_digest'])[:8]})",
+            f"an adapter of {base.name!r} ({base.digest[:8]})",
+            "name the base that it was trained on; a base whose files were changed is another base",
+        )
 
 
 def _placed(model: Model, device: torch.device | None) -> Model:

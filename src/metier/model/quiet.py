@@ -4,7 +4,23 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers.utils import logging
+
+LIBRARY_FAULTS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    StrictDataclassError,
+    SafetensorError,
+)
+"""What transformers, PEFT and torch raise when a model folder does not fit: each its own, and none of them ours."""
 
 
 @contextmanager

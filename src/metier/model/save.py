@@ -44,16 +44,23 @@ def save_whole(model: torch.nn.Module, folder: Path, *, precision: str = "float3
     assert isinstance(model, PreTrainedModel)
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     # Tied weights stay one tensor, so that the library writes them once.
-    cast: dict[int, torch.Tensor] = {}
+    cast: dict[tuple[int, torch.Size], torch.Tensor] = {}
     tensors = {
-        name: cast.setdefault(tensor.data_ptr(), tensor.detach().to("cpu", dtype))
+        name: cast.setdefault((tensor.data_ptr(), tensor.shape), _as(tensor.detach(), dtype))
         for name, tensor in model.state_dict().items()
     }
     before = model.config.dtype
     model.config.dtype = dtype
-    with quiet():
-        model.save_pretrained(str(folder), state_dict=tensors)
-    model.config.dtype = before
+    try:
+        with quiet():
+            model.save_pretrained(str(folder), state_dict=tensors)
+    finally:
+        model.config.dtype = before
+
+
+def _as(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return a tensor on the CPU, in `dtype` unless it counts things."""
+    return tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

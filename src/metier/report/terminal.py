@@ -43,12 +43,13 @@ def show(page: Page, console: Console) -> None:
 
 
 def show_summary(page: Page, console: Console) -> None:
-    """Print a page in short: a line for each chapter, the first chapter's first table, the verdict."""
+    """Print a page in short: a line for each chapter that is not the verdict itself, one table, the verdict."""
     grid = Grid.grid(padding=(0, 1))
     for chapter in page.chapters:
         answer = chapter.report.verdict
         grid.add_row(Text(_SIGNS[answer.good], f"bold {_TONES[answer.good]}"), Text(chapter.question, "bold"))
-        grid.add_row("", Text(visible(answer_sentence(answer))))
+        if answer != page.verdict:
+            grid.add_row("", Text(visible(answer_sentence(answer))))
     console.print()
     console.print(grid)
     for table in page.chapters[0].report.tables[:1] if page.chapters else ():

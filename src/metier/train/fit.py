@@ -2,7 +2,9 @@
 
 import dataclasses
 import resource
+from collections.abc import Callable
 from collections.abc import Sequence as Many
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +15,6 @@ import torch
 from metier.core.errors import InterruptedRun, NonFiniteError
 from metier.core.progress import Progress
 from metier.core.types import Sequence
-from metier.forest.attend import packed
 from metier.forest.pack import Batch, bins, pack
 from metier.text.rendered import Rendered
 from metier.train import checkpoint
@@ -30,7 +31,7 @@ from metier.train.stop import StopRequest, listening
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One run of the loop; `run` is its only verb."""
+    """One run of the loop; `run` is its only verb. `attention` is the context that the model computes in."""
 
     run_folder: Path
     model: torch.nn.Module
@@ -42,6 +43,7 @@ class Fit:
     peak_rate: float
     seed: int
     arithmetic: Arithmetic
+    attention: Callable[[torch.nn.Module], AbstractContextManager[None]]
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
@@ -58,7 +60,11 @@ class Fit:
             progress.say(f"going on after step {place.step} of {self.order.steps}")
         validation = self._validation_batches()
         self.model.train()
-        with packed(self.model), listening() as request, progress.task("train", self.order.steps, place.step) as bar:
+        with (
+            self.attention(self.model),
+            listening() as request,
+            progress.task("train", self.order.steps, place.step) as bar,
+        ):
             try:
                 while place.step < self.order.steps and not place.stopped:
                     started = perf_counter()

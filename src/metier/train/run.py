@@ -1,6 +1,7 @@
 """Train: a snapshot and a base in, a run directory out. The same call goes on where a killed one stopped."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +13,8 @@ from metier.core import artefact, lock
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, TextRow
-from metier.forest.score import packing_error
+from metier.forest.attend import packed
+from metier.forest.score import PACKING_TOLERANCE, packing_error
 from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import Base
 from metier.model.load import device_here, load_base
@@ -28,7 +30,6 @@ from metier.train.loop import Arithmetic
 from metier.train.objectives.supervised import Supervised
 from metier.train.plan import TrainingPlan
 
-_PACKING_TOLERANCE = 1e-3
 _VALIDATION_ROWS = 256
 
 
@@ -114,14 +115,14 @@ def _load(
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
     error = packing_error(model, model.config.get_text_config().vocab_size)
-    packed = error <= _PACKING_TOLERANCE
+    is_packed = error <= PACKING_TOLERANCE
     reason = f"packed and alone differ by {error:.1e} nats on this base"
     chosen = [
         method_choice,
         choices.precision(settings.model, device),
         choices.learning_rate(settings.train, method, parameters),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
-        Reasoned(name="forest.packing", value="packed" if packed else "one by one", reason=reason),
+        Reasoned(name="forest.packing", value="packed" if is_packed else "one by one", reason=reason),
     ]
     adapted = adapt(model, base, method, settings.model, seed=settings.seed)
     if settings.model.gradient_checkpointing:
@@ -141,10 +142,12 @@ def _fit(run: Path, model: torch.nn.Module, settings: TrainingPlan, material: Ma
     if settings.train.max_steps is not None:
         total_rows = min(total_rows, settings.train.max_steps * settings.train.rows_per_step)
     device = next(model.parameters()).device
+    is_packed = chosen["forest.packing"] == "packed"
     return Fit(
         run_folder=run,
         model=model,
-        objective=Supervised(packed=chosen["forest.packing"] == "packed"),
+        objective=Supervised(packed=is_packed),
+        attention=packed if is_packed else nullcontext,
         rendered=material.train,
         validation=_validation_sample(material.validation),
         order=Order(rows, settings.train.rows_per_step, total_rows, settings.seed),
