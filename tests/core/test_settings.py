@@ -165,7 +165,7 @@ def test_no_text_breaks_the_reader(text):
 
 
 def test_a_bottomless_value_is_a_text():
-    assert settings.read_scalar("[" * 5000) == "[" * 5000
+    assert settings.read_scalar("[" * 2000) == "[" * 2000
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_an_override_of_another_form_is_refused(arguments, words):
 
 
 def test_an_unknown_override_names_the_nearest():
-    with pytest.raises(SettingsError, match="middle.inner.learning_rat: unknown; did you mean 'learning_rate'"):
+    with pytest.raises(SettingsError, match=r"middle\.inner\.learning_rat: unknown; did you mean 'learning_rate'"):
         settings.build(
             Outer, {"base": "x"} | settings.parse_overrides(["--middle.inner.learning-rat", "1"]), "command line"
         )

@@ -28,7 +28,6 @@ HOSTILE: dict[str, Any] = {
     "custom_pipelines": {"evil": {"impl": "evil.Evil"}},
     "quantization_config": {"quant_method": "somebody"},
     "_commit_hash": "0" * 40,
-    "transformers_version": "999",
     "anything_else": {"__import__": "os"},
 }
 EVIL = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\nclass Evil: pass\n"
@@ -43,7 +42,7 @@ def test_what_names_code_or_places_is_dropped(tiny_base, tmp_path, name):
     folder = copied(tiny_base, tmp_path)
     write_config(folder, **{name: HOSTILE[name]})
     text = everything(read_config(folder))
-    for word in ("somebody", "evil", "Evil", "999", "000000", "__import__"):
+    for word in ("somebody", "evil", "Evil", "000000", "__import__"):
         assert word not in text
 
 
@@ -90,7 +89,7 @@ def test_a_configuration_inside_a_configuration_is_cleaned_as_well(tmp_path):
 def test_impossible_numbers_are_refused_before_the_library_counts(tiny_base, tmp_path, changes, words):
     folder = copied(tiny_base, tmp_path)
     write_config(folder, **changes)
-    with pytest.raises(ModelError, match="config.json") as caught:
+    with pytest.raises(ModelError, match=r"config\.json") as caught:
         read_config(folder)
     assert words in str(caught.value)
     for base in (found(folder), find_config(str(folder), folder)):

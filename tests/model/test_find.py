@@ -80,19 +80,10 @@ def test_a_hub_id_without_a_network_says_so_plainly(tmp_path):
     assert "do: download the model elsewhere, copy its folder here and give its path" in message
 
 
-def test_a_hub_that_refuses_the_connection_says_the_same(tmp_path):
-    code = (
-        "from pathlib import Path; from metier.core.errors import ModelError; from metier.model.find import find\n"
-        "try: find('org/name', Path('.'))\nexcept ModelError as error: print(error)"
-    )
-    env = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf")}
-    env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1"
-    run = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "the hub cannot be reached (offline?)" in run.stdout
-
-
 def test_finding_needs_no_torch():
-    code = "import sys, metier.model.find, metier.model.settings; assert not {'torch', 'transformers'} & set(sys.modules)"
+    code = (
+        "import sys, metier.model.find, metier.model.settings; assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -233,4 +224,5 @@ def test_no_flipped_bits_of_a_header_break_the_reader(tiny_base, tmp_path, data)
     try:
         check_safetensors(path)
     except ModelError as error:
-        assert "x.safetensors" in str(error)
+        told = str(error)
+        assert "x.safetensors" in told

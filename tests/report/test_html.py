@@ -95,6 +95,17 @@ def test_a_long_table_is_cut_and_kept_whole_below():
     assert text.count("row 59.") == 1
 
 
+def test_a_table_of_numbers_leads_and_one_of_words_follows_the_figures():
+    def order(cell: str) -> bool:
+        table = Table(title="the table", columns=("a",), rows=((cell,),))
+        report = replace(samples.training(), tables=(table,))
+        text = html.render(page_of(report))
+        return text.index("the table") < text.index("<figure>")
+
+    assert order("12 %")
+    assert not order("words")
+
+
 def test_intervals_stand_below_their_value_and_long_names_may_break():
     rows = (("a_long_name <b>", "66.7 % (53.4 to 77.8)"),)
     table = Table(title="t", columns=("label", "share"), rows=rows)

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from metier.core.types import Reasoned
-from metier.report.progress import LiveProgress, PlainProgress, choice_line, open_progress, summary
+from metier.report.progress import LiveProgress, PlainProgress, choice_line, how_far, open_progress, summary
 
 
 class Clock:
@@ -108,5 +108,8 @@ def test_dumb_terminals_and_pipes_get_plain_lines():
     assert isinstance(open_progress(dumb), PlainProgress)
 
 
-def test_a_summary_says_when_not_all_was_done():
-    assert summary("train", 5, 10, 61.0, {}) == "train: stopped at 5 of 10 in 1:01"
+def test_a_summary_says_how_far_it_came():
+    assert how_far(10, 10, ended_well=True) == "10"
+    assert how_far(5, 10, ended_well=True) == "5 of 10"
+    assert how_far(5, 1000, ended_well=False) == "stopped at 5 of 1,000"
+    assert summary("train", "5", 61.0, {}) == "train: 5 in 1:01"

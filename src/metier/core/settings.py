@@ -40,7 +40,7 @@ def build(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
 def _explain(kind: type[Settings], problem: Mapping[str, Any], where: str) -> str:
     location = list(problem["loc"])
     path = [part for part in location[:-1] if not _is_tag(part)]
-    if problem["type"] == "extra_forbidden" or not _is_tag(location[-1]):
+    if location and (problem["type"] == "extra_forbidden" or not _is_tag(location[-1])):
         path.append(location[-1])  # an unknown name is a name, whatever it looks like
     name = ".".join(str(part) for part in path)
     if problem["type"] == "extra_forbidden":
@@ -50,7 +50,8 @@ def _explain(kind: type[Settings], problem: Mapping[str, Any], where: str) -> st
     if problem["type"] == "missing":
         return f"{where}: {name}: missing; every project needs it"
     found = problem.get("input")
-    return f"{where}: {name}: {problem['msg'][:1].lower()}{problem['msg'][1:]} (found {found!r})"
+    wanted = problem["msg"].removeprefix("Value error, ")
+    return ": ".join(part for part in (where, name, f"{wanted[:1].lower()}{wanted[1:]} (found {found!r})") if part)
 
 
 def _is_tag(part: Any) -> bool:

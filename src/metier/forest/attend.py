@@ -113,6 +113,12 @@ def packed(model: torch.nn.Module) -> Iterator[None]:
         inner.set_attn_implementation(before)
 
 
+@contextmanager
+def as_it_is(model: torch.nn.Module) -> Iterator[None]:
+    """Let a model keep its own attention: for architectures that packing cannot serve."""
+    yield
+
+
 def inner_model(model: torch.nn.Module) -> PreTrainedModel:
     """Return the transformers model inside an adapter's wrapper, or the model itself."""
     inner = model if isinstance(model, PreTrainedModel) else model.get_base_model()  # pyrefly: ignore

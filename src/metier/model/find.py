@@ -190,7 +190,8 @@ def _download(reference: str) -> Path:
         return Path(snapshot_download(reference, allow_patterns=patterns))
     except HFValidationError as error:
         raise ModelError(
-            f"base {reference!r}: no such folder, and no hub id", "a bundled base, a folder, or a hub id such as org/name"
+            f"base {reference!r}: no such folder, and no hub id",
+            "a bundled base, a folder, or a hub id such as org/name",
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(

@@ -6,6 +6,7 @@ import torch
 from peft import PeftModel
 
 from metier.core import artefact
+from metier.core.errors import ModelError
 from metier.model.find import Base
 from metier.model.load import load_tuned
 from metier.model.save import copy_tokenizer, save_whole
@@ -22,7 +23,10 @@ def merge(base: Base, model_folder: Path, out: Path) -> Path:
     """
     model: torch.nn.Module = load_tuned(base, model_folder, device=torch.device("cpu"))
     if isinstance(model, PeftModel):
-        model = model.merge_and_unload(safe_merge=True)
+        try:
+            model = model.merge_and_unload(safe_merge=True)
+        except ValueError as error:
+            raise ModelError(f"{model_folder}: cannot be merged ({error})", "an adapter of finite numbers") from error
     with artefact.publish(
         out, kind="model", facts={"base": base.name, "base_digest": base.digest, "merged": True}
     ) as folder:

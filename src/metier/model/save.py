@@ -11,7 +11,7 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from metier.model.find import TOKENIZER_FILES, Base
+from metier.model.find import TOKENIZER_FILES, Base, read_json
 from metier.model.load import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from metier.model.quiet import quiet
 
@@ -26,9 +26,9 @@ def save_trained(model: torch.nn.Module, base: Base, folder: Path, *, precision:
         precision: number format of whole weights on disk, "float32" or "bfloat16"; adapters stay float32.
     """
     if isinstance(model, PeftModel):
-        tensors = {
-            name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(model).items()
-        }
+        with quiet():  # never the embedding: it does not train, and deciding that for itself the library goes online
+            state = get_peft_model_state_dict(model, save_embedding_layers=False)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         save_file(dict(sorted(tensors.items())), str(folder / ADAPTER_WEIGHTS), metadata={"format": "pt"})
         config = _plain(model.peft_config["default"].to_dict())
         config["base_model_name_or_path"] = base.name
@@ -50,12 +50,13 @@ def save_whole(model: torch.nn.Module, folder: Path, *, precision: str = "float3
         for name, tensor in model.state_dict().items()
     }
     before = model.config.dtype
-    model.config.dtype = dtype
     try:
         with quiet():
             model.save_pretrained(str(folder), state_dict=tensors)
     finally:
         model.config.dtype = before
+    config = read_json(folder / "config.json") | {"dtype": precision}  # the library writes that of the model in memory
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _as(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

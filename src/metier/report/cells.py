@@ -13,7 +13,7 @@ _SHOWN = _C0 | {0x7F: "␡"} | dict.fromkeys((*range(0x80, 0xA0), *_REORDERING),
 
 
 def cell(value: Cell) -> str:
-    """Write one value of a table or a fact: whole numbers grouped by thousands, others with four significant digits."""
+    """Write one value of a table or a fact: whole numbers by thousands, others with at most four significant digits."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -21,7 +21,8 @@ def cell(value: Cell) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return number(value)
+        text = number(value)
+        return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
     return visible(value)
 
 

@@ -58,11 +58,12 @@ class PlainTask:
             self._written = now
             self._write(self._line(now))
 
-    def close(self) -> None:
+    def close(self, *, ended_well: bool) -> None:
         """Tell how it ended, if it took long enough to be worth a line."""
         seconds = self._clock() - self._started
         if seconds >= _WORTH_A_LINE_SECONDS:
-            self._write(summary(self._name, self._done, self._total, seconds, self._facts))
+            told = how_far(self._done, self._total, ended_well=ended_well)
+            self._write(summary(self._name, told, seconds, self._facts))
 
     def _line(self, now: float) -> str:
         rate = (self._done - self._start_done) / max(now - self._started, 1e-9)
@@ -72,10 +73,16 @@ class PlainTask:
         return f"{self._name}: {self._done:,}/{self._total:,} ({share:.0%}){left}{facts}"
 
 
-def summary(name: str, done: int, total: int, seconds: float, facts: Mapping[str, float]) -> str:
+def how_far(done: int, total: int, *, ended_well: bool) -> str:
+    """Write how far a job came: all of it, as much as it needed, or where it broke off."""
+    if done >= total:
+        return f"{done:,}"
+    return f"{done:,} of {total:,}" if ended_well else f"stopped at {done:,} of {total:,}"
+
+
+def summary(name: str, told: str, seconds: float, facts: Mapping[str, float]) -> str:
     """Write the one line that stays when a job is over."""
-    count = f"{done:,}" if done >= total else f"stopped at {done:,} of {total:,}"
-    return f"{name}: {count} in {duration(seconds)}" + (f"  {live(facts)}" if facts else "")
+    return f"{name}: {told} in {duration(seconds)}" + (f"  {live(facts)}" if facts else "")
 
 
 class PlainProgress:
@@ -96,10 +103,12 @@ class PlainProgress:
     def task(self, name: str, total: int, done: int = 0) -> Iterator[PlainTask]:
         """Open a job of `total` units, `done` of which lie behind us already."""
         task = PlainTask(name, total, done, write=self.say, clock=self._clock)
+        ended_well = False
         try:
             yield task
+            ended_well = True
         finally:
-            task.close()
+            task.close(ended_well=ended_well)
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -184,7 +193,8 @@ class LiveProgress:
             self._bars.remove_task(number)
             del self._facts[number]
             if seconds >= _WORTH_A_LINE_SECONDS:
-                self._done(summary(name, int(bar.completed), total, seconds, facts), ended_well)
+                told = how_far(int(bar.completed), total, ended_well=ended_well)
+                self._done(summary(name, told, seconds, facts), ended_well)
 
     def say(self, text: str) -> None:
         """Print one line above the bars; what stands before the first colon is set bold."""

@@ -1,7 +1,6 @@
 """Train: a snapshot and a base in, a run directory out. The same call goes on where a killed one stopped."""
 
 import json
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +12,7 @@ from metier.core import artefact, lock
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, TextRow
-from metier.forest.attend import packed
+from metier.forest.attend import as_it_is, packed
 from metier.forest.score import PACKING_TOLERANCE, packing_error
 from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import Base
@@ -147,7 +146,7 @@ def _fit(run: Path, model: torch.nn.Module, settings: TrainingPlan, material: Ma
         run_folder=run,
         model=model,
         objective=Supervised(packed=is_packed),
-        attention=packed if is_packed else nullcontext,
+        attention=packed if is_packed else as_it_is,
         rendered=material.train,
         validation=_validation_sample(material.validation),
         order=Order(rows, settings.train.rows_per_step, total_rows, settings.seed),

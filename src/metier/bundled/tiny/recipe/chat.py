@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jinja2 import Template
 from jinja2.exceptions import TemplateError
@@ -23,7 +23,8 @@ def _refuse(message: str) -> NoReturn:
 @cache
 def _compiled() -> Template:
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(raise_exception=_refuse)
+    names: dict[str, Any] = environment.globals
+    names["raise_exception"] = _refuse
     return environment.from_string(read_template())
 
 
