@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from metier.core.errors import DataError
-from metier.evaluate.report import report
+from metier.evaluate.report import report, verdict
 from metier.report import html, markdown
 from metier.report.page import as_plain, page_of
 from tests.evaluate.conftest import Workplace
@@ -72,3 +72,20 @@ def test_reports_comparisons_and_settings_need_no_torch() -> None:
         "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": "src", "PATH": ""})
+
+
+def test_a_constant_answer_is_nothing_to_be_glad_of(evaluated: dict[str, Any]) -> None:
+    found = dict(evaluated)
+    found["verdict"] = evaluated["verdict"] | {"tuned": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    plain = found | {"retention": None, "commonest": {"value": "a", "share": 0.2}}
+    assert ". But: " not in verdict(plain).text
+    constant = verdict(found | {"retention": None, "commonest": {"value": "a", "share": 0.45}}).text
+    assert constant.endswith(". But: not shown to be better than always answering the most frequent (45.0 %)")
+    assert verdict(found | {"commonest": None}).text.endswith(". But: it forgot some general text (below)")
+
+
+def test_the_fields_of_json_answers_have_their_constant_too(evaluated: dict[str, Any]) -> None:
+    decided = evaluated["verdict"] | {"name": "field_f1", "tuned": {"value": 0.5, "low": 0.45, "high": 0.6}}
+    fields = [{"rows": 10, "commonest": {"share": 0.8}}, {"rows": 30, "commonest": {"share": 0.4}}]
+    found = evaluated | {"verdict": decided, "fields": fields, "fields_left_out": 0, "retention": None}
+    assert "most frequent (50.0 %)" in verdict(found).text

@@ -119,7 +119,7 @@ def test_schedules_warm_up_and_end_where_they_should(name):
 
 def test_derived_values_come_with_their_reason():
     automatic = TrainSettings()
-    assert choices.epochs(automatic, 500, plain_text=False).value == 5.0
+    assert choices.epochs(automatic, 500, plain_text=False).value == 7.0
     assert choices.epochs(automatic, 100_000, plain_text=False).value == 3.0
     assert choices.epochs(automatic, 500, plain_text=True).value == 1.0
     assert choices.learning_rate(automatic, "lora", 1_000_000_000).value == 2e-4

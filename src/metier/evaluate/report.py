@@ -44,8 +44,35 @@ def report(run: Path) -> Report:
 
 
 def verdict(facts: Mapping[str, Any]) -> Verdict:
-    """Say in one sentence whether the tuned model is better than its base."""
-    return sentence(facts["verdict"], confidence=facts["conditions"]["settings"]["confidence"])
+    """Say in one sentence whether the tuned model is better than its base, and what speaks against being glad.
+
+    A base that knows nothing of the task is beaten by any constant answer, so a tuned model that is not clearly above
+    that is told as such; and so is what it forgot.
+    """
+    found = sentence(facts["verdict"], confidence=facts["conditions"]["settings"]["confidence"])
+    if facts["verdict"]["verdict"] != "better":
+        return found
+    caveats = []
+    constant = _constant_answer(facts)
+    low = facts["verdict"]["tuned"]["low"]
+    if constant is not None and low is not None and low <= constant:
+        caveats.append(f"not shown to be better than always answering the most frequent ({100 * constant:.1f} %)")
+    if facts["retention"] and facts["retention"]["verdict"] == "lost":
+        caveats.append("it forgot some general text (below)")
+    if not caveats:
+        return found
+    return Verdict(text=f"{found.text}. But: {'; '.join(caveats)}", good=found.good)
+
+
+def _constant_answer(facts: Mapping[str, Any]) -> float | None:
+    """Return the deciding metric of a model that always says the most frequent thing, where that is known."""
+    name = facts["verdict"]["name"]
+    if name in ("field_f1", "field_accuracy") and facts["fields"] and not facts["fields_left_out"]:
+        rows = sum(entry["rows"] for entry in facts["fields"])
+        return sum(entry["rows"] * entry["commonest"]["share"] for entry in facts["fields"]) / rows
+    if name in ("accuracy", "exact_match") and facts["commonest"]:
+        return float(facts["commonest"]["share"])
+    return None
 
 
 def _facts(facts: Mapping[str, Any]) -> tuple[tuple[str, Cell], ...]:

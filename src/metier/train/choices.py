@@ -10,7 +10,7 @@ from metier.core.types import Reasoned
 from metier.model.settings import ModelSettings
 from metier.train.settings import TrainSettings
 
-_ROWS_SEEN = 2500
+_ROWS_SEEN = 3500
 _MOST_EPOCHS = 10
 
 
