@@ -1,5 +1,8 @@
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -192,8 +195,11 @@ def test_compare(metier, done, run_id):
     assert run_id in wrong.err
 
 
-def test_the_shell_completes_commands_and_runs(metier, monkeypatch, done, run_id):
-    assert "_METIER_COMPLETE" in metier("--show-completion", "bash").out
+def test_the_shell_completes_commands_and_runs(monkeypatch, done, run_id):
+    program = Path(sys.executable).parent / "metier"
+    environment = os.environ | {"_METIER_COMPLETE": "source_bash"}
+    script = subprocess.run([program], env=environment, capture_output=True, text=True, check=False).stdout
+    assert "complete -o default -F _metier_completion metier" in script
     monkeypatch.chdir(done)
     assert known_names("") == ["base", run_id]
     assert known_names("colours") == [run_id]
