@@ -39,8 +39,8 @@ GARBAGE = st.one_of(
     st.lists(LINE, max_size=40).map(lambda lines: "\n".join(lines).encode()),
     st.lists(LINE, max_size=40).map(lambda lines: ("[" + ",\r\n".join(lines) + "]").encode()),
     st.lists(LINE, max_size=20).map(lambda lines: "\r\n".join(lines).encode("utf-16")),
-    st.lists(LINE, max_size=20).map(lambda lines: gzip.compress("\n".join(lines).encode())),
-    st.lists(LINE, max_size=20).map(lambda lines: gzip.compress("\n".join(lines).encode())[:-5]),
+    st.lists(LINE, max_size=20).map(lambda lines: gzip.compress("\n".join(lines).encode(), mtime=0)),
+    st.lists(LINE, max_size=20).map(lambda lines: gzip.compress("\n".join(lines).encode(), mtime=0)[:-5]),
     st.lists(st.lists(CELL, max_size=4).map(",".join), max_size=30).map(
         lambda lines: "\n".join(["text,label,id", *lines]).encode(errors="replace")
     ),
