@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from metier.core.errors import ModelError
-from metier.forest.score import label_logits
+from metier.forest.read import label_logits
 from metier.promote.reference import Reference
 
 _CHUNK_POSITIONS = 64

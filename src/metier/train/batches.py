@@ -1,12 +1,8 @@
-"""Which rows a step trains on, as a function of (seed, step) alone, and how they are split into model calls."""
-
-from collections.abc import Iterator
+"""Which rows a step trains on, as a function of (seed, step) alone."""
 
 import numpy as np
 
 from metier.core import seeds
-from metier.forest.pack import Batch, bins, pack
-from metier.text.rendered import Rendered
 
 
 class Order:
@@ -48,10 +44,3 @@ class Order:
             self._permutation = seeds.permutation(self.rows, "order", self.seed, epoch)
             self._epoch = epoch
         return int(self._permutation[inside])
-
-
-def micro_batches(rendered: Rendered, rows: list[int], budget_tokens: int) -> Iterator[tuple[list[int], Batch]]:
-    """Split rows into packed batches of at most `budget_tokens`; yields (row indices, batch)."""
-    sequences = [rendered.sequence(row) for row in rows]
-    for content in bins([len(sequence) for sequence in sequences], budget_tokens):
-        yield [rows[index] for index in content], pack([sequences[index] for index in content])

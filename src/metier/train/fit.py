@@ -2,9 +2,7 @@
 
 import dataclasses
 import resource
-from collections.abc import Callable
 from collections.abc import Sequence as Many
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,10 +13,11 @@ import torch
 from metier.core.errors import InterruptedRun, NonFiniteError
 from metier.core.progress import Progress
 from metier.core.types import Sequence
-from metier.forest.pack import Batch, bins, pack
+from metier.forest.arrange import Arrangement
+from metier.forest.way import Way
 from metier.text.rendered import Rendered
 from metier.train import checkpoint
-from metier.train.batches import Order, micro_batches
+from metier.train.batches import Order
 from metier.train.checkpoint import Place
 from metier.train.log import StepLogFile
 from metier.train.loop import Arithmetic, StepLog, seed_step, step, validation_loss
@@ -28,10 +27,13 @@ from metier.train.schedule import rate
 from metier.train.settings import TrainSettings
 from metier.train.stop import StopRequest, listening
 
+_HELD_OUT_AT_ONCE = 64
+"""Held-out rows whose common beginnings are looked for together."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One run of the loop; `run` is its only verb. `attention` is the context that the model computes in."""
+    """One run of the loop; `run` is its only verb. `way` is how the model is computed."""
 
     run_folder: Path
     model: torch.nn.Module
@@ -43,7 +45,7 @@ class Fit:
     peak_rate: float
     seed: int
     arithmetic: Arithmetic
-    attention: Callable[[torch.nn.Module], AbstractContextManager[None]]
+    way: Way
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
@@ -61,7 +63,7 @@ class Fit:
         validation = self._validation_batches()
         self.model.train()
         with (
-            self.attention(self.model),
+            self.way.attention(self.model),
             listening() as request,
             progress.task("train", self.order.steps, place.step) as bar,
         ):
@@ -83,12 +85,12 @@ class Fit:
 
     def _step(self, number: int, optimiser: torch.optim.Optimizer) -> StepLog:
         rows = self.order.step(number)
-        batches = [batch for _, batch in micro_batches(self.rendered, rows, self.settings.micro_batch_tokens)]
+        work = self._arrange([self.rendered.sequence(row) for row in rows])
         set_rate(optimiser, rate(number, self.order.steps, self.peak_rate, self.settings))
         seed_step(self.seed, number)
         try:
             return step(
-                self.model, self.objective, batches, optimiser, clip=self.settings.clip, arithmetic=self.arithmetic
+                self.model, self.objective, work, optimiser, clip=self.settings.clip, arithmetic=self.arithmetic
             )
         except NonFiniteError as error:
             sources = ", ".join(self.rendered.sequence(row).source for row in rows[:4])
@@ -107,6 +109,7 @@ class Fit:
             "gradient_norm": record.gradient_norm,
             "learning_rate": learning_rate,
             "tokens": record.tokens,
+            "computed": record.computed,
             "seconds": seconds,
             "tokens_per_second": record.tokens / seconds,
             "memory_bytes": memory_bytes(),
@@ -114,7 +117,7 @@ class Fit:
         log.write(entry)
         return {"loss": record.loss, "tokens/s": place.tokens / place.seconds, "GB": entry["memory_bytes"] / 1e9}
 
-    def _check(self, log: StepLogFile, place: Place, validation: Many[Batch], figures: dict[str, float]) -> Place:
+    def _check(self, log: StepLogFile, place: Place, validation: Many[Arrangement], figures: dict[str, float]) -> Place:
         """Measure the validation loss when it is due, remember the best, and stop when it has long been worse."""
         if not self._is_check(place.step) or not validation:
             return place
@@ -145,10 +148,12 @@ class Fit:
         steps, checks = self.order.steps, min(self.settings.checks, self.order.steps)
         return done * checks // steps > (done - 1) * checks // steps
 
-    def _validation_batches(self) -> list[Batch]:
-        budget = self.settings.micro_batch_tokens
-        groups = bins([len(sequence) for sequence in self.validation], budget)
-        return [pack([self.validation[index] for index in group]) for group in groups]
+    def _arrange(self, sequences: Many[Sequence]) -> Arrangement:
+        return self.way.arrange(list(sequences), self.settings.micro_batch_tokens)
+
+    def _validation_batches(self) -> list[Arrangement]:
+        starts = range(0, len(self.validation), _HELD_OUT_AT_ONCE)
+        return [self._arrange(self.validation[start : start + _HELD_OUT_AT_ONCE]) for start in starts]
 
 
 def memory_bytes() -> int:

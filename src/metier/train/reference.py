@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from metier.core import artefact, seeds
 from metier.core.types import ChatRow, LabelledRow, Row, Sequence
-from metier.forest.score import label_logits
+from metier.forest.read import label_logits
 from metier.text.render import Renderer, prompt
 
 _KIND = "parity-reference"

@@ -12,8 +12,7 @@ from metier.core import artefact, lock
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, TextRow
-from metier.forest.attend import as_it_is, packed
-from metier.forest.score import PACKING_TOLERANCE, packing_error
+from metier.forest.way import Way, probe
 from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import Base
 from metier.model.load import device_here, load_base
@@ -71,11 +70,11 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         threads = choices.threads(settings.train)
         torch.set_num_threads(threads.value)
         material = gather(snapshot, base, run, settings, progress)
-        model, chosen = _load(base, settings, material, progress)
+        model, way, chosen = _load(base, settings, material, progress)
         for choice in (threads, *chosen, *material.renderer.choices):
             progress.chose(choice)
         _write_settings(run, snapshot, base, settings, [threads, *chosen, *material.renderer.choices])
-        fit = _fit(run, model, settings, material, {choice.name: choice.value for choice in chosen})
+        fit = _fit(run, model, way, settings, material, chosen={choice.name: choice.value for choice in chosen})
         place = fit.run(progress)
         _finish(run, model, base, settings, material, place)
         _write_summary(run, place, fit, material, started)
@@ -107,21 +106,19 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
 
 def _load(
     base: Base, settings: TrainingPlan, material: Material, progress: Progress
-) -> tuple[torch.nn.Module, list[Reasoned]]:
-    """Load and adapt the base; returns it with the choices that depend on it."""
+) -> tuple[torch.nn.Module, Way, list[Reasoned]]:
+    """Load and adapt the base; returns it with how it is computed and the choices that depend on it."""
     device = device_here()
     model = load_base(base, device=device, seed=settings.seed)
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
-    error = packing_error(model, model.config.get_text_config().vocab_size)
-    is_packed = error <= PACKING_TOLERANCE
-    reason = f"packed and alone differ by {error:.1e} nats on this base"
+    way = probe(model)
     chosen = [
         method_choice,
         choices.precision(settings.model, device),
         choices.learning_rate(settings.train, method, parameters),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
-        Reasoned(name="forest.packing", value="packed" if is_packed else "one by one", reason=reason),
+        way.reasoned(),
     ]
     adapted = adapt(model, base, method, settings.model, seed=settings.seed)
     if settings.model.gradient_checkpointing:
@@ -132,21 +129,22 @@ def _load(
     progress.say(
         f"{trained / 1e6:.2f} million of {count_parameters(adapted) / 1e6:.2f} million numbers train ({share:.1f} %)"
     )
-    return adapted, chosen
+    return adapted, way, chosen
 
 
-def _fit(run: Path, model: torch.nn.Module, settings: TrainingPlan, material: Material, chosen: dict[str, Any]) -> Fit:
+def _fit(
+    run: Path, model: torch.nn.Module, way: Way, settings: TrainingPlan, material: Material, *, chosen: dict[str, Any]
+) -> Fit:
     rows = len(material.train)
     total_rows = max(1, round(chosen["train.epochs"] * rows))
     if settings.train.max_steps is not None:
         total_rows = min(total_rows, settings.train.max_steps * settings.train.rows_per_step)
     device = next(model.parameters()).device
-    is_packed = chosen["forest.packing"] == "packed"
     return Fit(
         run_folder=run,
         model=model,
-        objective=Supervised(packed=is_packed),
-        attention=packed if is_packed else as_it_is,
+        objective=Supervised(way),
+        way=way,
         rendered=material.train,
         validation=_validation_sample(material.validation),
         order=Order(rows, settings.train.rows_per_step, total_rows, settings.seed),
