@@ -6,6 +6,7 @@ replaces it is refused. What plain `pip install` leaves broken on a CPU is mende
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,15 +25,20 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "ms-swift": ("ms-swift==4.6.0",),
 }
 
+_ONE = "METIER_BENCH_PYTHON"
 _TORCH_HERE = "import torch; print(torch.__version__)"
 
 
 def python(name: str) -> Path:
     """Return the interpreter of an environment; "metier" is the one that runs now.
 
+    `METIER_BENCH_PYTHON` names one interpreter that has everything, for a machine where nothing can be installed.
+
     Raises:
         FileNotFoundError: the environment has not been built.
     """
+    if _ONE in os.environ:
+        return Path(os.environ[_ONE])
     if name == "metier":
         return Path(sys.executable)
     folder = cache() / "environments" / name
@@ -43,7 +49,7 @@ def python(name: str) -> Path:
 
 def built(name: str) -> bool:
     """Tell whether an environment is there and whole."""
-    return name == "metier" or (cache() / "environments" / name / "built.json").is_file()
+    return name == "metier" or _ONE in os.environ or (cache() / "environments" / name / "built.json").is_file()
 
 
 def build(name: str) -> Path:
@@ -70,8 +76,8 @@ def build(name: str) -> Path:
 
 def versions(name: str, *packages: str) -> dict[str, str]:
     """Return the versions of some packages of a built environment, as pip recorded them."""
-    if name == "metier":
-        frozen = _output(Path(sys.executable), "-m", "pip", "list", "--format=json")
+    if name == "metier" or _ONE in os.environ:
+        frozen = _output(python(name), "-m", "pip", "list", "--format=json")
     else:
         frozen = (cache() / "environments" / name / "built.json").read_text(encoding="utf-8")
     known = {entry["name"]: entry["version"] for entry in json.loads(frozen)}

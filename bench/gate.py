@@ -18,7 +18,10 @@ class Finished(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a contender is asked to do: `steps` is how many it may be asked for, `micro_batch` rows a model call."""
+    """What a contender is asked to do: `steps` is how many it may be asked for, `micro_batch` rows a model call.
+
+    `variant` names flags that only that contender knows; "" are those of the table.
+    """
 
     contender: str
     model: str
@@ -29,6 +32,7 @@ class Job:
     rows_per_step: int
     micro_batch: int
     device: str = "cpu"
+    variant: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the job as plain values."""

@@ -12,7 +12,7 @@ import torch
 from bench.shapes import Shape
 
 FACTOR = {"lora": 4, "full": 6}
-"""Floating-point operations a weight and token: 2 forward, 2 back to the input, and 2 for the weight where it trains."""
+"""Operations a weight and token: 2 forward, 2 back to the input, and 2 to the weight where it trains."""
 
 SIZES = ((512, 288, 768), (2048, 576, 1536), (2048, 1536, 576), (2048, 2048, 2048))
 """Rows, inputs, outputs: of S and M, and the square that counts as the machine's rate."""
@@ -50,7 +50,9 @@ def _measure(size: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> 
 def _operands(rows: int, inputs: int, outputs: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Return [rows, inputs] and the transpose of [outputs, inputs], as a linear layer has them."""
     if dtype == torch.int8:
-        return torch.randint(-99, 99, (rows, inputs), dtype=dtype), torch.randint(-99, 99, (outputs, inputs), dtype=dtype).T
+        return torch.randint(-99, 99, (rows, inputs), dtype=dtype), torch.randint(
+            -99, 99, (outputs, inputs), dtype=dtype
+        ).T
     return torch.randn(rows, inputs).to(dtype), torch.randn(outputs, inputs).to(dtype).T
 
 

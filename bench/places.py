@@ -14,6 +14,6 @@ def cache() -> Path:
 
 
 def shared() -> Path:
-    """Return the folder with data and weights that nobody here wrote: `METIER_SHARED`, by default beside the checkout."""
+    """Return the folder with data and weights from elsewhere: `METIER_SHARED`, by default beside the checkout."""
     folder = Path(os.environ.get("METIER_SHARED") or REPOSITORY.parent / "shared")
     return folder.resolve()

@@ -1,7 +1,7 @@
 """The rows that every contender trains on: the same tokens in the same steps, as ids and as chat text.
 
-A row is `<|system|> … <|end|> <|user|> … <|end|> <|assistant|> answer <|end|>`; the answer and its end are learnt. Words
-are drawn at random: what they mean does not change how long a step takes.
+A row is `<|system|> … <|end|> <|user|> … <|end|> <|assistant|> answer <|end|>`; the answer and its end are learnt.
+Words are drawn at random: what they mean does not change how long a step takes.
 """
 
 import hashlib
@@ -61,9 +61,12 @@ def step(work: str, vocabulary: int, number: int, rows: int = ROWS_PER_STEP) -> 
     place = list(WORKS).index(work)
     words = _words(np.random.default_rng([place, vocabulary]), settings.system, vocabulary)
     random = np.random.default_rng([place, vocabulary, 1 + number])
-    lengths = [(_length(random, settings, settings.user), _length(random, settings, settings.answer)) for _ in range(rows)]
+    lengths = [
+        (_length(random, settings, settings.user), _length(random, settings, settings.answer)) for _ in range(rows)
+    ]
     return [
-        _example(words, _words(random, user, vocabulary), _words(random, answer, vocabulary)) for user, answer in lengths
+        _example(words, _words(random, user, vocabulary), _words(random, answer, vocabulary))
+        for user, answer in lengths
     ]
 
 

@@ -87,9 +87,7 @@ def _needed(setting: Setting) -> list[dict[str, Any]]:
     return facts
 
 
-def _summary(
-    result: Measured, ours: Measured | None, setting: Setting, needed: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _summary(result: Measured, ours: Measured | None, setting: Setting, needed: list[dict[str, Any]]) -> dict[str, Any]:
     contender = CONTENDERS[result.name]
     steps = result.steps
     summary: dict[str, Any] = {

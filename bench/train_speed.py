@@ -59,7 +59,9 @@ def _in_turn(names: list[str], setting: Setting, asked: dict[str, int]) -> list[
             rate = gemm.rate()
             for name in names[turn:] + names[:turn]:
                 facts = workers[name].step() | {"gemm": rate}
-                _say(f"round {number}: {name} {facts['wall']:.2f} s, {facts['user']:.2f} CPU-s, loss {facts.get('loss')}")
+                _say(
+                    f"round {number}: {name} {facts['wall']:.2f} s, {facts['user']:.2f} CPU-s, loss {facts.get('loss')}"
+                )
                 (results[name].steps if number >= _WARM_UP else results[name].warm).append(facts)
     return list(results.values())
 

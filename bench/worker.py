@@ -1,4 +1,4 @@
-"""One contender in a process of its own: `python -m bench.worker JOB`, started by the driver in that peer's environment."""
+"""One contender in a process of its own, started by the driver in that peer's environment: `… -m bench.worker JOB`."""
 
 import importlib
 import json

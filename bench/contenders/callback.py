@@ -16,12 +16,12 @@ class AtTheGate(TrainerCallback):
         self.facts = facts
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Everything is loaded and tokenised."""
+        """Say that everything is loaded and tokenised."""
         trained = sum(weight.numel() for weight in kwargs["model"].parameters() if weight.requires_grad)
         self.gate.ready(trained=trained, **self.facts)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A step is over."""
+        """End the step."""
         if "loss" in kwargs["logs"]:
             self.gate.done(loss=float(kwargs["logs"]["loss"]))
 

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from bench import rows, shapes
+from bench.contenders import hand
 from bench.gate import Gate, Job
 from metier.core.progress import Silent
 from metier.forest.attend import packed
 from metier.forest.score import PACKING_TOLERANCE, packing_error
 from metier.model.adapt import adapt, count_parameters
-from metier.model.find import find
+from metier.model.find import Base, find, find_config
 from metier.model.load import load_base
 from metier.model.settings import ModelSettings
 from metier.text.rendered import Rendered
@@ -28,8 +30,7 @@ def run(job: Job, gate: Gate) -> None:
     """Train through `Fit`, rows in the order given; its progress bar is the gate."""
     vocabulary = shapes.SHAPES[job.model].vocabulary
     steps = rows.steps(job.work, vocabulary, job.steps, job.rows_per_step)
-    base = find(str(shapes.folder(job.model)), Path.cwd())
-    model = load_base(base, device=torch.device(job.device))
+    base, model = _load(job)
     if packing_error(model, vocabulary) > PACKING_TOLERANCE:
         raise RuntimeError("this base cannot be packed: not what is to be timed")
     settings = TrainSettings.model_validate({"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads})
@@ -50,6 +51,14 @@ def run(job: Job, gate: Gate) -> None:
         )
         facts = {"rows": rows.digest(steps[0]), "trained": count_parameters(model, trained_only=True)}
         fit.run(AtTheGate(gate, facts))
+
+
+def _load(job: Job) -> tuple[Base, PreTrainedModel]:
+    """Load a shape from its folder; on a GPU make its random weights there, in bfloat16 as the peers have them."""
+    if job.device == "cuda":
+        return find_config(str(shapes.folder(job.model, weights=False)), Path.cwd()), hand.load(job)
+    base = find(str(shapes.folder(job.model)), Path.cwd())
+    return base, load_base(base, device=torch.device("cpu"))
 
 
 class InOrder:
@@ -77,12 +86,12 @@ class AtTheGate(Silent):
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator["AtTheGate"]:
-        """Everything is loaded."""
+        """Say that everything is loaded."""
         self.gate.ready(**self.facts)
         yield self
 
     def advance(self, count: int = 1, facts: Mapping[str, float] | None = None) -> None:
-        """A step is over, its line in the log included."""
+        """End the step, its line in the log included."""
         self.gate.done(loss=dict(facts or {})["loss"])
 
 

@@ -34,7 +34,7 @@ class AtTheGate:
         self.gate = gate
 
     def log_dict(self, payload: dict[str, Any], step: int) -> None:
-        """A step is over."""
+        """End the step."""
         self.gate.done(loss=float(payload["loss"]))
 
 
@@ -72,7 +72,8 @@ def _recipe(job: Job) -> Any:
 def _module(name: str) -> ModuleType:
     path = Path(sysconfig.get_paths()["purelib"]) / "recipes" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -6,8 +6,8 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from bench import rows, shapes
-from bench.contenders.hand import load, padded, with_lora
 from bench.contenders.callback import AtTheGate, arguments
+from bench.contenders.hand import load, padded, with_lora
 from bench.gate import Gate, Job
 
 

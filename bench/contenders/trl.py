@@ -3,6 +3,8 @@
 Its own defaults (bfloat16 autocast, checkpointing, loss on every token) are about twice slower on a CPU.
 """
 
+from typing import Any
+
 from datasets import Dataset
 from transformers import AutoTokenizer
 from trl import SFTConfig, SFTTrainer
@@ -12,6 +14,15 @@ from bench.contenders.callback import AtTheGate, arguments
 from bench.contenders.hand import load, lora_config
 from bench.gate import Gate, Job
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "": {},
+    "checkpointing": {"gradient_checkpointing": True},
+    "liger": {"use_liger_kernel": True},
+    "padding-free": {"padding_free": True},
+    "packed": {"packing": True, "max_length": 2048},
+}
+"""Flags to look for TRL's best with, beside those of the table."""
+
 
 def run(job: Job, gate: Gate) -> None:
     """Train with SFTTrainer, rows in the order given."""
@@ -19,12 +30,13 @@ def run(job: Job, gate: Gate) -> None:
     examples = [example for each in steps for example in each]
     trainer = SFTTrainer(
         model=load(job),
-        args=SFTConfig(**arguments(job), assistant_only_loss=True, max_length=None),
+        args=SFTConfig(**arguments(job) | {"assistant_only_loss": True, "max_length": None} | VARIANTS[job.variant]),
         train_dataset=Dataset.from_list([{"messages": list(example.messages)} for example in examples]),
         processing_class=AutoTokenizer.from_pretrained(shapes.folder(job.model, weights=False)),
         peft_config=lora_config() if job.method == "lora" else None,
     )
-    _require_same_rows(trainer, examples[0])
+    if job.variant != "packed":
+        _require_same_rows(trainer, examples[0])
     trainer.add_callback(AtTheGate(gate, {"rows": rows.digest(steps[0])}))
     trainer.train()
 
