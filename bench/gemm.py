@@ -26,13 +26,14 @@ def useful_flop(shape: Shape, method: str, tokens: int, labels: int) -> float:
     return float(FACTOR[method]) * (shape.body * tokens + shape.head * labels)
 
 
-def rate(size: tuple[int, int, int] = SIZES[-1], dtype: torch.dtype = torch.float32, seconds: float = 0.5) -> float:
-    """Measure operations per wall second of one matrix product, with the threads torch has now; median of its calls."""
-    return _measure(size, dtype, seconds)[0]
+def rate(
+    size: tuple[int, int, int] = SIZES[-1], dtype: torch.dtype = torch.float32, seconds: float = 0.5
+) -> tuple[float, float]:
+    """Measure one matrix product with the threads torch has now.
 
-
-def _measure(size: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> tuple[float, float]:
-    """Return operations per wall second (median of the calls) and per CPU second (all calls)."""
+    Returns:
+        Operations per wall second (median of the calls), and per CPU second of all threads.
+    """
     rows, inputs, outputs = size
     left, right = _operands(rows, inputs, outputs, dtype)
     multiply = torch._int_mm if dtype == torch.int8 else torch.mm
@@ -63,7 +64,7 @@ def table(threads: tuple[int, ...], seconds: float) -> list[dict[str, object]]:
         torch.set_num_threads(count)
         for dtype in (torch.float32, torch.bfloat16, torch.int8):
             for size in SIZES:
-                wall, cpu = _measure(size, dtype, seconds)
+                wall, cpu = rate(size, dtype, seconds)
                 entries.append({
                     "threads": count,
                     "type": str(dtype).removeprefix("torch."),

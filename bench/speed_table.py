@@ -9,6 +9,8 @@ from bench import environments, gemm, rows, shapes
 from bench.workers import CONTENDERS
 
 OURS = "metier"
+CLOCKS = {"wall": ("wall",), "user": ("user",), "cpu": ("user", "system")}
+"""What a ratio is taken of. Page faults of large fresh arrays are system time, and wall time, but not user time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +65,9 @@ def as_markdown(line: dict[str, Any]) -> str:
         f"in turn; a step has {statistics.mean(line['tokens']):,.0f} tokens, {shared:.0%} of them repeated, "
         f"{statistics.mean(line['labels']):,.0f} labels.",
         "",
-        "| contender | examples/s | examples/CPU-s | share of GEMM rate | peak MB | start CPU-s "
-        "| metier is faster by (wall) | (CPU) | metier's memory |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| contender | examples/s | examples/user CPU-s | system CPU-s a step | GEMM share: wall | CPU | peak MB "
+        "| start CPU-s | metier is faster by: wall | user CPU | all CPU | metier's memory |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     body = [_row(entry) for entry in line["contenders"]]
     versions = "; ".join(f"{entry['name']}: {entry['versions']}" for entry in line["contenders"])
@@ -95,25 +97,30 @@ def _summary(result: Measured, ours: Measured | None, setting: Setting, needed: 
         "title": contender.title,
         "versions": environments.versions(contender.environment, *contender.packages),
         "examples_per_second": statistics.median(rows.ROWS_PER_STEP / step["wall"] for step in steps),
-        "examples_per_cpu_second": statistics.median(rows.ROWS_PER_STEP / _cpu(step) for step in steps),
-        "user_seconds": statistics.median(step["user"] for step in steps),
-        "share_of_gemm_rate": statistics.median(
-            facts["flop"] / step["wall"] / step["gemm"] for facts, step in zip(needed, steps, strict=True)
-        ),
+        "examples_per_cpu_second": statistics.median(rows.ROWS_PER_STEP / step["user"] for step in steps),
+        "system_seconds": statistics.median(step["system"] for step in steps),
+        "gemm_share_wall": _share(needed, steps, "wall"),
+        "gemm_share_cpu": _share(needed, steps, "cpu"),
         "peak_bytes": max(step["peak"] for step in steps),
         "start_cpu": result.ready["start_cpu"],
         "losses": [step.get("loss") for step in [*result.warm, *steps]],
     }
     if ours is not None and result.name != OURS:
-        summary["faster_wall"] = _ratios([step["wall"] for step in steps], [step["wall"] for step in ours.steps])
-        summary["faster_cpu"] = _ratios([_cpu(step) for step in steps], [_cpu(step) for step in ours.steps])
+        for name, clocks in CLOCKS.items():
+            theirs, own = (
+                [sum(step[clock] for clock in clocks) for step in measured] for measured in (steps, ours.steps)
+            )
+            summary[f"faster_{name}"] = _ratios(theirs, own)
         summary["memory_share"] = max(step["peak"] for step in ours.steps) / summary["peak_bytes"]
     return summary
 
 
-def _cpu(step: dict[str, Any]) -> float:
-    """Return user CPU seconds of a step, of all threads."""
-    return step["user"]
+def _share(needed: Many[dict[str, Any]], steps: Many[dict[str, Any]], clock: str) -> float:
+    """Return the useful operations a second as a share of what a matrix product reached in the same round."""
+    return statistics.median(
+        facts["flop"] / sum(step[name] for name in CLOCKS[clock]) / step[f"gemm_{clock}"]
+        for facts, step in zip(needed, steps, strict=True)
+    )
 
 
 def _ratios(theirs: Many[float], ours: Many[float]) -> dict[str, float]:
@@ -126,11 +133,12 @@ def _row(entry: dict[str, Any]) -> str:
         entry["title"],
         f"{entry['examples_per_second']:.2f}",
         f"{entry['examples_per_cpu_second']:.2f}",
-        f"{entry['share_of_gemm_rate']:.0%}",
+        f"{entry['system_seconds']:.2f}",
+        f"{entry['gemm_share_wall']:.0%}",
+        f"{entry['gemm_share_cpu']:.0%}",
         f"{entry['peak_bytes'] / 1e6:,.0f}",
         f"{entry['start_cpu']:.1f}",
-        _range(entry.get("faster_wall")),
-        _range(entry.get("faster_cpu")),
+        *(_range(entry.get(f"faster_{name}")) for name in CLOCKS),
         f"{entry['memory_share']:.2f}×" if "memory_share" in entry else "",
     ]
     return "| " + " | ".join(figures) + " |"

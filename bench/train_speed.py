@@ -56,9 +56,9 @@ def _in_turn(names: list[str], setting: Setting, asked: dict[str, int]) -> list[
         _require_same_rows(results)
         for number in range(_WARM_UP + setting.rounds):
             turn = number % len(names)
-            rate = gemm.rate()
+            wall_rate, cpu_rate = gemm.rate()
             for name in names[turn:] + names[:turn]:
-                facts = workers[name].step() | {"gemm": rate}
+                facts = workers[name].step() | {"gemm_wall": wall_rate, "gemm_cpu": cpu_rate}
                 _say(
                     f"round {number}: {name} {facts['wall']:.2f} s, {facts['user']:.2f} CPU-s, loss {facts.get('loss')}"
                 )
