@@ -1,11 +1,13 @@
 """From answers right and wrong to accuracies with intervals, and our distance to each peer on the same rows."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
+
+from metier.score.intervals import never_seen
 
 OURS = "metier"
 _SAMPLES = 10_000
@@ -32,9 +34,15 @@ def as_markdown(lines: list[dict[str, Any]]) -> str:
 
 
 def interval(table: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean of a table [seeds, rows], both resampled."""
+    """Return the 95 % interval of the mean of a table [seeds, rows]: percentiles, both resampled.
+
+    Where every entry is alike resampling sees no doubt at all; there it is what as many rows cannot exclude.
+    """
     random = np.random.default_rng(0)
     seeds, rows = table.shape
+    if table.min() == table.max():
+        unseen = never_seen(rows, 0.95)
+        return float(table.min() - unseen), float(table.max() + unseen)
     means = [
         table[random.integers(0, seeds, seeds)].mean(axis=0)[random.integers(0, rows, rows)].mean()
         for _ in range(_SAMPLES)
@@ -64,7 +72,7 @@ def _row(setting: tuple[str, str, float], name: str, entries: list[dict[str, Any
         name,
         f"{statistics.mean(entry['seconds'] for entry in entries):.0f}",
         f"{statistics.mean(entry['steps'] for entry in entries):.0f}",
-        f"{_percent(table.mean())} ({_bounds(interval(table))})",
+        f"{_percent(table.mean())} ({_bounds(np.clip(interval(table), 0, 1))})",
         ", ".join(_percent(value) for value in table.mean(axis=1)),
         _difference(ours, table) if name != OURS else "",
     ]
@@ -78,7 +86,7 @@ def _difference(ours: np.ndarray | None, theirs: np.ndarray) -> str:
     return f"{100 * difference.mean():+.1f} ({_bounds(interval(difference), sign='+')})"
 
 
-def _bounds(bounds: tuple[float, float], sign: str = "") -> str:
+def _bounds(bounds: Sequence[float] | np.ndarray, sign: str = "") -> str:
     low, high = (f"{100 * bound:{sign}.1f}" for bound in bounds)
     return f"{low} to {high}"
 

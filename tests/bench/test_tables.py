@@ -56,6 +56,12 @@ def test_the_interval_covers_the_mean_and_narrows_with_rows() -> None:
     assert width[1] < width[0] / 4
 
 
+def test_rows_that_are_all_alike_still_leave_doubt() -> None:
+    low, high = outcome_table.interval(np.zeros((3, 40)))
+    assert low < 0 < high
+    assert high > 0.05
+
+
 def test_the_gpu_table_names_failures() -> None:
     setting = gpu.Setting(model="tiny", work="balanced", rounds=1, rows_per_step=4, micro_batch=2)
     steps = [{"wall": 2.0, "peak_gpu": 10}]
