@@ -19,6 +19,11 @@ def test_the_package_keeps_its_budgets() -> None:
     assert not faults, listed(faults)
 
 
+def test_the_benchmark_keeps_its_budgets() -> None:
+    faults = budgets.check(ROOT / "bench", {})
+    assert not faults, listed(faults)
+
+
 def test_files_of_tests_and_docs_keep_the_budget_too() -> None:
     over = {name: size for folder in ("tests", "docs") for name, size in budgets.measure(ROOT / folder).items()}
     long_files = {name: size for name, size in over.items() if ":" not in name}
