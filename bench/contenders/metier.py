@@ -13,8 +13,7 @@ from bench import rows, shapes
 from bench.contenders import hand
 from bench.gate import Gate, Job
 from metier.core.progress import Silent
-from metier.forest.attend import packed
-from metier.forest.score import PACKING_TOLERANCE, packing_error
+from metier.forest.way import probe
 from metier.model.adapt import adapt, count_parameters
 from metier.model.find import Base, find, find_config
 from metier.model.load import load_base
@@ -31,16 +30,17 @@ def run(job: Job, gate: Gate) -> None:
     vocabulary = shapes.SHAPES[job.model].vocabulary
     steps = rows.steps(job.work, vocabulary, job.steps, job.rows_per_step)
     base, model = _load(job)
-    if packing_error(model, vocabulary) > PACKING_TOLERANCE:
-        raise RuntimeError("this base cannot be packed: not what is to be timed")
+    way = probe(model)
+    if not way.packed:
+        raise RuntimeError("this base cannot be a forest: not what is to be timed")
     settings = TrainSettings.model_validate({"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads})
     model = adapt(model, base, job.method, ModelSettings(), seed=0)
     with tempfile.TemporaryDirectory() as folder:
         fit = Fit(
             run_folder=Path(folder),
             model=model,
-            objective=Supervised(packed=True),
-            attention=packed,
+            objective=Supervised(way),
+            way=way,
             rendered=rendered([example for each in steps for example in each]),
             validation=[],
             order=InOrder(job),
