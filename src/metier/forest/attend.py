@@ -5,12 +5,15 @@ Shapes: H = query heads, K = key/value heads, N = tokens of a forest, Q = places
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.utils._triton import has_triton
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from metier.forest.flash import FlashForest
+from metier.forest.flex import Sight, attend_flexibly
 from metier.forest.grow import Forest, Trunk
 from metier.forest.pieces import Node, attention_pieces
 from metier.forest.plain import Keys, Options, attend_plainly, default_scale
@@ -37,6 +40,7 @@ class Walk:
         self.forest = forest
         self.record = record
         self.at_labels = False
+        self._sight: Sight | None = None
         self._catching = False
         self._caught: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -56,11 +60,22 @@ class Walk:
         forest = self.forest
         positions, pieces = forest.positions[0], forest.pieces
         query_positions = positions
-        if layer in self._caught:
+        at_labels = layer in self._caught
+        if at_labels:
             key, value = self._caught[layer]
             pieces, query_positions = forest.label_pieces, positions[forest.source]
         held = forest.trunk.held(layer) if forest.trunk is not None else (None, None)
-        if _is_plain(query, options, forest.reach):
+        window = options.window if options.window is not None and options.window < forest.reach else None
+        options = replace(options, window=window)
+        if query.device.type == "cuda" and options.dropout == 0 and has_triton():
+            self._sight = self._sight or Sight(forest)
+            keys, values = (
+                torch.cat([above, own], dim=2) if above is not None else own
+                for above, own in zip(held, (key, value), strict=True)
+            )
+            mask = self._sight.mask(at_labels=at_labels, window=window)
+            return attend_flexibly(query, keys, values, mask, options)
+        if _is_plain(query, options):
             keys = Keys(key=key, value=value, positions=positions)
             above = None
             if forest.trunk is not None and held[0] is not None and held[1] is not None:
@@ -80,11 +95,10 @@ class Walk:
             self._catching = False
 
 
-def _is_plain(query: torch.Tensor, options: Options, reach: int) -> bool:
-    """Tell whether a layer needs more than the kernels do; a window that is longer than every sequence is none."""
-    windowed = options.window is not None and options.window < reach
-    unusual = windowed or options.softcap is not None or options.sinks is not None or options.dropout > 0
-    return unusual or query.device.type != "cpu"
+def _is_plain(query: torch.Tensor, options: Options) -> bool:
+    """Tell whether a layer needs more than the kernels do."""
+    unusual = options.window is not None or options.softcap is not None or options.sinks is not None
+    return unusual or options.dropout > 0 or query.device.type != "cpu"
 
 
 def forest_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's interface
