@@ -52,7 +52,7 @@ class Fit:
             InterruptedRun: asked to stop; a checkpoint was published.
             NonFiniteError: with the step and the rows that were in it.
         """
-        optimiser = adamw(self.model, self.settings)
+        optimiser = adamw(self.model, self.settings.optimiser)
         newest = checkpoint.newest(self.run_folder)
         place = checkpoint.load(newest, self.model, optimiser) if newest else Place()
         log = StepLogFile(self.run_folder / "metrics.jsonl", exact=self.arithmetic.device.type == "cpu")
@@ -84,12 +84,11 @@ class Fit:
     def _step(self, number: int, optimiser: torch.optim.Optimizer) -> StepLog:
         rows = self.order.step(number)
         batches = [batch for _, batch in micro_batches(self.rendered, rows, self.settings.micro_batch_tokens)]
-        set_rate(optimiser, rate(number, self.order.steps, self.peak_rate, self.settings))
+        set_rate(optimiser, rate(number, self.order.steps, self.peak_rate, self.settings.schedule))
         seed_step(self.seed, number)
         try:
-            return step(
-                self.model, self.objective, batches, optimiser, clip=self.settings.clip, arithmetic=self.arithmetic
-            )
+            clip = self.settings.optimiser.clip
+            return step(self.model, self.objective, batches, optimiser, clip=clip, arithmetic=self.arithmetic)
         except NonFiniteError as error:
             sources = ", ".join(self.rendered.sequence(row).source for row in rows[:4])
             raise NonFiniteError(
@@ -99,7 +98,7 @@ class Fit:
             ) from error
 
     def _write(self, log: StepLogFile, place: Place, record: StepLog, seconds: float) -> dict[str, float]:
-        learning_rate = rate(place.step - 1, self.order.steps, self.peak_rate, self.settings)
+        learning_rate = rate(place.step - 1, self.order.steps, self.peak_rate, self.settings.schedule)
         entry = {
             "step": place.step,
             "epoch": self.order.epoch(place.step - 1),

@@ -2,7 +2,7 @@
 
 import torch
 
-from metier.train.settings import TrainSettings
+from metier.train.settings import OptimiserSettings
 
 
 def trained_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -10,7 +10,7 @@ def trained_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def adamw(model: torch.nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+def adamw(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.AdamW:
     """Make AdamW (Loshchilov & Hutter 2019, algorithm 2): decay on matrices only; the rate is set at every step."""
     weights = list(trained_parameters(model).values())
     matrices = [weight for weight in weights if weight.ndim >= 2]

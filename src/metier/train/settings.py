@@ -1,14 +1,50 @@
 """How the loop runs; imports no torch."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from metier.core.settings import Settings
 
 
+class ScheduleSettings(Settings):
+    """The learning rate over the run, as a share of its peak."""
+
+    shape: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the rate falls from its peak after the warm-up: to `final_rate` times the peak, or not at all."""
+
+    final_rate: float = Field(0.1, ge=0, le=1)
+    """Rate at the last step as a share of the peak (cosine and linear)."""
+
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of all steps over which the rate rises from 0 to its peak."""
+
+
+class OptimiserSettings(Settings):
+    """How a gradient becomes an update."""
+
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW decay, per step and rate, of matrices (not of norms and biases)."""
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    """AdamW averages of the gradient and of its square."""
+
+    clip: float = Field(1.0, ge=0)
+    """Largest gradient norm; longer gradients are scaled down to it. 0: never."""
+
+
 class TrainSettings(Settings):
     """One training run. Steps count optimiser updates; rows are sequences after rendering."""
+
+    moved: ClassVar[Mapping[str, str]] = {
+        "schedule": "schedule.shape",
+        "final_rate": "schedule.final_rate",
+        "warmup": "schedule.warmup",
+        "weight_decay": "optimiser.weight_decay",
+        "betas": "optimiser.betas",
+        "clip": "optimiser.clip",
+    }
 
     epochs: float | None = Field(None, gt=0)
     """Passes over the training rows. null: 3, or 1 for plain text."""
@@ -25,23 +61,11 @@ class TrainSettings(Settings):
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate. null: 1e-3 below 20 million parameters, 1e-4 for larger full models, 2e-4 for LoRA."""
 
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the rate falls from its peak after the warm-up: to `final_rate` times the peak, or not at all."""
+    schedule: ScheduleSettings = ScheduleSettings()
+    """How the learning rate moves over the run."""
 
-    final_rate: float = Field(0.1, ge=0, le=1)
-    """Rate at the last step as a share of the peak (cosine and linear)."""
-
-    warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of all steps over which the rate rises from 0 to its peak."""
-
-    weight_decay: float = Field(0.01, ge=0)
-    """AdamW decay, per step and rate, of matrices (not of norms and biases)."""
-
-    betas: tuple[float, float] = (0.9, 0.99)
-    """AdamW averages of the gradient and of its square."""
-
-    clip: float = Field(1.0, ge=0)
-    """Largest gradient norm; longer gradients are scaled down to it. 0: never."""
+    optimiser: OptimiserSettings = OptimiserSettings()
+    """How a gradient becomes an update."""
 
     checks: int = Field(10, ge=1)
     """How many times in the run the validation loss is measured and a checkpoint published."""
