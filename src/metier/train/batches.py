@@ -1,12 +1,20 @@
 """Which rows a step trains on, as a function of (seed, step) alone, and how they are split into model calls."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
 from metier.core import seeds
+from metier.core.types import Sequence
 from metier.forest.pack import Batch, bins, pack
-from metier.text.rendered import Rendered
+
+
+class Numbered(Protocol):
+    """Sequences by number, in memory or on disk."""
+
+    def sequence(self, number: int) -> Sequence:
+        """Return one sequence."""
 
 
 class Order:
@@ -50,7 +58,7 @@ class Order:
         return int(self._permutation[inside])
 
 
-def micro_batches(rendered: Rendered, rows: list[int], budget_tokens: int) -> Iterator[tuple[list[int], Batch]]:
+def micro_batches(rendered: Numbered, rows: list[int], budget_tokens: int) -> Iterator[tuple[list[int], Batch]]:
     """Split rows into packed batches of at most `budget_tokens`; yields (row indices, batch)."""
     sequences = [rendered.sequence(row) for row in rows]
     for content in bins([len(sequence) for sequence in sequences], budget_tokens):

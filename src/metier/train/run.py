@@ -22,11 +22,10 @@ from metier.text.proof import check
 from metier.text.render import Renderer, open_renderer
 from metier.text.rendered import Rendered, cache_key, cached, render_rows
 from metier.text.rows import load_split
-from metier.train import checkpoint, choices, reference
-from metier.train.batches import Order
+from metier.train import checkpoint, choices, reference, replay
+from metier.train.assemble import disturbed, objective, order
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
-from metier.train.objectives.supervised import Supervised
 from metier.train.plan import TrainingPlan
 
 _VALIDATION_ROWS = 256
@@ -34,13 +33,17 @@ _VALIDATION_ROWS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What a run learns from: both splits rendered, and the held-out rows (the training rows where there are none)."""
+    """What a run learns from: both splits rendered, and the held-out rows (the training rows where there are none).
+
+    `general`: the rows that are replayed; None without replay.
+    """
 
     renderer: Renderer
     train: Rendered
     validation: Rendered
     rows: list[Row]
     plain_text: bool
+    general: Rendered | None = None
 
 
 def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, progress: Progress) -> Path:
@@ -75,7 +78,8 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         for choice in (threads, *chosen, *material.renderer.choices):
             progress.chose(choice)
         _write_settings(run, snapshot, base, settings, [threads, *chosen, *material.renderer.choices])
-        fit = _fit(run, model, settings, material, {choice.name: choice.value for choice in chosen})
+        values = {choice.name: choice.value for choice in chosen}
+        fit = _fit(run, model, settings=settings, material=material, chosen=values, progress=progress)
         place = fit.run(progress)
         _finish(run, model, base, settings, material, place)
         _write_summary(run, place, fit, material, started)
@@ -96,8 +100,10 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     held_out = cached(
         store, cache_key(f"{digest}/validation", renderer), lambda: render_rows(validation, renderer, progress)
     )
+    regularise = settings.train.regularise
     return Material(
         renderer=renderer,
+        general=replay.render_general(regularise, renderer, progress) if regularise.replay else None,
         train=rendered,
         validation=held_out,
         rows=validation or rows,
@@ -120,6 +126,7 @@ def _load(
         method_choice,
         choices.precision(settings.model, device),
         choices.learning_rate(settings.train, method, parameters),
+        choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
         Reasoned(name="forest.packing", value="packed" if is_packed else "one by one", reason=reason),
     ]
@@ -135,25 +142,32 @@ def _load(
     return adapted, chosen
 
 
-def _fit(run: Path, model: torch.nn.Module, settings: TrainingPlan, material: Material, chosen: dict[str, Any]) -> Fit:
-    rows = len(material.train)
-    total_rows = max(1, round(chosen["train.epochs"] * rows))
-    if settings.train.max_steps is not None:
-        total_rows = min(total_rows, settings.train.max_steps * settings.train.rows_per_step)
-    device = next(model.parameters()).device
+def _fit(
+    run: Path,
+    model: torch.nn.Module,
+    *,
+    settings: TrainingPlan,
+    material: Material,
+    chosen: dict[str, Any],
+    progress: Progress,
+) -> Fit:
+    train = settings.train
     is_packed = chosen["forest.packing"] == "packed"
+    attention = packed if is_packed else as_it_is
+    schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
+    sizes = (len(material.train), len(material.general or ()))
     return Fit(
         run_folder=run,
         model=model,
-        objective=Supervised(packed=is_packed),
-        attention=packed if is_packed else as_it_is,
-        rendered=material.train,
+        objective=objective(model, train.regularise, attention, is_packed=is_packed, progress=progress),
+        attention=disturbed(attention, train.regularise, material.train),
+        rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
         validation=_validation_sample(material.validation),
-        order=Order(rows, settings.train.rows_per_step, total_rows, settings.seed),
-        settings=settings.train,
+        order=order(train, sizes, chosen["train.epochs"], settings.seed),
+        settings=train.model_copy(update={"schedule": schedule}),
         peak_rate=chosen["train.learning_rate"],
         seed=settings.seed,
-        arithmetic=Arithmetic(device=device, bfloat16=chosen["model.precision"] == "bfloat16"),
+        arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),
     )
 
 
@@ -166,10 +180,9 @@ def _validation_sample(rendered: Rendered) -> list[Any]:
 def _finish(
     run: Path, model: torch.nn.Module, base: Base, settings: TrainingPlan, material: Material, place: checkpoint.Place
 ) -> None:
-    """Restore the best weights, record what they answer, and publish them."""
-    best = checkpoint.folder(run, place.best_step) if place.best_step is not None else None
-    if best is not None and place.best_step != place.step:
-        checkpoint.load(best, model, None)
+    """Restore the best weights (an average where one is kept), record what they answer, and publish them."""
+    best = place.step if place.best_step is None else place.best_step
+    checkpoint.load_judged(checkpoint.folder(run, best), model)
     source = material.validation if len(material.validation) else material.train
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
     reference.record(run, model, sequences, material.rows, material.renderer)
@@ -201,6 +214,7 @@ def _write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Mater
         "best_step": place.best_step,
         "best_validation_loss": place.best_loss,
         "stopped_early": place.stopped,
+        "refused_steps": place.refused,
         "peak_memory_bytes": peak_memory_bytes(),
         "threads": torch.get_num_threads(),
         "device": fit.arithmetic.device.type,

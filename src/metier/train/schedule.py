@@ -36,4 +36,4 @@ def rate(step: int, total: int, peak: float, settings: ScheduleSettings) -> floa
     if step < warm:
         return peak * (step + 1) / warm
     done = (step - warm) / max(1, total - warm - 1)
-    return peak * find(SCHEDULES, settings.shape, "schedule")(min(1.0, done), settings.final_rate)
+    return peak * find(SCHEDULES, settings.shape or "cosine", "schedule")(min(1.0, done), settings.final_rate)

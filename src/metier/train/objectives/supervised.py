@@ -31,6 +31,18 @@ class Objective(Protocol):
         """Return the undivided loss of a batch."""
 
 
+def label_weight(batch: Batch) -> float:
+    """Return the sum of the label weights of a batch."""
+    return batch.weight.sum(dtype=torch.float64).item()
+
+
+def weighted(nats: torch.Tensor, batch: Batch) -> Loss:
+    """Return the loss of a batch whose labels cost `nats` [M], each times its weight."""
+    products = nats * batch.weight
+    rows = products.new_zeros(len(batch.lengths)).index_add_(0, batch.sequence, products.detach())
+    return Loss(total=products.sum(), weight=label_weight(batch), rows=rows)
+
+
 class Supervised:
     """Instruction tuning, completion and continued pre-training: they differ in the label weights only."""
 
@@ -39,10 +51,8 @@ class Supervised:
 
     def weight(self, batch: Batch) -> float:
         """Sum of the label weights."""
-        return batch.weight.sum(dtype=torch.float64).item()
+        return label_weight(batch)
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> Loss:
         """Weighted negative log-likelihood, summed."""
-        weighted = self._losses(model, batch) * batch.weight
-        rows = weighted.new_zeros(len(batch.lengths)).index_add_(0, batch.sequence, weighted.detach())
-        return Loss(total=weighted.sum(), weight=self.weight(batch), rows=rows)
+        return weighted(self._losses(model, batch), batch)
