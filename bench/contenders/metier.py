@@ -41,6 +41,7 @@ def run(job: Job, gate: Gate) -> None:
             model=model,
             objective=Supervised(way),
             way=way,
+            attention=way.attention,
             rendered=rendered([example for each in steps for example in each]),
             validation=[],
             order=InOrder(job),

@@ -27,8 +27,10 @@ from metier.text.proof import Proof, check, paint
 from metier.text.render import open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
+from metier.train import general
 from metier.train.plan import TrainingPlan
 from metier.train.report import report as training_report
+from metier.train.settings import TrainSettings
 
 _LEDGER = "stages.json"
 _TRAIN = "train"
@@ -113,8 +115,9 @@ def locate(place: Place, snapshot: Path) -> Run:
         find_config(chosen.config, place.folder) if isinstance(chosen, BaseFromConfig) else find(chosen, place.folder)
     )
     text = _text_settings(place)
-    plan = TrainingPlan(text=text, model=project.model, train=project.train, seed=project.seed)
+    plan = TrainingPlan(text=text, model=project.model, train=_train_settings(place), seed=project.seed)
     named = plan if text.template == "auto" else replace(plan, text=_by_content(text))
+    named = replace(named, train=_replay_by_content(plan.train))
     identity = named.run_digest(artefact.read(snapshot, "snapshot").digest, base.digest)
     path = place.runs / f"{name_of(project, place.folder)}-{identity[:8]}"
     return Run(path=path, snapshot=snapshot, base=base, plan=plan)
@@ -284,6 +287,29 @@ def _text_settings(place: Place) -> TextSettings:
 def _by_content(text: TextSettings) -> TextSettings:
     """Name the template by its content: editing the file makes another run, moving it does not."""
     return text.model_copy(update={"template": digest.of_file(Path(text.template))})
+
+
+def _train_settings(place: Place) -> TrainSettings:
+    """Return the settings of training with the path of general rows made absolute."""
+    train = place.project.train
+    if train.regularise.replay_file is None:
+        return train
+    path = (place.folder / Path(train.regularise.replay_file).expanduser()).resolve()
+    if not path.is_file():
+        raise SettingsError(
+            f"train.regularise.replay_file: no file {path}", "a JSON Lines file, relative to metier.yaml"
+        )
+    regularise = train.regularise.model_copy(update={"replay_file": str(path)})
+    return train.model_copy(update={"regularise": regularise})
+
+
+def _replay_by_content(train: TrainSettings) -> TrainSettings:
+    """Name general rows by their content, bundled ones too: other rows make another run."""
+    if not train.regularise.replay:
+        return train
+    path = general.path_of(train.regularise)
+    regularise = train.regularise.model_copy(update={"replay_file": digest.of_file(path)})
+    return train.model_copy(update={"regularise": regularise})
 
 
 def _require_trained(place: Place, run: Run) -> None:

@@ -83,7 +83,8 @@ def test_what_ends_well_is_left_alone():
     ("arguments", "message"),
     [
         (["--projct", "x"], "did you mean --project?"),
-        (["--trian.clip", "1"], "did you mean --train"),
+        (["--trian.optimiser.clip", "1"], "did you mean --train"),
+        (["--clip", "1"], "did you mean --train.optimiser.clip?"),
         (["--learning-rate", "3"], "did you mean --train.learning-rate?"),
         (["--max_new_tokens=3"], "did you mean --evaluate.max-new-tokens?"),
         (["--xyzzy=3"], "--help after the command"),
@@ -97,7 +98,7 @@ def test_a_misspelt_option_is_not_taken_for_a_setting(arguments, message):
 
 
 def test_settings_and_their_values_are_let_through():
-    check_names(["--train.clip", "-1", "--seed=3", "--text.system", "--odd value--", "stray"], ["--project"])
+    check_names(["--train.optimiser.clip", "-1", "--seed=3", "--text.system", "--odd value--", "stray"], ["--project"])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_settings_and_their_values_are_let_through():
         (["compare", "a"], "Missing argument 'B'"),
         (["prepare", "--show", "many"], "--show"),
         (["run", "stray"], "'stray'"),
-        (["run", "--train.clip"], "has no value"),
+        (["run", "--train.optimiser.clip"], "has no value"),
         (["run"], "no metier.yaml"),
         (["run", "--project", "nowhere"], "no metier.yaml"),
         (["compare", "a", "b"], "no metier.yaml"),

@@ -69,7 +69,7 @@ def test_overrides_are_laid_over_the_file(tmp_path):
         (SMALLEST + "seed: -1", "metier.yaml: seed: "),
         (SMALLEST + "name: My Task", "metier.yaml: name: "),
         (SMALLEST + "model: {rank: many}", "metier.yaml: model.rank: "),
-        (SMALLEST + "train: {clip: -1}", "(found -1)"),
+        (SMALLEST + "train: {optimiser: {clip: -1}}", "(found -1)"),
         (SMALLEST + "seed: 1\nseed: 2", "metier.yaml:4: 'seed' stands twice"),
         ("base: a\n\tdata: b", "metier.yaml:2: "),
         ("base: 'a", "metier.yaml:1: "),
@@ -96,7 +96,7 @@ def test_a_missing_file_says_how_to_make_one(tmp_path):
 def test_a_fault_on_the_command_line_is_not_blamed_on_the_file(tmp_path):
     folder = written(tmp_path, SMALLEST)
     assert "command line: train.rnk: unknown" in str(refused(folder, "--train.rnk", "3"))
-    assert "metier.yaml: trian" in str(refused(written(tmp_path, SMALLEST + "trian: 1"), "--train.clip", "1"))
+    assert "metier.yaml: trian" in str(refused(written(tmp_path, SMALLEST + "trian: 1"), "--train.optimiser.clip", "1"))
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path):

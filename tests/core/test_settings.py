@@ -26,6 +26,8 @@ class Random(Settings):
 
 
 class Middle(Settings):
+    moved = {"rate": "inner.learning_rate", "maybe": "maybe.layers"}  # noqa: RUF012
+
     inner: Inner = Inner()
     """Inner."""
 
@@ -78,6 +80,12 @@ def said(**values: object) -> str:
 )
 def test_an_unknown_name_is_refused_with_the_nearest(values, message):
     assert said(base="x", **values) == message
+
+
+def test_a_name_that_has_moved_says_where_to():
+    assert said(base="x", middle={"rate": 1}) == "metier.yaml: middle.rate: is middle.inner.learning_rate now"
+    assert said(base="x", middle={"maybe": "top"}) == "metier.yaml: middle.maybe: is middle.maybe.layers now"
+    assert "wanted" not in said(base="x", middle={"inner": 3})
 
 
 def test_a_branch_of_a_union_is_searched_too():

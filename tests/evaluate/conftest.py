@@ -22,7 +22,7 @@ from metier.prepare.snapshot import prepare
 from metier.text.settings import TextSettings
 from metier.train.plan import TrainingPlan
 from metier.train.run import train
-from metier.train.settings import TrainSettings
+from metier.train.settings import ScheduleSettings, TrainSettings
 
 COLOURS = ("red", "green", "blue", "grey")
 
@@ -60,7 +60,14 @@ def build(folder: Path, base_folder: Path, rows: Sequence[dict[str, Any]], steps
     plan = TrainingPlan(
         text=TextSettings(),
         model=ModelSettings.model_validate({"method": "full"} | model),
-        train=TrainSettings(max_steps=steps, rows_per_step=16, checks=1, threads=1, learning_rate=6e-3, warmup=0.1),
+        train=TrainSettings(
+            max_steps=steps,
+            rows_per_step=16,
+            checks=1,
+            threads=1,
+            learning_rate=6e-3,
+            schedule=ScheduleSettings(warmup=0.1),
+        ),
     )
     run = train(snapshot, base, run=store / "runs" / "colours-1", settings=plan, progress=Silent())
     return Workplace(store=store, snapshot=snapshot, base=base, run=run)

@@ -17,6 +17,7 @@ LIGHT_FILES = (
     "model/settings.py",
     "train/settings.py",
     "train/plan.py",
+    "train/general.py",
     "evaluate/settings.py",
     "promote/settings.py",
     "promote/report.py",

@@ -16,7 +16,7 @@ from tests.train import killing
 from tests.train.conftest import plan
 
 PLANS = {
-    "full": plan(max_steps=24, checkpoint_every=2, checks=4, schedule="linear"),
+    "full": plan(max_steps=24, checkpoint_every=2, checks=4, schedule={"shape": "linear"}),
     "lora with dropout": plan(
         {"method": "lora", "dropout": 0.2, "rank": 4}, max_steps=24, checkpoint_every=3, checks=4
     ),

@@ -8,11 +8,13 @@ import torch
 from safetensors.torch import load_file
 
 from metier.core.errors import SettingsError
+from metier.core.settings import build
 from metier.core.types import Reasoned
 from metier.model.settings import ModelSettings
+from metier.project import Project
 from metier.train import choices
 from metier.train.schedule import rate
-from metier.train.settings import TrainSettings
+from metier.train.settings import ScheduleSettings, TrainSettings
 from tests.train.conftest import plan
 
 
@@ -31,12 +33,12 @@ CHANGES = {
     "max_steps": {"max_steps": 5},
     "rows_per_step": {"rows_per_step": 4},
     "learning_rate": {"learning_rate": 5e-3},
-    "schedule": {"schedule": "constant"},
-    "final_rate": {"final_rate": 0.9},
-    "warmup": {"warmup": 0.5},
-    "weight_decay": {"weight_decay": 0.5},
-    "betas": {"betas": (0.5, 0.9)},
-    "clip": {"clip": 0.01},
+    "schedule": {"schedule": {"shape": "constant"}},
+    "final_rate": {"schedule": {"final_rate": 0.9}},
+    "warmup": {"schedule": {"warmup": 0.5}},
+    "weight_decay": {"optimiser": {"weight_decay": 0.5}},
+    "betas": {"optimiser": {"betas": (0.5, 0.9)}},
+    "clip": {"optimiser": {"clip": 0.01}},
 }
 
 
@@ -86,7 +88,7 @@ def test_checks_and_checkpoint_every_say_when(run_to_end):
 
 
 def test_patience_stops_early_and_the_best_weights_are_kept(run_to_end):
-    hot = {"learning_rate": 0.3, "schedule": "constant", "warmup": 0.0, "max_steps": 40, "checks": 20}
+    hot = {"learning_rate": 0.3, "schedule": {"shape": "constant", "warmup": 0.0}, "max_steps": 40, "checks": 20}
     run = run_to_end(plan(patience=2, **hot), "hot")
     summary = json.loads((run / "summary.json").read_text())
     assert summary["stopped_early"]
@@ -106,9 +108,26 @@ def test_threads_are_what_was_set(run_to_end):
     assert json.loads((run / "summary.json").read_text())["threads"] == 1
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"schedule": "linear"}, "train.schedule: is train.schedule.shape now"),
+        ({"final_rate": 0.1}, "train.final_rate: is train.schedule.final_rate now"),
+        ({"warmup": 0.1}, "train.warmup: is train.schedule.warmup now"),
+        ({"weight_decay": 0.1}, "train.weight_decay: is train.optimiser.weight_decay now"),
+        ({"betas": [0.9, 0.9]}, "train.betas: is train.optimiser.betas now"),
+        ({"clip": 1}, "train.clip: is train.optimiser.clip now"),
+    ],
+)
+def test_a_setting_that_has_moved_is_refused_with_its_new_place(before, now):
+    with pytest.raises(SettingsError) as caught:
+        build(Project, {"base": "b", "data": "d", "train": before}, "metier.yaml")
+    assert str(caught.value) == f"metier.yaml: {now}"
+
+
 @pytest.mark.parametrize("name", ["cosine", "linear", "constant"])
 def test_schedules_warm_up_and_end_where_they_should(name):
-    settings = TrainSettings(schedule=name, warmup=0.1, final_rate=0.2)
+    settings = ScheduleSettings(shape=name, warmup=0.1, final_rate=0.2)
     rates = [rate(step, 100, 1.0, settings) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert max(rates) == 1.0

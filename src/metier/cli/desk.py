@@ -10,7 +10,7 @@ from rich.console import Console
 
 from metier.core.errors import SettingsError
 from metier.core.progress import Silent
-from metier.core.settings import model_in
+from metier.core.settings import Settings, model_in
 from metier.core.table import nearest
 from metier.flow import Stage
 from metier.project import Place, Project, load
@@ -56,15 +56,19 @@ def check_names(arguments: Sequence[str], options: Sequence[str]) -> None:
 
 def _meant(name: str, options: Sequence[str]) -> str | None:
     """Return the option or setting that was probably meant: `--learning-rate` means `--train.learning-rate`."""
-    sections = {field: model_in(info.annotation) for field, info in Project.model_fields.items()}
-    whole = {
-        inner.replace("_", "-"): f"--{field}.{inner.replace('_', '-')}"
-        for field, kind in sections.items()
-        if kind is not None
-        for inner in kind.model_fields
-    }
-    inside = nearest(name.lstrip("-").rpartition(".")[2].replace("_", "-"), whole)
-    return nearest(name, [*options, *(f"--{field}" for field in sections)]) or (whole[inside] if inside else None)
+    inner = {path.rpartition(".")[2]: f"--{path}" for path in reversed(list(_paths(Project))) if "." in path}
+    inside = nearest(name.lstrip("-").rpartition(".")[2].replace("_", "-"), inner)
+    sections = [f"--{field}" for field in Project.model_fields]
+    return nearest(name.partition(".")[0], [*options, *sections]) or (inner[inside] if inside else None)
+
+
+def _paths(kind: type[Settings], before: str = "") -> Iterator[str]:
+    """Yield the name of every setting as it is written on a command line, `train.learning-rate`."""
+    for name, field in kind.model_fields.items():
+        path = before + name.replace("_", "-")
+        yield path
+        if section := model_in(field.annotation):
+            yield from _paths(section, f"{path}.")
 
 
 def stage_facts(stages: Sequence[Stage]) -> list[dict[str, Any]]:

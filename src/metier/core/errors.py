@@ -11,6 +11,7 @@ MetierError                     exit 3  a fault of ours or of the machine
 │   └── ParityError                     what was saved, reloaded or merged is not what was trained
 └── RunError                    exit 3  something went wrong while running
     ├── NonFiniteError                  a loss, gradient or weight is not a number
+    ├── LossSpikeError                  a loss far above those of the steps before it
     ├── DivergenceError                 a replayed step differs from its log
     ├── DiskFullError                   no space left on the device
     ├── LockedError                     another process works on the same run
@@ -87,6 +88,10 @@ class RunError(MetierError, RuntimeError):
 
 class NonFiniteError(RunError):
     """A loss, a gradient or a weight is infinite or not a number."""
+
+
+class LossSpikeError(RunError):
+    """A loss leapt far above those of the steps before it, and the guard was told to stop."""
 
 
 class DivergenceError(RunError):

@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,8 +16,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
+    moved: ClassVar[Mapping[str, str]] = {}
+    """Names that stood in this class once -> where they stand now, seen from here; a message says so."""
+
 
 Kind = TypeVar("Kind", bound=Settings)
+
+_MISPLACED = {"extra_forbidden", "model_type"}
+"""pydantic's names for a name that is not known, and for a plain value where a section stands."""
 
 
 def build(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
@@ -43,8 +49,11 @@ def _explain(kind: type[Settings], problem: Mapping[str, Any], where: str) -> st
     if location and (problem["type"] == "extra_forbidden" or not _is_tag(location[-1])):
         path.append(location[-1])  # an unknown name is a name, whatever it looks like
     name = ".".join(str(part) for part in path)
+    owner = _class_at(kind, [str(part) for part in path[:-1]])
+    if owner and path and problem["type"] in _MISPLACED and (place := owner.moved.get(str(path[-1]))):
+        return f"{where}: {name}: is {'.'.join([*(str(part) for part in path[:-1]), place])} now"
     if problem["type"] == "extra_forbidden":
-        close = nearest(str(path[-1]), _names_at(kind, [str(part) for part in path[:-1]]))
+        close = nearest(str(path[-1]), owner.model_fields if owner else ())
         hint = f"; did you mean '{close}'?" if close else ""
         return f"{where}: {name}: unknown{hint}"
     if problem["type"] == "missing":
@@ -59,17 +68,17 @@ def _is_tag(part: Any) -> bool:
     return isinstance(part, str) and (not part.replace("_", "").isalnum() or part[:1].isupper() or part == "str")
 
 
-def _names_at(kind: type[BaseModel], path: Sequence[str]) -> list[str]:
-    current: type[BaseModel] | None = kind
+def _class_at(kind: type[Settings], path: Sequence[str]) -> type[Settings] | None:
+    current: type[Settings] | None = kind
     for part in path:
         field = current.model_fields.get(part) if current else None
         current = model_in(field.annotation) if field else None
-    return list(current.model_fields) if current else []
+    return current
 
 
-def model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[Settings] | None:
     """Return the settings class inside an annotation such as `Train | None`, or None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
         return annotation
     if get_origin(annotation) in (Union, types.UnionType):
         return next((found for part in get_args(annotation) if (found := model_in(part))), None)

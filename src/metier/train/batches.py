@@ -1,8 +1,18 @@
 """Which rows a step trains on, as a function of (seed, step) alone."""
 
+from typing import Protocol
+
 import numpy as np
 
 from metier.core import seeds
+from metier.core.types import Sequence
+
+
+class Numbered(Protocol):
+    """Sequences by number, in memory or on disk."""
+
+    def sequence(self, number: int) -> Sequence:
+        """Return one sequence."""
 
 
 class Order:

@@ -12,6 +12,15 @@ from metier.train.settings import TrainSettings
 
 _ROWS_SEEN = 3500
 _MOST_EPOCHS = 10
+_BESIDE_ADAMW = {
+    "adamw": (1.0, ""),
+    "adamw-8bit": (1.0, ""),
+    "muon": (1.0, "its updates are scaled to the size of AdamW's"),
+    "adafactor": (10.0, "its rate is relative to the size of each weight"),
+    "sgd": (100.0, "its updates are as small as the gradient"),
+    "schedule-free": (2.0, "its average takes the noise of a larger rate out"),
+}
+"""Optimiser -> its learning rate as a multiple of AdamW's, and why."""
 
 
 def epochs(settings: TrainSettings, rows: int, *, plain_text: bool) -> Reasoned:
@@ -32,10 +41,29 @@ def learning_rate(settings: TrainSettings, method: str, parameters: int) -> Reas
         return Reasoned(name=name, value=settings.learning_rate, reason="as set")
     small = parameters < 20_000_000
     if method == "lora":
-        value = 2e-3 if small else 2e-4
-        return Reasoned(name=name, value=value, reason=f"LoRA on {parameters / 1e6:.1f} million parameters")
-    value = 1e-3 if small else 2e-5 if parameters > 500_000_000 else 1e-4
-    return Reasoned(name=name, value=value, reason=f"{method} training of {parameters / 1e6:.1f} million parameters")
+        value, what = 2e-3 if small else 2e-4, "LoRA on"
+    else:
+        value, what = 1e-3 if small else 2e-5 if parameters > 500_000_000 else 1e-4, f"{method} training of"
+    factor, why = _BESIDE_ADAMW[settings.optimiser.name]
+    reason = f"{what} {parameters / 1e6:.1f} million parameters{f'; {factor:g} × that of AdamW: {why}' if why else ''}"
+    return Reasoned(name=name, value=value * factor, reason=reason)
+
+
+def shape(settings: TrainSettings) -> Reasoned:
+    """Choose how the learning rate falls.
+
+    Raises:
+        SettingsError: schedule-free with a schedule.
+    """
+    name = "train.schedule.shape"
+    chosen, is_free = settings.schedule.shape, settings.optimiser.name == "schedule-free"
+    if is_free and chosen not in (None, "constant"):
+        raise SettingsError(f"{name} {chosen} with train.optimiser.name schedule-free", "constant, or leave it out")
+    if chosen is not None:
+        return Reasoned(name=name, value=chosen, reason="as set")
+    if is_free:
+        return Reasoned(name=name, value="constant", reason="schedule-free averages the weights instead")
+    return Reasoned(name=name, value="cosine", reason="the usual one; the end of a run is where most is settled")
 
 
 def threads(settings: TrainSettings) -> Reasoned:

@@ -15,14 +15,16 @@ from metier.core.progress import Progress
 from metier.core.types import Sequence
 from metier.forest.arrange import Arrangement
 from metier.forest.way import Way
-from metier.text.rendered import Rendered
-from metier.train import checkpoint
-from metier.train.batches import Order
+from metier.train import checkpoint, guard
+from metier.train.batches import Numbered, Order
 from metier.train.checkpoint import Place
 from metier.train.log import StepLogFile
-from metier.train.loop import Arithmetic, StepLog, seed_step, step, validation_loss
+from metier.train.loop import Arithmetic, StepLog, gradient, seed_step, validation_loss
+from metier.train.objectives.regularised import Attention
 from metier.train.objectives.supervised import Objective
-from metier.train.optimiser import adamw, set_rate
+from metier.train.optimisers.build import build
+from metier.train.optimisers.optimiser import Optimiser
+from metier.train.replay import MixedOrder
 from metier.train.schedule import rate
 from metier.train.settings import TrainSettings
 from metier.train.stop import StopRequest, listening
@@ -33,81 +35,116 @@ _HELD_OUT_AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One run of the loop; `run` is its only verb. `way` is how the model is computed."""
+    """One run of the loop; `run` is its only verb. `way` is how the model is computed, `attention` its context."""
 
     run_folder: Path
     model: torch.nn.Module
     objective: Objective
-    rendered: Rendered
+    rendered: Numbered
     validation: Many[Sequence]
-    order: Order
+    order: Order | MixedOrder
     settings: TrainSettings
     peak_rate: float
     seed: int
     arithmetic: Arithmetic
     way: Way
+    attention: Attention
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
 
         Raises:
             InterruptedRun: asked to stop; a checkpoint was published.
-            NonFiniteError: with the step and the rows that were in it.
+            NonFiniteError: with the step and the rows that were in it, when the guard does not leave it out.
+            LossSpikeError: a loss leapt and the guard was told to stop.
         """
-        optimiser = adamw(self.model, self.settings)
-        newest = checkpoint.newest(self.run_folder)
-        place = checkpoint.load(newest, self.model, optimiser) if newest else Place()
+        optimiser = build(self.model, self.settings.optimiser, self.settings.regularise)
+        place = self._start(optimiser)
         log = StepLogFile(self.run_folder / "metrics.jsonl", exact=self.arithmetic.device.type == "cpu")
         if place.step:
             progress.say(f"going on after step {place.step} of {self.order.steps}")
         validation = self._validation_batches()
         self.model.train()
         with (
-            self.way.attention(self.model),
+            self.attention(self.model),
             listening() as request,
             progress.task("train", self.order.steps, place.step) as bar,
         ):
             try:
                 while place.step < self.order.steps and not place.stopped:
-                    started = perf_counter()
-                    record = self._step(place.step, optimiser)
-                    seconds = perf_counter() - started
-                    place = dataclasses.replace(
-                        place, step=place.step + 1, tokens=place.tokens + record.tokens, seconds=place.seconds + seconds
-                    )
-                    figures = self._write(log, place, record, seconds)
-                    place = self._check(log, place, validation, figures)
-                    self._publish_if_due(log, place, optimiser, request)
+                    place, figures = self._advance(log, place, optimiser, progress)
+                    place = self._check(log, place, validation, figures, optimiser)
+                    place = self._publish_if_due(log, place, optimiser, request)
                     bar.advance(1, figures)
             finally:
                 log.close()
         return place
 
-    def _step(self, number: int, optimiser: torch.optim.Optimizer) -> StepLog:
-        rows = self.order.step(number)
+    def _start(self, optimiser: Optimiser) -> Place:
+        """Load the newest checkpoint; a guard that rolls back needs one from the very start."""
+        newest = checkpoint.newest(self.run_folder)
+        if newest:
+            return checkpoint.load(newest, optimiser)
+        if self.settings.guard.on_spike != "roll_back":
+            return Place()
+        place = Place(scheduled_step=0)
+        checkpoint.save(self.run_folder, optimiser, place)
+        return place
+
+    def _advance(
+        self, log: StepLogFile, place: Place, optimiser: Optimiser, progress: Progress
+    ) -> tuple[Place, dict[str, float]]:
+        """Take a step, or refuse it; returns the place after it and the figures to show."""
+        started = perf_counter()
+        rows = self.order.step(place.step)
+        record, found = self._gradient(place, rows, optimiser)
+        if record is None or found:
+            return self._refuse(log, place, optimiser, f"{found} ({self._sources(rows)})", progress), {}
+        optimiser.step()
+        seconds = perf_counter() - started
+        tokens = place.tokens + record.tokens
+        after = guard.remember(record.loss, place, self.settings.guard)
+        after = dataclasses.replace(after, step=place.step + 1, tokens=tokens, seconds=place.seconds + seconds)
+        return after, self._write(log, after, record, seconds)
+
+    def _gradient(self, place: Place, rows: list[int], optimiser: Optimiser) -> tuple[StepLog | None, str]:
+        """Compute a step's gradient; returns what the guard has to say against it ("": nothing)."""
         work = self._arrange([self.rendered.sequence(row) for row in rows])
-        set_rate(optimiser, rate(number, self.order.steps, self.peak_rate, self.settings))
-        seed_step(self.seed, number)
+        optimiser.set_rate(self._rate(place, place.step))
+        seed_step(self.seed, place.step)
+        clip = self.settings.optimiser.clip
         try:
-            return step(
-                self.model, self.objective, work, optimiser, clip=self.settings.clip, arithmetic=self.arithmetic
-            )
+            record = gradient(self.model, self.objective, work, optimiser, clip=clip, arithmetic=self.arithmetic)
         except NonFiniteError as error:
-            sources = ", ".join(self.rendered.sequence(row).source for row in rows[:4])
-            raise NonFiniteError(
-                f"step {number + 1}: {error.found} (rows {sources}{', …' if len(rows) > 4 else ''})",
-                error.wanted,
-                "lower train.learning_rate, or look at these rows; the last checkpoint is intact",
-            ) from error
+            return None, error.found
+        return record, guard.spike(record.loss, place, self.settings.guard)
+
+    def _refuse(self, log: StepLogFile, place: Place, optimiser: Optimiser, found: str, progress: Progress) -> Place:
+        """Do what the guard's settings say, and tell."""
+        settings = self.settings.guard
+        after = guard.refuse(f"step {place.step + 1}: {found}", place, settings)
+        if settings.on_spike == "roll_back" and place.scheduled_step is not None:
+            checkpoint.load(checkpoint.folder(self.run_folder, place.scheduled_step), optimiser)
+        after = dataclasses.replace(after, step=place.step + 1)
+        did = guard.describe(settings, after)
+        log.write({"step": after.step, "guard": settings.on_spike, "found": found, "did": did})
+        progress.say(f"step {after.step}: {found}: {did}")
+        return after
+
+    def _sources(self, rows: list[int]) -> str:
+        named = ", ".join(self.rendered.sequence(row).source for row in rows[:4])
+        return f"rows {named}{', …' if len(rows) > 4 else ''}"
+
+    def _rate(self, place: Place, step: int) -> float:
+        return place.rate_share * rate(step, self.order.steps, self.peak_rate, self.settings.schedule)
 
     def _write(self, log: StepLogFile, place: Place, record: StepLog, seconds: float) -> dict[str, float]:
-        learning_rate = rate(place.step - 1, self.order.steps, self.peak_rate, self.settings)
         entry = {
             "step": place.step,
             "epoch": self.order.epoch(place.step - 1),
             "loss": record.loss,
             "gradient_norm": record.gradient_norm,
-            "learning_rate": learning_rate,
+            "learning_rate": self._rate(place, place.step - 1),
             "tokens": record.tokens,
             "computed": record.computed,
             "seconds": seconds,
@@ -117,11 +154,19 @@ class Fit:
         log.write(entry)
         return {"loss": record.loss, "tokens/s": place.tokens / place.seconds, "GB": entry["memory_bytes"] / 1e9}
 
-    def _check(self, log: StepLogFile, place: Place, validation: Many[Arrangement], figures: dict[str, float]) -> Place:
+    def _check(
+        self,
+        log: StepLogFile,
+        place: Place,
+        validation: Many[Arrangement],
+        figures: dict[str, float],
+        optimiser: Optimiser,
+    ) -> Place:
         """Measure the validation loss when it is due, remember the best, and stop when it has long been worse."""
         if not self._is_check(place.step) or not validation:
             return place
-        loss = validation_loss(self.model, self.objective, validation, self.arithmetic)
+        with optimiser.judged():
+            loss = validation_loss(self.model, self.objective, validation, self.arithmetic)
         log.write({"step": place.step, "epoch": self.order.epoch(place.step - 1), "validation_loss": loss})
         figures["validation"] = loss
         if place.best_loss is None or loss < place.best_loss:
@@ -130,18 +175,19 @@ class Fit:
         stopped = self.settings.patience is not None and worse >= self.settings.patience
         return dataclasses.replace(place, worse_checks=worse, stopped=stopped)
 
-    def _publish_if_due(
-        self, log: StepLogFile, place: Place, optimiser: torch.optim.Optimizer, request: StopRequest
-    ) -> None:
+    def _publish_if_due(self, log: StepLogFile, place: Place, optimiser: Optimiser, request: StopRequest) -> Place:
         every = self.settings.checkpoint_every
         due = self._is_check(place.step) or (every is not None and place.step % every == 0)
+        if due:
+            place = dataclasses.replace(place, scheduled_step=place.step)
         if due or request.asked:
             log.sync()
-            checkpoint.save(self.run_folder, self.model, optimiser, place)
+            checkpoint.save(self.run_folder, optimiser, place)
         if request.asked and place.step < self.order.steps:
             raise InterruptedRun(
                 f"stopped on request after step {place.step} of {self.order.steps}", do="run the same command to go on"
             )
+        return place
 
     def _is_check(self, done: int) -> bool:
         """Tell whether a check falls after `done` steps: `checks` of them, evenly spread, one at the end."""

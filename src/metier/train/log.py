@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from metier.core.errors import DivergenceError
 
 
 class StepLogFile:
-    """`metrics.jsonl` of a run, keyed by (step, train or check).
+    """`metrics.jsonl` of a run, keyed by (step, kind of entry).
 
     Args:
         path: the file; a last line cut off by a kill is taken away.
@@ -30,18 +31,19 @@ class StepLogFile:
         Raises:
             DivergenceError: the replayed loss differs from the logged one.
         """
-        kind = "validation_loss" if "validation_loss" in entry else "loss"
-        value = float(entry[kind]).hex()
+        kind = _kind(entry)
+        value = entry["found"] if kind == "guard" else float(entry[kind]).hex()
         before = self._known.get((entry["step"], kind))
         if before is not None and self._exact and before != value:
             raise DivergenceError(
-                f"step {entry['step']}: replayed {kind} {entry[kind]!r}, logged {float.fromhex(before)!r}",
+                f"step {entry['step']}: replayed {kind} {value}, logged {before}",
                 "the same number (same machine class, threads and versions)",
                 f"delete {self._path.parent} to train afresh",
             )
         if before is None:
             self._known[(entry["step"], kind)] = value
-            self._stream.write(json.dumps(entry | {f"{kind}_hex": value}, allow_nan=False) + "\n")
+            exact = {} if kind == "guard" else {f"{kind}_hex": value}
+            self._stream.write(json.dumps(entry | exact, allow_nan=False) + "\n")
             self._stream.flush()
 
     def sync(self) -> None:
@@ -61,5 +63,10 @@ class StepLogFile:
             artefact.write_file(self._path, whole)
         for line in whole.splitlines():
             entry = json.loads(line)
-            kind = "validation_loss" if "validation_loss" in entry else "loss"
-            self._known[(entry["step"], kind)] = entry[f"{kind}_hex"]
+            kind = _kind(entry)
+            self._known[(entry["step"], kind)] = entry["found" if kind == "guard" else f"{kind}_hex"]
+
+
+def _kind(entry: Mapping[str, Any]) -> str:
+    """Return what an entry is about: a step taken, one that the guard refused, or a check."""
+    return next(kind for kind in ("validation_loss", "guard", "loss") if kind in entry)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
@@ -38,16 +39,49 @@ class Arithmetic:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
 
 
+class Steps(Protocol):
+    """What the step needs of an optimiser: ours, or one of torch."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Groups whose `params` are the weights that train."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+
+    def step(self) -> Any:
+        """Update the weights by their gradients."""
+
+
 def step(
     model: torch.nn.Module,
     objective: Objective,
     work: Arrangement,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Steps,
     *,
     clip: float,
     arithmetic: Arithmetic,
 ) -> StepLog:
     """Take one optimiser step over all forests of `work`, as if they were one batch.
+
+    Raises:
+        NonFiniteError: the loss or the gradient is not finite; the weights are as they were.
+    """
+    record = gradient(model, objective, work, optimiser, clip=clip, arithmetic=arithmetic)
+    optimiser.step()
+    return record
+
+
+def gradient(
+    model: torch.nn.Module,
+    objective: Objective,
+    work: Arrangement,
+    optimiser: Steps,
+    *,
+    clip: float,
+    arithmetic: Arithmetic,
+) -> StepLog:
+    """Leave the clipped gradient of one step over `work` in the weights, as if they were one batch.
 
     The undivided losses are summed and divided once, by the weight of the whole step: rows of unequal length count by
     their labels, whatever micro-batch they fell into.
@@ -78,7 +112,6 @@ def step(
     norm = torch.nn.utils.clip_grad_norm_(trained, clip or math.inf).item()
     if not math.isfinite(norm):
         raise NonFiniteError(f"a gradient of norm {norm}", "a finite number")
-    optimiser.step()
     total = math.fsum(value.item() for value in totals)
     return StepLog(loss=total / weight, gradient_norm=norm, tokens=work.given, computed=work.computed)
 

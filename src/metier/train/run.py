@@ -21,11 +21,10 @@ from metier.text.proof import check
 from metier.text.render import Renderer, open_renderer
 from metier.text.rendered import Rendered, cache_key, cached, render_rows
 from metier.text.rows import load_split
-from metier.train import checkpoint, choices, reference
-from metier.train.batches import Order
+from metier.train import checkpoint, choices, reference, replay
+from metier.train.assemble import disturbed, objective, order
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
-from metier.train.objectives.supervised import Supervised
 from metier.train.plan import TrainingPlan
 
 _VALIDATION_ROWS = 256
@@ -33,13 +32,26 @@ _VALIDATION_ROWS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What a run learns from: both splits rendered, and the held-out rows (the training rows where there are none)."""
+    """What a run learns from: both splits rendered, and the held-out rows (the training rows where there are none).
+
+    `general`: the rows that are replayed; None without replay.
+    """
 
     renderer: Renderer
     train: Rendered
     validation: Rendered
     rows: list[Row]
     plain_text: bool
+    general: Rendered | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Loaded:
+    """A base with what trains in it, how it is computed, and the choices that depended on it."""
+
+    model: torch.nn.Module
+    way: Way
+    chosen: list[Reasoned]
 
 
 def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, progress: Progress) -> Path:
@@ -70,13 +82,14 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         threads = choices.threads(settings.train)
         torch.set_num_threads(threads.value)
         material = gather(snapshot, base, run, settings, progress)
-        model, way, chosen = _load(base, settings, material, progress)
+        loaded = _load(base, settings, material, progress)
+        chosen = loaded.chosen
         for choice in (threads, *chosen, *material.renderer.choices):
             progress.chose(choice)
         _write_settings(run, snapshot, base, settings, [threads, *chosen, *material.renderer.choices])
-        fit = _fit(run, model, way, settings, material, chosen={choice.name: choice.value for choice in chosen})
+        fit = _fit(run, loaded, settings, material, progress)
         place = fit.run(progress)
-        _finish(run, model, base, settings, material, place)
+        _finish(run, loaded.model, base, settings, material, place)
         _write_summary(run, place, fit, material, started)
     return run
 
@@ -95,8 +108,10 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     held_out = cached(
         store, cache_key(f"{digest}/validation", renderer), lambda: render_rows(validation, renderer, progress)
     )
+    regularise = settings.train.regularise
     return Material(
         renderer=renderer,
+        general=replay.render_general(regularise, renderer, progress) if regularise.replay else None,
         train=rendered,
         validation=held_out,
         rows=validation or rows,
@@ -104,10 +119,8 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     )
 
 
-def _load(
-    base: Base, settings: TrainingPlan, material: Material, progress: Progress
-) -> tuple[torch.nn.Module, Way, list[Reasoned]]:
-    """Load and adapt the base; returns it with how it is computed and the choices that depend on it."""
+def _load(base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Loaded:
+    """Load and adapt the base."""
     device = device_here()
     model = load_base(base, device=device, seed=settings.seed)
     parameters = count_parameters(model)
@@ -117,6 +130,7 @@ def _load(
         method_choice,
         choices.precision(settings.model, device),
         choices.learning_rate(settings.train, method, parameters),
+        choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
         way.reasoned(),
     ]
@@ -129,29 +143,27 @@ def _load(
     progress.say(
         f"{trained / 1e6:.2f} million of {count_parameters(adapted) / 1e6:.2f} million numbers train ({share:.1f} %)"
     )
-    return adapted, way, chosen
+    return Loaded(model=adapted, way=way, chosen=chosen)
 
 
-def _fit(
-    run: Path, model: torch.nn.Module, way: Way, settings: TrainingPlan, material: Material, *, chosen: dict[str, Any]
-) -> Fit:
-    rows = len(material.train)
-    total_rows = max(1, round(chosen["train.epochs"] * rows))
-    if settings.train.max_steps is not None:
-        total_rows = min(total_rows, settings.train.max_steps * settings.train.rows_per_step)
-    device = next(model.parameters()).device
+def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
+    train, model, way = settings.train, loaded.model, loaded.way
+    chosen = {choice.name: choice.value for choice in loaded.chosen}
+    schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
+    sizes = (len(material.train), len(material.general or ()))
     return Fit(
         run_folder=run,
         model=model,
-        objective=Supervised(way),
+        objective=objective(model, train.regularise, way, progress=progress),
         way=way,
-        rendered=material.train,
+        attention=disturbed(way.attention, train.regularise, material.train),
+        rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
         validation=_validation_sample(material.validation),
-        order=Order(rows, settings.train.rows_per_step, total_rows, settings.seed),
-        settings=settings.train,
+        order=order(train, sizes, chosen["train.epochs"], settings.seed),
+        settings=train.model_copy(update={"schedule": schedule}),
         peak_rate=chosen["train.learning_rate"],
         seed=settings.seed,
-        arithmetic=Arithmetic(device=device, bfloat16=chosen["model.precision"] == "bfloat16"),
+        arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),
     )
 
 
@@ -164,10 +176,9 @@ def _validation_sample(rendered: Rendered) -> list[Any]:
 def _finish(
     run: Path, model: torch.nn.Module, base: Base, settings: TrainingPlan, material: Material, place: checkpoint.Place
 ) -> None:
-    """Restore the best weights, record what they answer, and publish them."""
-    best = checkpoint.folder(run, place.best_step) if place.best_step is not None else None
-    if best is not None and place.best_step != place.step:
-        checkpoint.load(best, model, None)
+    """Restore the best weights (an average where one is kept), record what they answer, and publish them."""
+    best = place.step if place.best_step is None else place.best_step
+    checkpoint.load_judged(checkpoint.folder(run, best), model)
     source = material.validation if len(material.validation) else material.train
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
     reference.record(run, model, sequences, material.rows, material.renderer)
@@ -199,6 +210,7 @@ def _write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Mater
         "best_step": place.best_step,
         "best_validation_loss": place.best_loss,
         "stopped_early": place.stopped,
+        "refused_steps": place.refused,
         "peak_memory_bytes": peak_memory_bytes(),
         "threads": torch.get_num_threads(),
         "device": fit.arithmetic.device.type,

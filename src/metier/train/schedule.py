@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from metier.core.table import find
-from metier.train.settings import TrainSettings
+from metier.train.settings import ScheduleSettings
 
 
 def _cosine(done: float, final: float) -> float:
@@ -23,7 +23,7 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {"cosine": _cosine, "lin
 """Name -> share of the peak rate, given the share of the run done after the warm-up and the final share."""
 
 
-def rate(step: int, total: int, peak: float, settings: TrainSettings) -> float:
+def rate(step: int, total: int, peak: float, settings: ScheduleSettings) -> float:
     """Return the learning rate of a step.
 
     Args:
@@ -36,4 +36,4 @@ def rate(step: int, total: int, peak: float, settings: TrainSettings) -> float:
     if step < warm:
         return peak * (step + 1) / warm
     done = (step - warm) / max(1, total - warm - 1)
-    return peak * find(SCHEDULES, settings.schedule, "schedule")(min(1.0, done), settings.final_rate)
+    return peak * find(SCHEDULES, settings.shape or "cosine", "schedule")(min(1.0, done), settings.final_rate)

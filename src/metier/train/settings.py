@@ -1,14 +1,115 @@
 """How the loop runs; imports no torch."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from metier.core.settings import Settings
 
 
+class ScheduleSettings(Settings):
+    """The learning rate over the run, as a share of its peak."""
+
+    shape: Literal["cosine", "linear", "constant"] | None = None
+    """How the rate falls from its peak after the warm-up: to `final_rate` times the peak, or not at all. null: cosine;
+    constant with the optimiser `schedule-free`, which averages the weights instead and takes no other."""
+
+    final_rate: float = Field(0.1, ge=0, le=1)
+    """Rate at the last step as a share of the peak (cosine and linear)."""
+
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of all steps over which the rate rises from 0 to its peak."""
+
+
+class OptimiserSettings(Settings):
+    """How a gradient becomes an update."""
+
+    name: Literal["adamw", "adamw-8bit", "muon", "adafactor", "sgd", "schedule-free"] = "adamw"
+    """`adamw-8bit` keeps its averages in a quarter of the memory, `adafactor` in hardly any, `sgd` in half. `muon`
+    orthogonalises the updates of the matrices in hidden layers (AdamW takes the rest). `schedule-free` is AdamW that
+    averages the weights instead of lowering the rate."""
+
+    weight_decay: float = Field(0.01, ge=0)
+    """Decay, per step and rate, of matrices (not of norms and biases). With `sgd` it is an L2 penalty."""
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    """AdamW and schedule-free: averages of the gradient and of its square."""
+
+    momentum: float | None = Field(None, ge=0, lt=1)
+    """Muon and SGD: average of the gradient. null: 0.95 for Muon, 0.9 for SGD."""
+
+    clip: float = Field(1.0, ge=0)
+    """Largest gradient norm; longer gradients are scaled down to it. 0: never."""
+
+    lora_plus_ratio: float | None = Field(None, gt=0)
+    """LoRA+: the matrices B, which start from zero, get this many times the rate of the matrices A; 16 is usual, with a
+    lower `learning_rate`. null: one rate for all."""
+
+
+class RegulariseSettings(Settings):
+    """What keeps the training from fitting too closely and from forgetting, beside the dropout in `model`."""
+
+    neftune_alpha: float | None = Field(None, gt=0)
+    """NEFTune: uniform noise on the embedded tokens while training, of size alpha / √(tokens × width), tokens being the
+    mean length of the training rows; 5 is usual. A token that several rows share gets one draw. null: no noise."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each label's weight that is spread evenly over the vocabulary."""
+
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Measure and save an average over the steps instead of the last weights: this much of it stays at each step (less
+    in the first steps). 0.99 is usual; costs a copy of the trained weights. null: no average."""
+
+    l2_to_base: float = Field(0.0, ge=0)
+    """Pull of trained weights towards where they started, per step and rate, as weight decay pulls towards zero.
+    Methods `full` and `layers`; costs a copy of the trained weights."""
+
+    kl_to_base: float = Field(0.0, ge=0)
+    """Weight of KL(base ‖ tuned) in nats, added to the loss at every label: what the base would say stays likely. An
+    adapter is switched off for it (a second forward pass); other methods keep a frozen copy of the base in memory."""
+
+    replay: float = Field(0.0, ge=0, lt=1)
+    """Share of the rows of every step that is drawn from general rows; `rows_per_step` includes them, and an epoch
+    counts the project's own rows only."""
+
+    replay_file: str | None = None
+    """General rows as JSON Lines, in any form that `data.train` takes, relative to metier.yaml. null: the bundled
+    ones, which are few and in English."""
+
+
+class GuardSettings(Settings):
+    """What happens when a loss or gradient is not finite, or a loss leaps; each event stands in metrics.jsonl."""
+
+    on_spike: Literal["skip", "roll_back", "lower_rate", "stop"] = "skip"
+    """`skip` leaves the step's update out, `lower_rate` also multiplies the rate by `lower_by` from then on,
+    `roll_back` puts weights and optimiser back to the last scheduled checkpoint and goes on with the next rows."""
+
+    threshold: float | None = Field(10.0, gt=0)
+    """A loss is a leap when it is this many robust deviations (1.48 × median distance from the median, at least 0.1
+    nats) above the median of the last steps. null: only what is not finite counts."""
+
+    window: int = Field(50, ge=5)
+    """Steps whose losses are compared with; no leap is found in the first fifth of that many steps."""
+
+    lower_by: float = Field(0.5, gt=0, lt=1)
+    """lower_rate: factor on the learning rate after each event."""
+
+    most_in_a_row: int = Field(5, ge=1)
+    """Events in successive steps after which training stops, whatever `on_spike` says."""
+
+
 class TrainSettings(Settings):
     """One training run. Steps count optimiser updates; rows are sequences after rendering."""
+
+    moved: ClassVar[Mapping[str, str]] = {
+        "schedule": "schedule.shape",
+        "final_rate": "schedule.final_rate",
+        "warmup": "schedule.warmup",
+        "weight_decay": "optimiser.weight_decay",
+        "betas": "optimiser.betas",
+        "clip": "optimiser.clip",
+    }
 
     epochs: float | None = Field(None, gt=0)
     """Passes over the training rows. null: 3, or 1 for plain text."""
@@ -23,25 +124,20 @@ class TrainSettings(Settings):
     """Most tokens computed at once; a step is split into as many parts as needed, with exactly the same gradient."""
 
     learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate. null: 1e-3 below 20 million parameters, 1e-4 for larger full models, 2e-4 for LoRA."""
+    """Peak learning rate. null: 1e-3 below 20 million parameters, 1e-4 for larger full models, 2e-4 for LoRA, times
+    what the optimiser needs beside AdamW; the choice is printed with its reason."""
 
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the rate falls from its peak after the warm-up: to `final_rate` times the peak, or not at all."""
+    schedule: ScheduleSettings = ScheduleSettings()
+    """How the learning rate moves over the run."""
 
-    final_rate: float = Field(0.1, ge=0, le=1)
-    """Rate at the last step as a share of the peak (cosine and linear)."""
+    optimiser: OptimiserSettings = OptimiserSettings()
+    """How a gradient becomes an update."""
 
-    warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of all steps over which the rate rises from 0 to its peak."""
+    regularise: RegulariseSettings = RegulariseSettings()
+    """What keeps the training from fitting too closely, and from forgetting."""
 
-    weight_decay: float = Field(0.01, ge=0)
-    """AdamW decay, per step and rate, of matrices (not of norms and biases)."""
-
-    betas: tuple[float, float] = (0.9, 0.99)
-    """AdamW averages of the gradient and of its square."""
-
-    clip: float = Field(1.0, ge=0)
-    """Largest gradient norm; longer gradients are scaled down to it. 0: never."""
+    guard: GuardSettings = GuardSettings()
+    """What happens when a loss leaps or is not finite."""
 
     checks: int = Field(10, ge=1)
     """How many times in the run the validation loss is measured and a checkpoint published."""

@@ -32,6 +32,17 @@ class Objective(Protocol):
         """Return the undivided loss of a forest."""
 
 
+def label_weight(forest: Forest) -> float:
+    """Return the sum of the label weights of a forest."""
+    return forest.weight.sum(dtype=torch.float64).item()
+
+
+def weighted(nats: torch.Tensor, forest: Forest) -> Loss:
+    """Return the loss of a forest whose labels cost `nats` [M], each times its weight."""
+    products = nats * forest.weight
+    return Loss(total=products.sum(), weight=label_weight(forest), rows=by_sequence(forest, products.detach()))
+
+
 class Supervised:
     """Instruction tuning, completion and continued pre-training: they differ in the label weights only."""
 
@@ -40,10 +51,8 @@ class Supervised:
 
     def weight(self, forest: Forest) -> float:
         """Sum of the label weights."""
-        return forest.weight.sum(dtype=torch.float64).item()
+        return label_weight(forest)
 
     def loss(self, model: torch.nn.Module, forest: Forest) -> Loss:
         """Weighted negative log-likelihood, summed."""
-        weighted = self._way.losses(model, forest) * forest.weight
-        rows = by_sequence(forest, weighted.detach())
-        return Loss(total=weighted.sum(), weight=self.weight(forest), rows=rows)
+        return weighted(self._way.losses(model, forest), forest)

@@ -1,0 +1,65 @@
+"""What a run is put together from: its order of rows, its objective, the context that the model computes in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from metier.core.progress import Progress
+from metier.forest.way import Way
+from metier.text.rendered import Rendered
+from metier.train.batches import Order
+from metier.train.noise import noisy
+from metier.train.objectives.regularised import Attention, BaseModel, Regularised
+from metier.train.objectives.supervised import Objective, Supervised
+from metier.train.replay import MixedOrder, count_per_step
+from metier.train.settings import RegulariseSettings, TrainSettings
+
+
+def order(settings: TrainSettings, rows: tuple[int, int], epochs: float, seed: int) -> Order | MixedOrder:
+    """Return which rows each step trains on.
+
+    Args:
+        settings: rows a step, steps, replay.
+        rows: number of the project's own rows, and of general rows.
+        epochs: passes over the project's own rows.
+        seed: of the permutations.
+    """
+    own_rows, general_rows = rows
+    general_per_step = count_per_step(settings.regularise, settings.rows_per_step)
+    own_per_step = settings.rows_per_step - general_per_step
+    total_rows = max(1, round(epochs * own_rows))
+    if settings.max_steps is not None:
+        total_rows = min(total_rows, settings.max_steps * own_per_step)
+    own = Order(own_rows, own_per_step, total_rows, seed)
+    return MixedOrder(own, general_rows, general_per_step, seed) if general_per_step else own
+
+
+def objective(
+    model: torch.nn.Module,
+    settings: RegulariseSettings,
+    way: Way,
+    *,
+    progress: Progress,
+) -> Objective:
+    """Return the objective of a run; call before the model takes a step, since the base may have to be copied."""
+    plain = Supervised(way)
+    if not settings.label_smoothing and not settings.kl_to_base:
+        return plain
+    base = BaseModel(model, way.attention) if settings.kl_to_base else None
+    if base is not None and base.copied_bytes:
+        progress.say(f"train.regularise.kl_to_base: a frozen copy of the base takes {base.copied_bytes / 1e6:.1f} MB")
+    return Regularised(plain, settings, way=way, base=base)
+
+
+def disturbed(attention: Attention, settings: RegulariseSettings, rows: Rendered) -> Attention:
+    """Return the context that the model computes in, with noise on its embeddings where that is wanted."""
+    if settings.neftune_alpha is None:
+        return attention
+
+    @contextmanager
+    def both(model: torch.nn.Module) -> Iterator[None]:
+        with attention(model), noisy(model, settings.neftune_alpha, float(rows.lengths().mean())):
+            yield
+
+    return both

@@ -1,0 +1,115 @@
+"""A supervised objective with label smoothing and a divergence from the base added while training.
+
+What is measured (a model in evaluation mode) is the plain loss, so that runs with and without can be compared.
+
+Shapes: M = labels of a forest, V = vocabulary.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+import torch
+from peft import PeftModel
+from torch.nn.functional import cross_entropy
+
+from metier.forest import score
+from metier.forest.grow import Forest, Trunk
+from metier.forest.way import Way
+from metier.train.objectives.supervised import Loss, Supervised, weighted
+from metier.train.settings import RegulariseSettings
+
+Attention = Callable[[torch.nn.Module], AbstractContextManager[None]]
+
+
+class Regularised:
+    """-Σ w·(log p, smoothed) + k · Σ w·KL(base ‖ tuned).
+
+    KL(base ‖ tuned) and not its reverse: it grows where the tuned model takes away what the base would say, so nothing
+    the base knows is given up unnoticed; its reverse would allow the tuned model to keep one of many continuations.
+
+    Args:
+        plain: the objective without additions.
+        settings: label_smoothing and kl_to_base.
+        way: how the model is computed.
+        base: None without kl_to_base.
+    """
+
+    def __init__(self, plain: Supervised, settings: RegulariseSettings, *, way: Way, base: "BaseModel | None") -> None:
+        self._plain = plain
+        self._settings = settings
+        self._way = way
+        self._base = base
+
+    def weight(self, forest: Forest) -> float:
+        """Sum of the label weights."""
+        return self._plain.weight(forest)
+
+    def loss(self, model: torch.nn.Module, forest: Forest) -> Loss:
+        """Return the loss with its additions; in evaluation mode the plain one."""
+        if not model.training:
+            return self._plain.loss(model, forest)
+        expected = None if self._base is None else self._base.log_probabilities(self._way, forest)
+        logits = score.at_least_float32(self._way.logits(model, forest))
+        smoothing = self._settings.label_smoothing
+        nats = cross_entropy(logits, forest.token, reduction="none", label_smoothing=smoothing)
+        if expected is not None:
+            nats = nats + self._settings.kl_to_base * divergence(expected, logits)
+        return weighted(nats, forest)
+
+
+def divergence(expected: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return KL(expected ‖ softmax(logits)) in nats, [M], of log-probabilities [M, V] and logits [M, V]."""
+    return (expected.exp() * (expected - torch.log_softmax(logits, dim=-1))).sum(dim=-1)
+
+
+class BaseModel:
+    """What the base says on the same forest: the model with its adapter off, or a frozen copy made now.
+
+    Args:
+        model: before its first step.
+        attention: the context that a model computes in.
+    """
+
+    def __init__(self, model: torch.nn.Module, attention: Attention) -> None:
+        self._adapted = model if isinstance(model, PeftModel) else None
+        self._copy = None if self._adapted is not None else copy.deepcopy(model).requires_grad_(False).eval()
+        self._attention = attention
+        self._trunk_of: Trunk | None = None
+        self._trunk: Trunk | None = None
+
+    @property
+    def copied_bytes(self) -> int:
+        """Memory that the copy takes; 0 where an adapter is switched off instead."""
+        weights = [] if self._copy is None else list(self._copy.parameters())
+        return sum(weight.numel() * weight.element_size() for weight in weights)
+
+    @torch.no_grad()
+    def log_probabilities(self, way: Way, forest: Forest) -> torch.Tensor:
+        """Return the base's log-probabilities [M, V] at the labels of a forest, without noise or dropout."""
+        with self._as_base() as model:
+            logits = way.logits(model, replace(forest, trunk=self._own_trunk(model, forest.trunk)))
+        return torch.log_softmax(score.at_least_float32(logits), dim=-1)
+
+    def _own_trunk(self, model: torch.nn.Module, trunk: Trunk | None) -> Trunk | None:
+        """Return the trunk as the base computes it, once for all forests of a step."""
+        if trunk is not self._trunk_of:
+            self._trunk_of, self._trunk = trunk, None
+            if trunk is not None:
+                self._trunk = Trunk(trunk.forest, trunk.parents)
+                score.read_trunk(model, self._trunk)
+        return self._trunk
+
+    @contextmanager
+    def _as_base(self) -> Iterator[torch.nn.Module]:
+        if self._copy is not None:
+            with self._attention(self._copy):
+                yield self._copy
+        elif self._adapted is not None:
+            self._adapted.eval()
+            try:
+                with self._adapted.disable_adapter():
+                    yield self._adapted
+            finally:
+                self._adapted.train()
