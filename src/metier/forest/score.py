@@ -27,7 +27,7 @@ def logits(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
         return (args[0] if walk.at_labels else args[0][:, forest.source],)
 
     with _before_head(model, at_source):
-        output = _run(model, forest, walk)
+        output = run(model, forest, walk)
     return output.logits[0, forest.row]
 
 
@@ -41,7 +41,7 @@ def hidden(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
         raise _HiddenKnown
 
     with _before_head(model, catch), suppress(_HiddenKnown):
-        _run(model, forest, walk)
+        run(model, forest, walk)
     return found[0][0] if walk.at_labels else found[0][0, forest.source]
 
 
@@ -65,10 +65,18 @@ def read_trunk(model: torch.nn.Module, trunk: Trunk) -> None:
     forest = trunk.forest.to(next(model.parameters()).device)
     first = torch.zeros(1, dtype=torch.int64, device=forest.ids.device)
     with suppress(KeysKnown):
-        _run(model, forest, Walk(forest, record=trunk), keep=first)
+        run(model, forest, Walk(forest, record=trunk), keep=first)
 
 
-def _run(model: torch.nn.Module, forest: Forest, walk: Walk, *, keep: int | torch.Tensor = 0) -> Any:
+def run(model: torch.nn.Module, forest: Forest, walk: Walk, *, keep: int | torch.Tensor = 0) -> Any:
+    """Call a model on a forest. Call inside `attend.packed(model)`.
+
+    Args:
+        model: a causal language model of the library, or an adapter around one.
+        forest: on the model's device.
+        walk: what every attention layer is told.
+        keep: places whose logits are wanted; 0: all that come out of the last layer.
+    """
     return model(input_ids=forest.ids, position_ids=forest.positions, use_cache=False, logits_to_keep=keep, walk=walk)
 
 

@@ -29,6 +29,10 @@ class ModelSettings(Settings):
     layers: tuple[int, ...] | Literal["top-half", "top-third"] = "top-third"
     """layers: which decoder layers are trained (by number from 0, or the top part); the final norm is trained too."""
 
+    frozen_cache_gb: float = Field(4.0, ge=0)
+    """Where the lowest layers are frozen: most gigabytes on disk for what enters the lowest layer that trains, computed
+    once and read at every later pass. 0: compute the frozen layers every time."""
+
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them: less memory, about a third more time."""
 

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
 from metier.core.progress import Progress
+from metier.core.types import Reasoned
+from metier.forest.frozen import above
 from metier.forest.way import Way
 from metier.text.rendered import Rendered
+from metier.train import frozen
 from metier.train.batches import Order
+from metier.train.fit import Fit
 from metier.train.noise import noisy
 from metier.train.objectives.regularised import Attention, BaseModel, Regularised
 from metier.train.objectives.supervised import Objective, Supervised
@@ -63,3 +68,39 @@ def disturbed(attention: Attention, settings: RegulariseSettings, rows: Rendered
             yield
 
     return both
+
+
+def with_states(fit: Fit, bound_gb: float, progress: Progress) -> Fit:
+    """Return a run that computes its frozen lowest layers once, where that is possible, pays and is exact.
+
+    Args:
+        fit: the run without.
+        bound_gb: most gigabytes on disk.
+        progress: told of the choice.
+    """
+    if not frozen.lowest_trained(fit.model):
+        return fit
+    trained = [fit.rendered.sequence(number) for number in range(len(fit.rendered))]
+    sequences = [*trained, *fit.validation]
+    passes = fit.order.steps * fit.settings.rows_per_step / len(trained)
+    choice = frozen.worth(fit.model, sequences, passes=passes, bound_gb=bound_gb)
+    if not choice.value:
+        progress.chose(choice)
+        return fit
+    folder = fit.run_folder / frozen.FOLDER
+    kept = frozen.keep(folder, fit.model, fit.way, sequences, arithmetic=fit.arithmetic, progress=progress)
+    rows = fit.order.step(0)
+    work = fit.way.arrange([trained[row] for row in rows], fit.settings.micro_batch_tokens)
+    error = frozen.check(fit.model, fit.way, work, kept, rows)
+    if error > frozen.TOLERANCE:
+        reason = f"losses from kept states differ by {error:.1e} nats on this base"
+        progress.chose(Reasoned(name=choice.name, value=0, reason=reason))
+        return fit
+    progress.chose(choice)
+
+    @contextmanager
+    def from_there(model: torch.nn.Module) -> Iterator[None]:
+        with fit.attention(model), above(model, kept.layer):
+            yield
+
+    return replace(fit, frozen=kept, attention=from_there)

@@ -14,6 +14,9 @@ class Numbered(Protocol):
     def sequence(self, number: int) -> Sequence:
         """Return one sequence."""
 
+    def __len__(self) -> int:
+        """Return the number of sequences."""
+
 
 class Order:
     """The sequence of rows a run sees: one permutation an epoch, each keyed by (seed, epoch).

@@ -18,6 +18,7 @@ from metier.forest.way import Way
 from metier.train import checkpoint, guard
 from metier.train.batches import Numbered, Order
 from metier.train.checkpoint import Place
+from metier.train.frozen import Frozen
 from metier.train.log import StepLogFile
 from metier.train.loop import Arithmetic, StepLog, gradient, seed_step, validation_loss
 from metier.train.objectives.regularised import Attention
@@ -35,7 +36,11 @@ _HELD_OUT_AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One run of the loop; `run` is its only verb. `way` is how the model is computed, `attention` its context."""
+    """One run of the loop; `run` is its only verb. `way` is how the model is computed, `attention` its context.
+
+    `frozen` holds the states of all sequences where the lowest layers never change: first those of `rendered`, then
+    those of `validation`.
+    """
 
     run_folder: Path
     model: torch.nn.Module
@@ -49,6 +54,7 @@ class Fit:
     arithmetic: Arithmetic
     way: Way
     attention: Attention
+    frozen: Frozen | None = None
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
@@ -109,7 +115,7 @@ class Fit:
 
     def _gradient(self, place: Place, rows: list[int], optimiser: Optimiser) -> tuple[StepLog | None, str]:
         """Compute a step's gradient; returns what the guard has to say against it ("": nothing)."""
-        work = self._arrange([self.rendered.sequence(row) for row in rows])
+        work = self._arrange([self.rendered.sequence(row) for row in rows], rows)
         optimiser.set_rate(self._rate(place, place.step))
         seed_step(self.seed, place.step)
         clip = self.settings.optimiser.clip
@@ -194,12 +200,14 @@ class Fit:
         steps, checks = self.order.steps, min(self.settings.checks, self.order.steps)
         return done * checks // steps > (done - 1) * checks // steps
 
-    def _arrange(self, sequences: Many[Sequence]) -> Arrangement:
-        return self.way.arrange(list(sequences), self.settings.micro_batch_tokens)
+    def _arrange(self, sequences: Many[Sequence], numbers: Many[int]) -> Arrangement:
+        work = self.way.arrange(list(sequences), self.settings.micro_batch_tokens)
+        return work if self.frozen is None else self.frozen.give(work, numbers)
 
     def _validation_batches(self) -> list[Arrangement]:
-        starts = range(0, len(self.validation), _HELD_OUT_AT_ONCE)
-        return [self._arrange(self.validation[start : start + _HELD_OUT_AT_ONCE]) for start in starts]
+        trained, total = len(self.rendered), len(self.validation)
+        groups = [range(start, min(start + _HELD_OUT_AT_ONCE, total)) for start in range(0, total, _HELD_OUT_AT_ONCE)]
+        return [self._arrange([self.validation[i] for i in group], [trained + i for i in group]) for group in groups]
 
 
 def memory_bytes() -> int:

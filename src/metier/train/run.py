@@ -1,6 +1,7 @@
 """Train: a snapshot and a base in, a run directory out. The same call goes on where a killed one stopped."""
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,8 +22,8 @@ from metier.text.proof import check
 from metier.text.render import Renderer, open_renderer
 from metier.text.rendered import Rendered, cache_key, cached, render_rows
 from metier.text.rows import load_split
-from metier.train import checkpoint, choices, reference, replay
-from metier.train.assemble import disturbed, objective, order
+from metier.train import checkpoint, choices, frozen, reference, replay
+from metier.train.assemble import disturbed, objective, order, with_states
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
 from metier.train.plan import TrainingPlan
@@ -91,6 +92,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         place = fit.run(progress)
         _finish(run, loaded.model, base, settings, material, place)
         _write_summary(run, place, fit, material, started)
+        shutil.rmtree(run / frozen.FOLDER, ignore_errors=True)
     return run
 
 
@@ -151,7 +153,7 @@ def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, 
     chosen = {choice.name: choice.value for choice in loaded.chosen}
     schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
     sizes = (len(material.train), len(material.general or ()))
-    return Fit(
+    fit = Fit(
         run_folder=run,
         model=model,
         objective=objective(model, train.regularise, way, progress=progress),
@@ -165,6 +167,9 @@ def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, 
         seed=settings.seed,
         arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),
     )
+    if train.regularise.neftune_alpha is not None:
+        return fit  # noise on the embeddings: what enters a layer is never the same twice
+    return with_states(fit, settings.model.frozen_cache_gb, progress)
 
 
 def _validation_sample(rendered: Rendered) -> list[Any]:
