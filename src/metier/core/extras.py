@@ -8,6 +8,7 @@ from metier.core.errors import MissingExtraError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "peft"),
+    "qlora": ("bitsandbytes",),
 }
 """Extra name -> the modules that it brings."""
 
