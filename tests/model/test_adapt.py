@@ -22,11 +22,11 @@ FIELDS_SHOWN_HERE = {
     "gradient_checkpointing",
     "save_precision",
 }
-"""`precision` belongs to the loop: tests/train/test_options.py shows it."""
+"""`precision` belongs to the loop: tests/train/test_options.py shows it; test_quantise.py shows `quantise`."""
 
 
 def test_every_field_has_a_test():
-    assert set(ModelSettings.model_fields) == FIELDS_SHOWN_HERE | {"precision"}
+    assert set(ModelSettings.model_fields) == FIELDS_SHOWN_HERE | {"precision", "quantise"}
 
 
 def trains(model: torch.nn.Module) -> set[str]:

@@ -93,6 +93,18 @@ def test_weights_rounded_to_bfloat16_hold_within_wider_limits_only(tmp_path: Pat
     broken_at(rounded, "reloaded", "mean KL", mean_kl=1e-6)
 
 
+def test_an_adapter_of_a_quantised_base_reloads_exactly_and_merges_within_wider_limits(
+    tmp_path: Path, tiny_base: Path
+) -> None:
+    run = train(tmp_path, tiny_base, "lora", quantise="int8")
+    reloaded, merged = prove(run)["hops"][2:]
+    assert reloaded["mean_kl"] < 1e-12
+    assert 1e-7 < merged["mean_kl"] < 0.01
+    broken_at(run, "merged", "mean KL", mean_kl=1e-7)
+    publish_model(run, quantise="none")  # the planted fault: nobody wrote down what the base was
+    broken_at(run, "reloaded", "mean KL")
+
+
 def test_derived_limits_are_told_with_their_reason(lora: Trained) -> None:
     class Listener(Silent):
         def __init__(self) -> None:

@@ -30,13 +30,14 @@ def choose_method(model: PreTrainedModel, base: Base, settings: ModelSettings) -
     """
     count = count_parameters(model)
     if base.kind == "config":
-        if settings.method not in ("auto", "full"):
-            raise SettingsError(
-                f"model.method {settings.method!r} on a base with random weights", "full", "name a base with weights"
-            )
+        if settings.method not in ("auto", "full") or settings.quantise != "none":
+            found = f"model.method {settings.method!r}" if settings.quantise == "none" else "model.quantise"
+            raise SettingsError(f"{found} on a base with random weights", "full", "name a base with weights")
         return "full", Reasoned(name="model.method", value="full", reason="the base starts from random weights")
     if settings.method != "auto":
         return settings.method, Reasoned(name="model.method", value=settings.method, reason="as set")
+    if settings.quantise != "none":
+        return "lora", Reasoned(name="model.method", value="lora", reason=f"the base is frozen in {settings.quantise}")
     method = "full" if count < _FULL_BELOW else "lora"
     side = "below" if method == "full" else "at least"
     reason = f"{count / 1e6:.1f} million parameters, {side} {_FULL_BELOW // 1_000_000} million"

@@ -12,6 +12,7 @@ from metier.core import artefact, seeds
 from metier.core.errors import ModelError
 from metier.model.configuration import read_config
 from metier.model.find import Base, check_safetensors, read_json
+from metier.model.quantise.freeze import KINDS, Quantisation, quantise
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 
 Model = TypeVar("Model", bound=torch.nn.Module)
@@ -75,8 +76,16 @@ def load_folder(folder: Path) -> PreTrainedModel:
     return model.float()
 
 
-def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = None) -> PreTrainedModel | PeftModel:
+def load_tuned(
+    base: Base, model_folder: Path, *, device: torch.device | None = None, exact_base: bool = False
+) -> PreTrainedModel | PeftModel:
     """Load what a run has trained: its adapter on the base, or its whole weights; in evaluation mode.
+
+    Args:
+        base: that it was trained on.
+        model_folder: as published by the run. An adapter trained beside a quantised base gets that base again.
+        device: None: the GPU when there is one.
+        exact_base: leave the base in float32 all the same.
 
     Raises:
         ModelError: a tensor of the adapter found no place, a place found no tensor, or all of its updates are zero.
@@ -113,7 +122,19 @@ def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = 
             f"an adapter of {base.name}",
             "check that this adapter was trained on this base",
         )
+    if not exact_base:
+        quantise(model, quantisation(model_folder), device or device_here())
     return _placed(model, device)
+
+
+def quantisation(model_folder: Path) -> Quantisation:
+    """Return the number format of the base that a run's adapter was trained beside, as its manifest records it."""
+    if not artefact.exists(model_folder, "model"):
+        return "none"
+    kind = artefact.read(model_folder, "model").facts.get("quantise", "none")
+    if kind not in KINDS:
+        raise ModelError(f"{model_folder}: trained beside a base in {kind!r}", f"one of {', '.join(KINDS)}")
+    return kind
 
 
 def _require_same_base(model_folder: Path, base: Base) -> None:

@@ -15,13 +15,14 @@ from metier.model.save import copy_tokenizer, save_whole
 def merge(base: Base, model_folder: Path, out: Path) -> Path:
     """Merge a run's trained weights into a plain Hugging Face model and publish it at `out`.
 
-    The base is loaded afresh in float32, so that nothing is merged into rounded weights. A run that trained whole
-    weights has nothing to fold: the same weights are written in the same plain form.
+    The base is loaded afresh in float32, so that nothing is merged into rounded weights, also when the adapter was
+    trained beside a quantised base: rounding the sum again would cost more than the difference between the two bases.
+    A run that trained whole weights has nothing to fold: the same weights are written in the same plain form.
 
     Raises:
         ModelError: base and adapter do not belong together.
     """
-    model: torch.nn.Module = load_tuned(base, model_folder, device=torch.device("cpu"))
+    model: torch.nn.Module = load_tuned(base, model_folder, device=torch.device("cpu"), exact_base=True)
     if isinstance(model, PeftModel):
         try:
             model = model.merge_and_unload(safe_merge=True)

@@ -41,4 +41,10 @@ class ModelSettings(Settings):
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the matrix products; weights that are trained stay float32. `auto`: bfloat16 on a GPU that has it,
-    float32 on a CPU (where only float32 is bit-reproducible at useful speed)."""
+    and on a CPU that was measured to be clearly faster in it, for bases wide enough to gain; else float32 (never TF32).
+    A run keeps what was chosen when it began."""
+
+    quantise: Literal["none", "int8", "nf4", "nf4-double"] = "none"
+    """Number format of the frozen base below the adapters; `full` and `layers` need `none`. `int8`: faster than float32
+    on CPUs with VNNI instructions, a quarter of the memory. `nf4`: an eighth of it, slower (extra `qlora`);
+    `nf4-double`: its scales in eight bits too."""

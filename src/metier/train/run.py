@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from metier.core import artefact, lock
 from metier.core.errors import DataError
@@ -15,8 +16,10 @@ from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, TextRow
 from metier.forest.way import Way, probe
 from metier.model.adapt import adapt, choose_method, count_parameters
+from metier.model.arithmetic import float32_means_float32, rates
 from metier.model.find import Base
 from metier.model.load import device_here, load_base
+from metier.model.quantise.freeze import quantise, require_possible
 from metier.model.save import save_trained
 from metier.text.proof import check
 from metier.text.render import Renderer, open_renderer
@@ -83,7 +86,8 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         threads = choices.threads(settings.train)
         torch.set_num_threads(threads.value)
         material = gather(snapshot, base, run, settings, progress)
-        loaded = _load(base, settings, material, progress)
+        float32_means_float32()
+        loaded = _load(base, settings, material, choices.kept(run), progress)
         chosen = loaded.chosen
         for choice in (threads, *chosen, *material.renderer.choices):
             progress.chose(choice)
@@ -121,31 +125,37 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     )
 
 
-def _load(base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Loaded:
-    """Load and adapt the base."""
-    device = device_here()
-    model = load_base(base, device=device, seed=settings.seed)
+def _load(base: Base, settings: TrainingPlan, material: Material, kept: dict[str, Any], progress: Progress) -> Loaded:
+    """Load and adapt the base; `kept` are choices of an earlier start that must not be made again."""
+    device, quantisation = device_here(), settings.model.quantise
+    require_possible(quantisation, settings.model.method, device)
+    model = load_base(base, device=device if quantisation == "none" else torch.device("cpu"), seed=settings.seed)
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
     way = probe(model)
     chosen = [
         method_choice,
-        choices.precision(settings.model, device),
+        choices.precision(settings.model, device, width=_width(model), kept=kept, measure=rates),
+        *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
         choices.learning_rate(settings.train, method, parameters),
         choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
         way.reasoned(),
     ]
     adapted = adapt(model, base, method, settings.model, seed=settings.seed)
+    trained = count_parameters(adapted, trained_only=True)
+    whole = parameters if adapted is model else parameters + trained
+    adapted = quantise(adapted, quantisation, device)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
-    trained = count_parameters(adapted, trained_only=True)
-    share = 100 * trained / count_parameters(adapted)
-    progress.say(
-        f"{trained / 1e6:.2f} million of {count_parameters(adapted) / 1e6:.2f} million numbers train ({share:.1f} %)"
-    )
+    share = 100 * trained / whole
+    progress.say(f"{trained / 1e6:.2f} million of {whole / 1e6:.2f} million numbers train ({share:.1f} %)")
     return Loaded(model=adapted, way=way, chosen=chosen)
+
+
+def _width(model: PreTrainedModel) -> int:
+    return model.config.get_text_config().hidden_size
 
 
 def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
@@ -187,7 +197,9 @@ def _finish(
     source = material.validation if len(material.validation) else material.train
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
     reference.record(run, model, sequences, material.rows, material.renderer)
-    facts = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
+    facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
+    if settings.model.quantise != "none":
+        facts["quantise"] = settings.model.quantise
     with artefact.publish(run / "model", kind="model", facts=facts) as folder:
         save_trained(model, base, folder, precision=settings.model.save_precision)
         (folder / "chat_template.jinja").write_text(material.renderer.template.source, encoding="utf-8")
