@@ -6,8 +6,9 @@ from safetensors.torch import load_file
 
 from metier.core.errors import SettingsError
 from metier.model import adapt as adapting
-from metier.model.adapt import adapt, choose_method, count_parameters, decoder_layers
+from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import find_config
+from metier.model.layers import decoder_layers
 from metier.model.load import load_base
 from metier.model.settings import ModelSettings
 from tests.model.bases import CPU, GPT2, adapted, found, logits, relative, saved, write_base

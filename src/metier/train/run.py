@@ -12,11 +12,12 @@ from metier.core import artefact, lock
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, TextRow
-from metier.forest.way import Way, probe
+from metier.forest.way import ALONE, Way, probe
 from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import Base
 from metier.model.load import device_here, load_base
 from metier.model.save import save_trained
+from metier.model.ways.virtual import unpackable
 from metier.text.proof import check
 from metier.text.render import Renderer, open_renderer
 from metier.text.rendered import Rendered, cache_key, cached, render_rows
@@ -125,16 +126,16 @@ def _load(base: Base, settings: TrainingPlan, material: Material, progress: Prog
     model = load_base(base, device=device, seed=settings.seed)
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
-    way = probe(model)
     chosen = [
         method_choice,
         choices.precision(settings.model, device),
         choices.learning_rate(settings.train, method, parameters),
         choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
-        way.reasoned(),
     ]
     adapted = adapt(model, base, method, settings.model, seed=settings.seed)
+    way, how = _way(adapted)
+    chosen.append(how)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
@@ -144,6 +145,14 @@ def _load(base: Base, settings: TrainingPlan, material: Material, progress: Prog
         f"{trained / 1e6:.2f} million of {count_parameters(adapted) / 1e6:.2f} million numbers train ({share:.1f} %)"
     )
     return Loaded(model=adapted, way=way, chosen=chosen)
+
+
+def _way(model: torch.nn.Module) -> tuple[Way, Reasoned]:
+    """Find out how an adapted model is computed: what was added to the base may mix rows, or change its head."""
+    if reason := unpackable(model):
+        return ALONE, Reasoned(name="forest", value="one by one", reason=reason)
+    way = probe(model)
+    return way, way.reasoned()
 
 
 def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
