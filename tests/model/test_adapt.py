@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from metier.core.errors import SettingsError
@@ -25,9 +26,30 @@ FIELDS_SHOWN_HERE = {
 }
 """`precision` belongs to the loop: tests/train/test_options.py shows it."""
 
+SECTIONS = {"lora", "bottleneck", "virtual", "peft"}
+"""Shown by the test file of the same name (peft: test_library)."""
+
 
 def test_every_field_has_a_test():
-    assert set(ModelSettings.model_fields) == FIELDS_SHOWN_HERE | {"precision"}
+    assert set(ModelSettings.model_fields) == FIELDS_SHOWN_HERE | SECTIONS | {"precision"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lora": {"inti": "pissa"}},
+        {"lora": {"rank_pattern": {"q_proj": 0}}},
+        {"lora": {"alpha_pattern": {"q_proj": 0}}},
+        {"bottleneck": {"width": 0}},
+        {"virtual": {"tokens": 0}},
+        {"virtual": {"projection": 0}},
+        {"peft": {"config": {}}},
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_refused(values):
+    with pytest.raises(ValidationError):
+        ModelSettings.model_validate(values)
 
 
 def trains(model: torch.nn.Module) -> set[str]:

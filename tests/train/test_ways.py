@@ -189,7 +189,7 @@ def test_what_is_merged_is_a_plain_model_that_answers_alike_or_is_refused_with_t
     folder = saved(trained, tmp_path / "model")
     if way == "bottleneck" or way in UNMERGED or isinstance(trained.model, Virtual):
         assert why_unmergeable(folder)
-        with pytest.raises(ModelError, match="cannot be merged: .*serve it on its base"):
+        with pytest.raises(ModelError, match=r"cannot be merged: .*serve it on its base"):
             merge(trained.base, folder, tmp_path / "merged")
         return
     assert not why_unmergeable(folder)

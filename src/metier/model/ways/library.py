@@ -31,9 +31,11 @@ _REFUSED = {
     "xlora": "it needs adapters that are trained already",
 }
 _OURS = {
+    "alora_invocation_tokens": "it looks for them once in a call, which holds many rows",
     "auto_mapping": "",
     "base_model_name_or_path": "set base",
     "inference_mode": "",
+    "monteclora_config": "it needs a loss of its own",
     "peft_type": "set model.peft.type",
     "peft_version": "",
     "revision": "set base",
@@ -41,7 +43,8 @@ _OURS = {
     "tokenizer_kwargs": "use method prompt with model.virtual.text",
     "tokenizer_name_or_path": "use method prompt with model.virtual.text",
 }
-"""Fields that follow from the rest of the project, or would read files that the project does not name."""
+"""Fields that follow from the rest of the project, would read files that the project does not name, or want more than
+the loop gives."""
 
 
 def add_any(model: PreTrainedModel, base: Base, settings: ModelSettings, *, seed: int) -> PeftModel:
@@ -58,10 +61,11 @@ def add_any(model: PreTrainedModel, base: Base, settings: ModelSettings, *, seed
     if name in _REFUSED:
         raise SettingsError(f"model.peft.type {name!r}: {_REFUSED[name]}", "another method")
     values = _checked(name, kind, settings.peft.config)
-    try:
-        config = kind(task_type="CAUSAL_LM", **values)
-    except LIBRARY_FAULTS as error:
-        raise SettingsError(f"model.peft.config: {error}", f"a configuration of {name}") from error
+    with quiet():
+        try:
+            config = kind(task_type="CAUSAL_LM", **values)
+        except LIBRARY_FAULTS as error:
+            raise SettingsError(f"model.peft.config: {error}", f"a configuration of {name}") from error
     if isinstance(config, LoraConfig) and start.needs_data(config):
         raise SettingsError(
             f"model.peft.config.init_lora_weights {config.init_lora_weights!r}: needs data before training",

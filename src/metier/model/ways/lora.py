@@ -69,21 +69,23 @@ def _saved_modules(model: PreTrainedModel, base: Base, wanted: tuple[str, ...]) 
     modules = dict(model.named_modules())
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     ends = {"embeddings": embedding, "head": head}
-    names = []
+    chosen: dict[str, torch.nn.Module] = {}
     for name in wanted:
-        if name in ends:
-            names.append(next(found for found, module in modules.items() if module is ends[name]))
-        elif any(f".{found}".endswith(f".{name}") for found in modules if found):
-            names.append(name)
-        else:
-            known = sorted({found.rpartition(".")[2] for found in modules if found and not found[-1].isdigit()})
+        # Whole names: PEFT would take `norm` for the end of `input_layernorm`, too.
+        found = {
+            place: module
+            for place, module in modules.items()
+            if (module is ends[name] if name in ends else place and f".{place}".endswith(f".{name}"))
+        }
+        if not found:
+            known = sorted({place.rpartition(".")[2] for place in modules if place and not place[-1].isdigit()})
             raise SettingsError(
                 f"model.lora.save_modules: {name!r} not in {base.name}",
                 f"'embeddings', 'head', or some of {', '.join(known)}",
             )
+        chosen |= found
     is_shared = head is not None and head.weight is embedding.weight
-    touched = {id(module) for found, module in modules.items() if any(f".{found}".endswith(f".{n}") for n in names)}
-    return names, is_shared and bool(touched & {id(embedding), id(head)})
+    return list(chosen), is_shared and any(module in (embedding, head) for module in chosen.values())
 
 
 def _require_patterns(model: PeftModel, settings: ModelSettings) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from peft import PeftModel, PrefixTuningConfig, PromptTuningConfig
 from peft.config import PromptLearningConfig
+from peft.utils import PeftType
 from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from metier.core import seeds
@@ -20,7 +22,7 @@ from metier.model.settings import ModelSettings
 from metier.model.ways.library import wrap
 from metier.text.tokenizer import Tokenizer
 
-IN_CACHE = ("PREFIX_TUNING", "CARTRIDGE")
+IN_CACHE = (PeftType.PREFIX_TUNING, PeftType.CARTRIDGE)
 """PEFT's methods whose learnt tokens are keys and values; those of the others are embeddings."""
 
 ONE_BY_ONE = "learnt tokens stand in front of every row, so rows cannot lie end to end in one call"
@@ -38,7 +40,7 @@ class Virtual(torch.nn.Module):
         chosen = peft.peft_config["default"]
         assert isinstance(chosen, PromptLearningConfig)
         self.tokens = int(chosen.num_virtual_tokens)
-        self.in_cache = str(chosen.peft_type.value) in IN_CACHE
+        self.in_cache = chosen.peft_type in IN_CACHE
         self.config = copy.deepcopy(self.get_base_model().config)
         text = self.config.get_text_config(decoder=True)
         context = text.to_dict().get(text.attribute_map.get("max_position_embeddings", "max_position_embeddings"))
@@ -112,9 +114,22 @@ class Virtual(torch.nn.Module):
         assert isinstance(learnt, DynamicCache)
         if cache is None:
             return learnt
-        for number, layer in enumerate(learnt.layers):
-            cache.update(layer.keys, layer.values, number)
+        for number, (keys, values) in enumerate(_pairs(learnt)):
+            cache.update(keys, values, number)
         return cache
+
+
+def _pairs(cache: Cache) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return keys and values [B, heads, P, width] of each layer.
+
+    Raises:
+        SettingsError: a layer keeps none.
+    """
+    pairs = [(layer.keys, layer.values) for layer in cache.layers if isinstance(layer, DynamicLayer)]
+    found = [(keys, values) for keys, values in pairs if keys is not None and values is not None]
+    if len(found) < len(cache.layers):
+        raise SettingsError("model.method prefix: a layer of this base keeps no keys and values", "method prompt")
+    return found
 
 
 def add_virtual(model: PreTrainedModel, base: Base, settings: ModelSettings, method: str, *, seed: int) -> Virtual:
@@ -166,7 +181,7 @@ def _start_as(adapted: PeftModel, model: PreTrainedModel, ids: torch.Tensor, *, 
     cache = DynamicCache()
     model(input_ids=ids[None], past_key_values=cache, use_cache=True, logits_to_keep=1)
     # PEFT keeps, for each token, key and value of each layer in turn: [P, layers * 2 * heads * width].
-    pairs = [tensor[0].transpose(0, 1).flatten(1) for layer in cache.layers for tensor in (layer.keys, layer.values)]
+    pairs = [tensor[0].transpose(0, 1).flatten(1) for pair in _pairs(cache) for tensor in pair]
     weight.copy_(torch.cat(pairs, dim=1))
 
 
