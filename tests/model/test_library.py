@@ -52,7 +52,7 @@ def test_its_configuration_changes_what_trains(tiny_base):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"rnak": 4}, r"model\.peft\.config\.rnak: unknown to loha; .*did you mean 'rank_pattern'|unknown to loha"),
+        ({"rnak": 4}, r"model\.peft\.config\.rnak: unknown to loha; wanted: one of alpha, .*, r, "),
         ({"rank_dropot": 0.1}, r"rank_dropot: unknown to loha; .*did you mean 'rank_dropout'"),
         ({"r": 0}, r"model\.peft \(loha\): .*positive"),
         ({"target_modules": ["nope"]}, r"model\.peft \(loha\): .*nope"),

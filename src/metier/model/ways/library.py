@@ -77,13 +77,14 @@ def add_any(model: PreTrainedModel, base: Base, settings: ModelSettings, *, seed
 def _checked(name: str, kind: type[PeftConfig], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a method's values with our defaults, or say which name is not one of its fields."""
     known = {field.name for field in dataclasses.fields(kind) if field.init}
+    free = sorted(known - set(_OURS))
     for key in values:
         if key in _OURS:
             raise SettingsError(f"model.peft.config.{key}: not for you to set", "", _OURS[key])
         if key not in known:
-            close = nearest(key, known - set(_OURS))
+            close = nearest(key, free)
             hint = f"did you mean {close!r}?" if close else ""
-            raise SettingsError(f"model.peft.config.{key}: unknown to {name}", "a field of its configuration", hint)
+            raise SettingsError(f"model.peft.config.{key}: unknown to {name}", f"one of {', '.join(free)}", hint)
     wants_linear = "target_modules" in known and name not in ("ia3", "ln_tuning", "trainable_tokens", "adaption_prompt")
     return ({"target_modules": "all-linear"} if wants_linear else {}) | dict(values)
 

@@ -39,6 +39,7 @@ class Virtual(torch.nn.Module):
         self.peft = peft
         chosen = peft.peft_config["default"]
         assert isinstance(chosen, PromptLearningConfig)
+        self.enabled = True
         self.tokens = int(chosen.num_virtual_tokens)
         self.in_cache = chosen.peft_type in IN_CACHE
         self.config = copy.deepcopy(self.get_base_model().config)
@@ -69,6 +70,10 @@ class Virtual(torch.nn.Module):
         Raises:
             ModelError: more tokens than the context has left, or rows packed into one call.
         """
+        if not self.enabled:
+            options |= {"attention_mask": attention_mask, "position_ids": position_ids}
+            options |= {"past_key_values": past_key_values, "logits_to_keep": logits_to_keep}
+            return self.get_base_model()(input_ids, **options)
         self._require_servable(input_ids.shape[1], options)
         rows, device = len(input_ids), input_ids.device
         if attention_mask is not None:
