@@ -11,6 +11,9 @@ from metier.core.errors import ModelError, SettingsError
 from metier.core.progress import Silent
 from metier.engine.sample import complete
 from metier.forest import score
+from metier.forest.arrange import arrange
+from metier.forest.grow import grow
+from metier.forest.way import probe
 from metier.model.load import load_base, load_tuned
 from metier.model.ways.virtual import ONE_BY_ONE, Virtual, unpackable
 from tests.model.bases import CPU, GPT2, adapted, found, relative, saved, write_base
@@ -93,23 +96,22 @@ def test_rows_are_computed_one_by_one_and_the_reason_is_said(tiny_base, kind):
     model = ahead(found(tiny_base), kind)
     assert unpackable(model) == ONE_BY_ONE
     assert unpackable(load_base(found(tiny_base), device=CPU)) == ""
-    assert not score.packs(model)
+    assert not probe(model).packed
     with pytest.raises(ModelError, match="one row by one"):
-        score.logits(model, rows())
+        score.logits(model, grow(rows()))
 
 
 @torch.no_grad()
 def test_labels_of_rows_are_read_behind_the_learnt_tokens(tiny_base, kind):
-    model, batch = ahead(found(tiny_base), kind), rows()
-    found_losses = score.alone(model, batch)
-    start, expected = 0, []
-    for number, length in enumerate(batch.lengths):
-        logp = torch.log_softmax(theirs(model, batch.ids[:, start : start + length])[0], dim=-1)
-        inside = (batch.source >= start) & (batch.source < start + length)
-        expected.append(-logp[batch.source[inside] - start, batch.token[inside]])
-        start += length
-        assert number < 3
-    assert (found_losses - torch.cat(expected)).abs().max() < 1e-5
+    model = ahead(found(tiny_base), kind)
+    forest = arrange(rows(), 4096, share=False).forests[0][1]
+    losses = score.alone(model, forest)
+    for number in range(3):
+        labels, path = torch.nonzero(forest.sequence == number)[:, 0], forest.path(number)
+        logp = torch.log_softmax(theirs(model, forest.ids[:, path])[0], dim=-1)
+        places = torch.searchsorted(path, forest.source[forest.row[labels]])
+        assert len(labels) > 1
+        assert (losses[labels] + logp[places, forest.token[labels]]).abs().max() < 1e-5
 
 
 def test_tokens_are_as_many_as_set_and_the_context_is_shorter_by_them(tiny_base, kind):

@@ -26,7 +26,6 @@ LIBRARY: dict[str, dict[str, Any]] = {
     "hira": {"r": 4},
     "hra": {"r": 4},
     "ia3": {"target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"]},
-    "lily": {"r": 4},
     "ln_tuning": {},
     "loha": {"r": 4},
     "lokr": {"r": 4},

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from metier.forest.pack import Batch, pack
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from metier.core.errors import ModelError
 from metier.core.types import Sequence
-from metier.forest import score
-from metier.forest.attend import as_it_is, packed
+from metier.forest.way import ALONE, Way, probe
 from metier.model.adapter import ADAPTER_CONFIG, is_adapter, why_unmergeable
 from metier.model.find import Base, find
 from metier.model.load import load_tuned
@@ -32,24 +30,27 @@ from tests.model.ways import WAYS, everything, fresh
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft.*")
 
 STEPS = 2
-UNMERGED = {"peft adaption_prompt", "peft beft", "peft lily"}
+UNMERGED = {"peft adaption_prompt", "peft beft"}
 STILL = {"peft unilora": "unilora_theta_d", "peft tinylora": "tinylora_v"}
 """Buffers that are views of what trains, and so move with it."""
 
 
-def rows() -> Batch:
+def rows() -> list[Sequence]:
+    """Three rows, two of which begin alike: computed once, in a forest."""
     numbers = np.random.default_rng(3)
-    lengths = (11, 7, 9)
-    return pack(
-        [
-            Sequence(
-                ids=numbers.integers(12, 100, length).astype(np.int32),
-                weights=np.array([0.0] * 2 + [1.0] * (length - 2), dtype=np.float32),
-                row_id=str(length),
-            )
-            for length in lengths
-        ]
-    )
+    shared = numbers.integers(12, 100, 5)
+    made = []
+    for number, length in enumerate((11, 7, 9)):
+        ids = numbers.integers(12, 100, length)
+        if number < 2:
+            ids[: len(shared)] = shared
+        weights = np.array([0.0] * 5 + [1.0] * (length - 5), dtype=np.float32)
+        made.append(Sequence(ids=ids.astype(np.int32), weights=weights, row_id=str(number)))
+    return made
+
+
+def how(model: torch.nn.Module) -> Way:
+    return ALONE if unpackable(model) else probe(model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +66,14 @@ class Trained:
 
 
 def one_step(model: torch.nn.Module, optimiser: torch.optim.Optimizer, number: int) -> None:
-    alone = bool(unpackable(model))
+    way = how(model)
+    assert way.packed != bool(unpackable(model))
     set_rate(optimiser, 0.03)
     seed_step(0, number)
     model.train()
-    with as_it_is(model) if alone else packed(model):
-        step(model, Supervised(packed=not alone), [rows()], optimiser, clip=1.0, arithmetic=Arithmetic(device=CPU))
+    with way.attention(model):
+        work = way.arrange(rows(), 4096)
+        step(model, Supervised(way), work, optimiser, clip=1.0, arithmetic=Arithmetic(device=CPU))
     model.eval()
 
 
@@ -131,14 +134,18 @@ def answers(model: torch.nn.Module) -> torch.Tensor:
     return model(input_ids=ids, use_cache=False).logits[:, -12:]
 
 
-def test_rows_packed_into_one_call_do_not_see_each_other(trained):
+@torch.no_grad()
+def test_rows_computed_in_one_forest_do_not_see_each_other(trained):
     if unpackable(trained.model):
-        pytest.skip("never packed")
-    with torch.no_grad():
-        alone = score.alone(trained.model, rows())
-        with packed(trained.model):
-            together = score.losses(trained.model, rows())
-    assert (alone - together).abs().max() < 1e-4
+        pytest.skip("never in one forest")
+    way, results = probe(trained.model), []
+    for chosen in (way, ALONE):
+        with chosen.attention(trained.model):
+            for indices, forest in chosen.arrange(rows(), 4096).forests:
+                assert indices == (0, 1, 2)
+                losses = chosen.losses(trained.model, forest)
+                results.append([losses[forest.sequence == number].sum() for number in indices])
+    assert torch.tensor(results[0]).sub(torch.tensor(results[1])).abs().max() < 1e-4
 
 
 def saved(trained: Trained, folder: Path) -> Path:

@@ -28,7 +28,6 @@ _UNMERGEABLE = {
     "ADAPTION_PROMPT": "learnt tokens that layers attend to are in no weight of the base",
     "BEFT": "it adds a bias where the base has none",
     "CARTRIDGE": "learnt keys and values are in no weight of the base",
-    "LILY": "what it adds depends on the input",
     "P_TUNING": "learnt tokens are in no weight of the base",
     "PREFIX_TUNING": "learnt keys and values are in no weight of the base",
     "PROMPT_TUNING": "learnt tokens are in no weight of the base",

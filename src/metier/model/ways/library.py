@@ -25,6 +25,7 @@ from metier.model.ways.bottleneck import blocks
 _REFUSED = {
     "adalora": "its ranks are moved by a call between the steps, which a loop that knows no method does not make",
     "cpt": "it needs the types of the tokens and a loss of its own",
+    "lily": "its router averages over all tokens of a call: other rows, and words yet to come, enter every answer",
     "multitask_prompt_tuning": "it needs a task number with every row",
     "poly": "it needs a task number with every row",
     "shadow": "its model is no causal language model to the rest of the library",
