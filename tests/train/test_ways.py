@@ -16,14 +16,18 @@ from metier.core.types import Sequence
 from metier.forest.way import ALONE, Way, probe
 from metier.model.adapter import ADAPTER_CONFIG, is_adapter, why_unmergeable
 from metier.model.find import Base, find
-from metier.model.load import load_tuned
+from metier.model.load import load_base, load_tuned
 from metier.model.merge import merge
 from metier.model.save import save_trained
 from metier.model.ways.virtual import Virtual, unpackable
 from metier.train import checkpoint
 from metier.train.loop import Arithmetic, seed_step, step
+from metier.train.objectives.regularised import BaseModel
 from metier.train.objectives.supervised import Supervised
-from metier.train.optimiser import set_rate, trained_parameters
+from metier.train.optimisers.build import build
+from metier.train.optimisers.groups import trained_parameters
+from metier.train.optimisers.optimiser import Optimiser
+from metier.train.settings import OptimiserSettings, RegulariseSettings
 from tests.model.bases import CPU, relative
 from tests.model.ways import WAYS, everything, fresh
 
@@ -65,10 +69,10 @@ class Trained:
     run: Path
 
 
-def one_step(model: torch.nn.Module, optimiser: torch.optim.Optimizer, number: int) -> None:
+def one_step(model: torch.nn.Module, optimiser: Optimiser, number: int) -> None:
     way = how(model)
     assert way.packed != bool(unpackable(model))
-    set_rate(optimiser, 0.03)
+    optimiser.set_rate(0.03)
     seed_step(0, number)
     model.train()
     with way.attention(model):
@@ -77,8 +81,8 @@ def one_step(model: torch.nn.Module, optimiser: torch.optim.Optimizer, number: i
     model.eval()
 
 
-def adam(model: torch.nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(list(trained_parameters(model).values()), lr=0.0)
+def adam(model: torch.nn.Module) -> Optimiser:
+    return build(model, OptimiserSettings(), RegulariseSettings())
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -90,7 +94,7 @@ def trained(request, tiny_base, tmp_path_factory) -> Trained:
     for number in range(STEPS):
         one_step(model, optimiser, number)
         if number == 0:
-            checkpoint.save(run, model, optimiser, checkpoint.Place(step=1))
+            checkpoint.save(run, optimiser, checkpoint.Place(step=1))
     return Trained(
         base=base,
         model=model,
@@ -121,7 +125,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(trained, way):
     for name, tensor in everything(again).items():
         assert torch.equal(tensor, trained.before[name]), f"{name} starts otherwise in another process"
     optimiser = adam(again)
-    checkpoint.load(checkpoint.folder(trained.run, 1), again, optimiser)
+    checkpoint.load(checkpoint.folder(trained.run, 1), optimiser)
     one_step(again, optimiser, 1)
     for name, tensor in everything(again).items():
         assert torch.equal(tensor, trained.after[name]), name
@@ -202,3 +206,18 @@ def test_what_is_merged_is_a_plain_model_that_answers_alike_or_is_refused_with_t
     assert not why_unmergeable(folder)
     merged = AutoModelForCausalLM.from_pretrained(merge(trained.base, folder, tmp_path / "merged"), dtype=torch.float32)
     assert relative(answers(merged.eval()), answers(trained.model)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["lora pissa", "lora", "bottleneck", "prompt"])
+def test_the_base_that_regularising_looks_at_is_the_base(tiny_base, name):
+    """PiSSA's adapter switched off by PEFT would leave the rest of the base only."""
+    base = find(str(tiny_base), tiny_base)
+    model, plain = fresh(base, WAYS[name]), load_base(base, device=CPU)
+    way = how(model)
+    forest = way.arrange(rows(), 4096).forests[0][1]
+    with torch.no_grad():
+        expected = torch.log_softmax(ALONE.logits(plain, forest), dim=-1)
+    one_step(model, adam(model), 0)
+    with way.attention(model):
+        found = BaseModel(model, way.attention).log_probabilities(way, forest)
+    assert (found - expected).abs().max() < 1e-4

@@ -13,6 +13,11 @@ from metier.model.ways.bottleneck import bottlenecks
 from metier.model.ways.virtual import Virtual
 
 
+def keeps_base(model: torch.nn.Module) -> bool:
+    """Tell whether a model has its base inside: what trains stands beside weights that do not."""
+    return isinstance(model, PeftModel | Virtual) or bool(bottlenecks(model))
+
+
 @contextmanager
 def adapter_off(model: torch.nn.Module) -> Iterator[None]:
     """Let a model answer as its base inside the block; no backward pass may run in it.
