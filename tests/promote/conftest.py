@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -62,6 +63,7 @@ def train(
     strength: float = 0.3,
     precision: str = "float32",
     quantise: Quantisation = "none",
+    more: dict[str, Any] | None = None,
 ) -> Trained:
     """Change a base by random numbers, and leave what training leaves."""
     base = find(str(base_folder), base_folder)
@@ -72,7 +74,7 @@ def train(
     renderer = open_renderer(base.folder, text)
     rows = load_split(snapshot, "train")
     rendered = render_rows(rows, renderer, Silent())
-    settings = ModelSettings.model_validate({"method": method, "rank": 4})
+    settings = ModelSettings.model_validate({"method": method, "rank": 4} | (more or {}))
     model = adapt(load_base(base, device=torch.device("cpu")), base, method, settings, seed=0)
     random = torch.Generator().manual_seed(7)
     with torch.no_grad():

@@ -191,6 +191,7 @@ def test_derived_values_come_with_their_reason():
     assert choices.epochs(automatic, 500, plain_text=True).value == 1.0
     assert choices.learning_rate(automatic, "lora", 1_000_000_000).value == 2e-4
     assert choices.learning_rate(automatic, "full", 1_000_000_000).value == 2e-5
+    assert choices.learning_rate(automatic, "prompt", 1_000_000_000).value == 3e-2
     set_by_hand = TrainSettings(epochs=7, learning_rate=0.5, threads=3)
     for choice in (
         choices.epochs(set_by_hand, 500, plain_text=False),

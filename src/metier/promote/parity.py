@@ -14,8 +14,9 @@ from metier.core import artefact
 from metier.core.errors import DataError, InputError, ModelError, ParityError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned
+from metier.model.adapter import is_adapter, why_unmergeable
 from metier.model.find import Base
-from metier.model.load import ADAPTER_CONFIG, device_here, load_base, load_folder, load_tuned, quantisation
+from metier.model.load import device_here, load_base, load_folder, load_tuned, quantisation
 from metier.model.merge import merge
 from metier.promote import reference, wording
 from metier.promote.distance import Distance, measure
@@ -110,7 +111,8 @@ def _walk(
     evidence = Evidence(run=run, base=base, known=known, limits=limits[0], limits_merged=limits[1], from_base=moved)
     hops = [_trained(evidence)]
     takes: list[tuple[str, Callable[[Evidence], Hop]]] = [("saved", _saved), ("reloaded", _reloaded)]
-    if do_merge and _has_adapter(run):
+    unmergeable = why_unmergeable(run / "model")
+    if do_merge and _has_adapter(run) and not unmergeable:
         takes.append(("merged", _merged))
     for name, take in takes:
         advance()
@@ -121,8 +123,10 @@ def _walk(
         gc.collect()  # a whole model went out of use: the next one may need its memory
         if not hops[-1].ok:
             return hops, evidence
-    if not _has_adapter(run):
+    if not _has_adapter(run) or (do_merge and unmergeable):
         detail = "whole weights were trained: model/ is the plain model, nothing to merge"
+        if unmergeable:
+            detail = f"serve it on its base, it cannot be merged: {unmergeable}"
         hops.append(dataclasses.replace(hops[-1], name="merged", detail=detail))
     advance()
     return hops, evidence
@@ -204,7 +208,7 @@ def _figures(distance: Distance) -> dict[str, Any]:
 
 
 def _has_adapter(run: Path) -> bool:
-    return (run / "model" / ADAPTER_CONFIG).is_file()
+    return is_adapter(run / "model")
 
 
 def _plan(run: Path) -> dict[str, Any]:

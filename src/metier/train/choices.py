@@ -15,6 +15,9 @@ from metier.model.arithmetic import Rates
 from metier.model.settings import ModelSettings
 from metier.train.settings import TrainSettings
 
+_OF_ADAPTERS = {"bottleneck": 1e-3, "prompt": 3e-2, "prefix": 1e-2, "ia3": 1e-2, "peft": 2e-3}
+"""Peak rates of methods whose weights are far from those of the base: learnt tokens and factors want large steps."""
+
 _ROWS_SEEN = 3500
 _MOST_EPOCHS = 10
 _BESIDE_ADAMW = {
@@ -51,6 +54,8 @@ def learning_rate(settings: TrainSettings, method: str, parameters: int) -> Reas
     small = parameters < 20_000_000
     if method == "lora":
         value, what = 2e-3 if small else 2e-4, "LoRA on"
+    elif method in _OF_ADAPTERS:
+        value, what = _OF_ADAPTERS[method], f"{method}: few new weights in a frozen base of"
     else:
         value, what = 1e-3 if small else 2e-5 if parameters > 500_000_000 else 1e-4, f"{method} training of"
     factor, why = _BESIDE_ADAMW[settings.optimiser.name]

@@ -14,13 +14,14 @@ from metier.core import artefact, lock
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, TextRow
-from metier.forest.way import Way, probe
+from metier.forest.way import ALONE, Way, probe
 from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.arithmetic import float32_means_float32, rates
 from metier.model.find import Base
 from metier.model.load import device_here, load_base
 from metier.model.quantise.freeze import quantise, require_possible
 from metier.model.save import save_trained
+from metier.model.ways.virtual import unpackable
 from metier.text.proof import check
 from metier.text.render import Renderer, open_renderer
 from metier.text.rendered import Rendered, cache_key, cached, render_rows
@@ -132,7 +133,6 @@ def _load(base: Base, settings: TrainingPlan, material: Material, kept: dict[str
     model = load_base(base, device=device if quantisation == "none" else torch.device("cpu"), seed=settings.seed)
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
-    way = probe(model)
     chosen = [
         method_choice,
         choices.precision(settings.model, device, width=_width(model), kept=kept, measure=rates),
@@ -140,9 +140,10 @@ def _load(base: Base, settings: TrainingPlan, material: Material, kept: dict[str
         choices.learning_rate(settings.train, method, parameters),
         choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
-        way.reasoned(),
     ]
     adapted = adapt(model, base, method, settings.model, seed=settings.seed)
+    way, how = _way(adapted)
+    chosen.append(how)
     trained = count_parameters(adapted, trained_only=True)
     whole = parameters if adapted is model else parameters + trained
     adapted = quantise(adapted, quantisation, device)
@@ -156,6 +157,14 @@ def _load(base: Base, settings: TrainingPlan, material: Material, kept: dict[str
 
 def _width(model: PreTrainedModel) -> int:
     return model.config.get_text_config().hidden_size
+
+
+def _way(model: torch.nn.Module) -> tuple[Way, Reasoned]:
+    """Find out how an adapted model is computed: what was added to the base may mix rows, or change its head."""
+    if reason := unpackable(model):
+        return ALONE, Reasoned(name="forest", value="one by one", reason=reason)
+    way = probe(model)
+    return way, way.reasoned()
 
 
 def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:

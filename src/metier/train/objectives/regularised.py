@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 import torch
-from peft import PeftModel
 from torch.nn.functional import cross_entropy
 
 from metier.forest import score
 from metier.forest.grow import Forest, Trunk
 from metier.forest.way import Way
+from metier.model.ways.off import adapter_off, keeps_base
 from metier.train.objectives.supervised import Loss, Supervised, weighted
 from metier.train.settings import RegulariseSettings
 
@@ -73,7 +73,10 @@ class BaseModel:
     """
 
     def __init__(self, model: torch.nn.Module, attention: Attention) -> None:
-        self._adapted = model if isinstance(model, PeftModel) else None
+        self._adapted = model if keeps_base(model) else None
+        if self._adapted is not None:
+            with adapter_off(self._adapted):
+                pass  # what cannot be switched off says so before the first step
         self._copy = None if self._adapted is not None else copy.deepcopy(model).requires_grad_(False).eval()
         self._attention = attention
         self._trunk_of: Trunk | None = None
@@ -109,7 +112,7 @@ class BaseModel:
         elif self._adapted is not None:
             self._adapted.eval()
             try:
-                with self._adapted.disable_adapter():
+                with adapter_off(self._adapted):
                     yield self._adapted
             finally:
                 self._adapted.train()
