@@ -8,7 +8,8 @@ from metier.core.errors import MissingExtraError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "peft"),
-    "optimisers": ("bitsandbytes", "schedulefree"),
+    "adamw-8bit": ("bitsandbytes",),
+    "schedule-free": ("schedulefree",),
     "qlora": ("bitsandbytes",),
 }
 """Extra name -> the modules that it brings."""
