@@ -219,5 +219,5 @@ def test_the_base_that_regularising_looks_at_is_the_base(tiny_base, name):
         expected = torch.log_softmax(ALONE.logits(plain, forest), dim=-1)
     one_step(model, adam(model), 0)
     with way.attention(model):
-        found = BaseModel(model, way.attention).log_probabilities(way, forest)
+        found = BaseModel(model, way).log_probabilities(forest)
     assert (found - expected).abs().max() < 1e-4
