@@ -11,6 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "adamw-8bit": ("bitsandbytes",),
     "schedule-free": ("schedulefree",),
     "qlora": ("bitsandbytes",),
+    "fast": ("gigatoken",),
 }
 """Extra name -> the modules that it brings."""
 
