@@ -19,6 +19,7 @@ CODES = {
     "MissingExtraError": 2,
     "AnswerNo": 1,
     "ParityError": 1,
+    "VerificationError": 1,
     "RunError": 3,
     "NonFiniteError": 3,
     "DivergenceError": 3,

@@ -50,12 +50,13 @@ def plain_gradients(model: torch.nn.Module, rows: Many[Sequence], arithmetic: Ar
     ids, weights = ids.to(device), weights.to(device)
     keep = torch.nonzero(weights[:, 1:].any(dim=0))[:, 0]
     model.zero_grad(set_to_none=True)
-    with as_peft(model), arithmetic.autocast():
-        logits = model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    logp = torch.log_softmax(logits, dim=-1).gather(2, ids[:, keep + 1, None])[..., 0]
-    loss = -(logp * weights[:, keep + 1].to(logp.dtype)).sum() / weights.sum().item()
-    loss.backward()
+    with as_peft(model):  # the backward pass too: it may compute activations again
+        with arithmetic.autocast():
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logp = torch.log_softmax(logits, dim=-1).gather(2, ids[:, keep + 1, None])[..., 0]
+        loss = -(logp * weights[:, keep + 1].to(logp.dtype)).sum() / weights.sum().item()
+        loss.backward()
     return _taken(model)
 
 
