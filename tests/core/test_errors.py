@@ -23,6 +23,7 @@ CODES = {
     "RunError": 3,
     "NonFiniteError": 3,
     "DivergenceError": 3,
+    "LossSpikeError": 3,
     "DiskFullError": 3,
     "LockedError": 3,
     "InterruptedRun": 75,

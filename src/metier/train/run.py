@@ -103,7 +103,8 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
 
 def ready(run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
     """Load and adapt the base and make the loop of a run, without starting it."""
-    return _fit(run, _load(base, settings, material, progress), settings, material, progress)
+    loaded = _load(base, settings, material, choices.kept(run), progress)
+    return _fit(run, loaded, settings, material, progress)
 
 
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:

@@ -12,7 +12,7 @@ import torch
 
 from metier.core.types import Sequence
 from metier.forest.arrange import Arrangement
-from metier.forest.grow import needed
+from metier.forest.grow import grow, needed
 from metier.train.loop import Arithmetic, gradient
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.groups import trained_parameters
@@ -95,8 +95,8 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def budgets(rows: Many[Sequence]) -> list[int]:
-    """Return budgets from everything at once, over halves and quarters, down to every row alone."""
-    total = sum(needed(row) for row in rows)
+    """Return budgets from everything at once, over half of what is computed, down to every row alone."""
+    total = grow(rows).tokens
     longest = max(needed(row) for row in rows)
     return [_LARGEST, *sorted({total // 2, longest, longest // 2, 1} - {0}, reverse=True)]
 

@@ -67,27 +67,38 @@ def verify(
         require_memory(fit.model, len(rows), max(len(row) for row in rows))
         facts = _facts(fit, base, rows, len(material.train))
         nudge(fit.model, plan.seed)
-        checks = _as_it_trains(fit, rows)
+        checks = _as_it_trains(fit, rows, quantised=plan.model.quantise != "none")
         bar.advance()
-        checks += _in_float64(fit, rows)
+        checks += _in_float64(fit, rows) if plan.model.quantise == "none" else _quantised()
         bar.advance()
+        precision = "bfloat16" if fit.arithmetic.bfloat16 else "float32"
         del fit
         gc.collect()
-        checks.append(_resume(base, plan, few, settings.steps))
+        same = plan.model.model_copy(update={"precision": precision})  # not measured anew at every start
+        checks.append(_resume(base, dataclasses.replace(plan, model=same), few, settings.steps))
         bar.advance()
     return Verified(checks=tuple(checks), facts=facts)
 
 
-def _as_it_trains(fit: Fit, rows: Many[Sequence]) -> list[Check]:
+def _as_it_trains(fit: Fit, rows: Many[Sequence], *, quantised: bool) -> list[Check]:
     """Look at the model in the precision that it trains in."""
     halves = budgets(rows)[1]
     checks = [twice(fit, lambda: fit.way.arrange(list(rows), halves))]
     _still(fit.model)
     if not has_experts(fit.model):
         checks.append(contamination(fit.model, fit.way, rows, fit.arithmetic))
-    bound = _BOUNDS["bfloat16" if fit.arithmetic.bfloat16 else "float32"]
+    bound = _BOUNDS["bfloat16" if fit.arithmetic.bfloat16 or quantised else "float32"]
     checks.append(_against_plain(ROUNDED, fit, rows, fit.arithmetic, bound=bound))
     return checks
+
+
+def _quantised() -> list[Check]:
+    """Say what cannot be looked at where the base has no float64 self."""
+    detail = "a quantised base has no float64 weights; look at the same run with --model.quantise none"
+    return [
+        Check(name=name, found=None, bound=_EXACT, unit="relative", detail=detail)
+        for name in (COPY, GRADIENT, ACCUMULATION)
+    ]
 
 
 def _in_float64(fit: Fit, rows: Many[Sequence]) -> list[Check]:
