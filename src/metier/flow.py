@@ -31,6 +31,7 @@ from metier.train import general
 from metier.train.plan import TrainingPlan
 from metier.train.report import report as training_report
 from metier.train.settings import TrainSettings
+from metier.train.verify.verdicts import Verified
 
 _LEDGER = "stages.json"
 _TRAIN = "train"
@@ -135,6 +136,20 @@ def show(place: Place, run: Run, count: int) -> Shown:
     rows = load_split(run.snapshot, "train")
     painted = tuple((row.source, tuple(paint(row, renderer))) for row in rows[:count])
     return Shown(rows=painted, proof=check(rows, renderer, progress=place.progress))
+
+
+def verify(place: Place, run: Run) -> Verified:
+    """Prove on a few of the project's own rows that the engine computes what the plain step computes.
+
+    Raises:
+        InputError: the float64 model that the proof needs does not fit into memory.
+    """
+    extras.require(_TRAIN)
+    from metier.train.verify.run import verify as look
+
+    place.progress.say(f"verify: the engine on {run.base.name} and this project's rows")
+    settings = place.project.verify
+    return look(run.snapshot, run.base, run=run.path, plan=run.plan, settings=settings, progress=place.progress)
 
 
 def train(place: Place, run: Run) -> Stage:

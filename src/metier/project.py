@@ -19,6 +19,7 @@ from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.promote.settings import PromoteSettings
 from metier.text.settings import TextSettings
 from metier.train.settings import TrainSettings
+from metier.train.verify.settings import VerifySettings
 
 FILE = "metier.yaml"
 STORE = ".metier"
@@ -80,6 +81,9 @@ class Project(Settings):
 
     promote: PromoteSettings = PromoteSettings()
     """What a saved and merged model must hold to."""
+
+    verify: VerifySettings = VerifySettings()
+    """How much the proof of the engine looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

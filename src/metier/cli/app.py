@@ -18,6 +18,7 @@ from metier.cli.report import report
 from metier.cli.run import run
 from metier.cli.schema import schema
 from metier.cli.train import train
+from metier.cli.verify import verify
 
 _START, _STAGES, _LOOK = "Start here", "One stage at a time", "Look and compare"
 
@@ -33,6 +34,7 @@ app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_
 app.command(rich_help_panel=_START)(doctor)
 for _stage in (prepare, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
+app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK)(schema)
 

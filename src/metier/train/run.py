@@ -101,6 +101,12 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
     return run
 
 
+def ready(run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
+    """Load and adapt the base and make the loop of a run, without starting it."""
+    loaded = _load(base, settings, material, choices.kept(run), progress)
+    return _fit(run, loaded, settings, material, progress)
+
+
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:
     """Load, prove and render the rows of a snapshot; rendered rows are cached beside the runs."""
     renderer = open_renderer(base.folder, settings.text)
