@@ -1,6 +1,6 @@
 """How fast rows become tokens: metier against a plain loop over the chat template and the tokenizer of transformers.
 
-    python bench/render.py [--rows 100000] [--peer-rows 100000] FOLDER...
+    python -m bench.render --texts FILE.csv [--rows 100000] [--peer-rows 100000] FOLDER...
 
 Each FOLDER is a base (tokenizer.json, tokenizer_config.json). Rows are chat turns made of the bitext texts named by
 --texts: one system text for all (about 200 tokens), a question (about 60) and an answer (about 30). The peer renders

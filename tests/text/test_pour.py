@@ -117,6 +117,10 @@ def test_ordinary_rows_are_poured(tmp_path: Path):
         poured, left = _foundry(_base(tmp_path / name, TEMPLATES[name])).pour(TALK)
         assert not left
         assert sum(len(part.places) for part in poured) == len(TALK)
+    joined = (bases.CHAT + "{% if not add_generation_prompt %}").replace(
+        "{{ message.content }}", "{{ message.content | trim }}"
+    )
+    assert _foundry(_base(tmp_path / "trim", joined + "{% endif %}")).pour(TALK)[1] == []
     several = [chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))]
     assert _foundry(_base(tmp_path / "chat")).pour(several)[1] == []
 

@@ -51,6 +51,18 @@ def filled(piece: Piece, texts: Sequence[str]) -> str:
     return "".join([part if isinstance(part, str) else applied(part[1], texts[part[0]]) for part in piece])
 
 
+def filled_all(piece: Piece, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the text of a piece in many conversations; as `filled`, without asking each row what the piece is."""
+    slots = [(place, part) for place, part in enumerate(piece) if not isinstance(part, str)]
+    if len(slots) != 1:
+        return [filled(piece, texts) for texts in rows]
+    place, (number, operations) = slots[0]
+    before, after = filled(piece[:place], ()), filled(piece[place + 1 :], ())
+    if not operations:
+        return [before + texts[number] + after for texts in rows]
+    return [before + applied(operations, texts[number]) + after for texts in rows]
+
+
 def cast(traces: Sequence[Trace], learnt: Sequence[int], tokenizer: Tokenizer) -> Mould | None:
     """Make a mould of the traces of a conversation, or return None where its sequence cannot be put together so.
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metier.core.types import ChatRow, Dropped, LabelledRow, Row
-from metier.text.mould import Mould, cast, filled
+from metier.core.types import ChatRow, Dropped, LabelledRow, Message, Row
+from metier.text.mould import Mould, Piece, cast, filled, filled_all
 from metier.text.pieces import Encoded, Encoder, Table, Unequal
 from metier.text.render import Renderer, conversation_of, render_many
 from metier.text.template import Beginnings
@@ -192,21 +192,26 @@ def _shape_of(row: Row, system: str | None) -> tuple[_Shape, tuple[str, ...]] | 
     if isinstance(row, LabelledRow):
         roles, weights, texts = ("user", "assistant"), (0.0, 1.0), (row.text, row.label)
     elif isinstance(row, ChatRow) and not row.tools:
-        turns = row.messages
-        if any(turn.tool_calls or turn.name is not None or turn.tool_call_id is not None for turn in turns):
+        plain = [_plain(turn) for turn in row.messages]
+        if not plain or None in plain:
             return None
-        roles = tuple([turn.role for turn in turns])
-        texts = tuple([turn.content for turn in turns])
-        weights = tuple(
-            [0.0 if turn.role != "assistant" else 1.0 if turn.weight is None else turn.weight for turn in turns]
-        )
+        roles, weights, texts = zip(*plain, strict=True)
     else:
         return None
-    if row.weight <= 0 or not any(weight * row.weight > 0 for weight in weights):
+    if row.weight <= 0 or max(weights) * row.weight <= 0:
         return None
     if system is not None and "system" not in roles and "developer" not in roles:
         roles, weights, texts = ("system", *roles), (0.0, *weights), (system, *texts)
     return (roles, weights), texts
+
+
+def _plain(turn: Message) -> tuple[str, float, str] | None:
+    """Return the role, the weight and the text of a turn that has nothing else."""
+    if turn.tool_calls or turn.name is not None or turn.tool_call_id is not None:
+        return None
+    if turn.role != "assistant":
+        return turn.role, 0.0, turn.content
+    return turn.role, 1.0 if turn.weight is None else turn.weight, turn.content
 
 
 def _group(shape: _Shape, number: int, mould: Mould, members: dict[int, tuple[str, ...]], table: Table) -> _Group:
@@ -221,11 +226,11 @@ def _group(shape: _Shape, number: int, mould: Mould, members: dict[int, tuple[st
     return _Group(shape, number, mould, list(members), pieces, prompts)
 
 
-def _numbers(piece: tuple, texts: Items[tuple[str, ...]], table: Table) -> list[int] | int:
+def _numbers(piece: Piece, texts: Items[tuple[str, ...]], table: Table) -> list[int] | int:
     """Return the numbers of what a piece is in each row; one for all where it is fixed text."""
     if all(isinstance(part, str) for part in piece):
         return table.place(filled(piece, ()))
-    return table.places([filled(piece, each) for each in texts])
+    return table.places(filled_all(piece, texts))
 
 
 def _assembled(group: _Group, encoded: Encoded, rows: Items[Row], renderer: Renderer) -> tuple[Poured, list[int]]:

@@ -84,7 +84,7 @@ def render_rows(rows: Items[Row], renderer: Renderer, progress: Progress) -> Ren
 def _encoder(rows: Items[Row], renderer: Renderer, *, fast: bool) -> Encoder:
     """Choose what encodes: a second library only where it is there and its loading pays."""
     wanted = fast and len(rows) >= FEWEST_ROWS and not extras.missing("fast")
-    return renderer.tokenizer.encoder(fast=wanted, parallel=os.environ.get("OMP_NUM_THREADS") != "1")
+    return renderer.tokenizer.encoder(fast=wanted, parallel=os.environ.get("RAYON_NUM_THREADS") != "1")
 
 
 def _slices(rows: Items[Row], renderer: Renderer, foundry: Foundry | None, progress: Progress) -> Iterator["_Slice"]:

@@ -63,10 +63,12 @@ class Tokenizer:
         facts = folder_files.read(folder)
         engine, plain = _engine(path), _engine(path)
         special = _special_tokens(engine, facts.control_tokens)
+        known = engine.get_added_tokens_decoder()
+        controls = [_control(content, known.get(number)) for content, number in special.items()]
         for instance in (engine, plain):
             instance.no_padding()
             instance.no_truncation()
-            instance.add_special_tokens([_control(content, engine, number) for content, number in special.items()])
+            instance.add_special_tokens(controls)
         plain.encode_special_tokens = True
         bos, eos, pad = (_id_of(engine, path, facts, name) for name in ("bos_token", "eos_token", "pad_token"))
         stops = tuple(dict.fromkeys([*facts.stop_ids, *(() if eos is None else (eos,))]))
@@ -208,9 +210,8 @@ def _special_tokens(engine: Engine, listed: Sequence[str]) -> dict[str, int]:
     return special
 
 
-def _control(content: str, engine: Engine, number: int) -> AddedToken:
+def _control(content: str, token: AddedToken | None) -> AddedToken:
     """Return the token as the file has it, flagged special."""
-    token = engine.get_added_tokens_decoder().get(number)
     if token is None:
         return AddedToken(content, normalized=False, special=True)
     sides = {"single_word": token.single_word, "lstrip": token.lstrip, "rstrip": token.rstrip}

@@ -1,6 +1,7 @@
 """Train: a snapshot and a base in, a run directory out. The same call goes on where a killed one stopped."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,6 +87,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         artefact.sweep(run / "checkpoints")
         threads = choices.threads(settings.train)
         torch.set_num_threads(threads.value)
+        os.environ.setdefault("RAYON_NUM_THREADS", str(threads.value))  # tokenizers make their pool at its first use
         material = gather(snapshot, base, run, settings, progress)
         float32_means_float32()
         loaded = _load(base, settings, material, choices.kept(run), progress)
