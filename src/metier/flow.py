@@ -31,6 +31,7 @@ from metier.train import general
 from metier.train.plan import TrainingPlan
 from metier.train.report import report as training_report
 from metier.train.settings import TrainSettings
+from metier.train.sweep.settings import SWEPT, sweep_name
 
 _LEDGER = "stages.json"
 _TRAIN = "train"
@@ -153,6 +154,19 @@ def train(place: Place, run: Run) -> Stage:
     place.progress.say(f"train: {run.id}, from {run.base.name}")
     path = fit(run.snapshot, run.base, run=run.path, settings=run.plan, progress=place.progress)
     return Stage(name="train", path=path, seconds=perf_counter() - started)
+
+
+def sweep(place: Place, snapshot: Path) -> Stage:
+    """Search settings by the validation loss, or go on where a search stopped; raises as `train` does."""
+    started, run, settings = perf_counter(), locate(place, snapshot), place.project.sweep
+    folder = place.store / "sweeps" / sweep_name(run.id, settings)
+    if artefact.exists(folder / SWEPT):
+        return _skip(place, "sweep", folder / SWEPT, "these settings were searched before")
+    extras.require(_TRAIN)
+    from metier.train.sweep.search import sweep as search
+
+    search(snapshot, run.base, folder=folder, plan=run.plan, settings=settings, progress=place.progress)
+    return Stage(name="sweep", path=folder / SWEPT, seconds=perf_counter() - started)
 
 
 def evaluate(place: Place, run: Run) -> Stage:

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from metier.core import artefact, lock
 from metier.core.errors import DataError
@@ -27,6 +28,7 @@ from metier.train.assemble import disturbed, objective, order, with_states
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
 from metier.train.plan import TrainingPlan
+from metier.train.sweep import auto
 
 _VALIDATION_ROWS = 256
 
@@ -83,12 +85,16 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         threads = choices.threads(settings.train)
         torch.set_num_threads(threads.value)
         material = gather(snapshot, base, run, settings, progress)
-        loaded = _load(base, settings, material, progress)
-        chosen = loaded.chosen
-        for choice in (threads, *chosen, *material.renderer.choices):
+        model = load_base(base, device=device_here(), seed=settings.seed)
+        loaded = adapted(model, base, settings, material, progress)
+        fit = assembled(run, loaded, settings, material, progress)
+        chosen = [threads, *loaded.chosen, *material.renderer.choices]
+        if settings.train.learning_rate == "auto":
+            fit, chosen = auto.decide(fit, chosen, progress)
+        for choice in chosen:
             progress.chose(choice)
-        _write_settings(run, snapshot, base, settings, [threads, *chosen, *material.renderer.choices])
-        fit = _fit(run, loaded, settings, material, progress)
+        _write_settings(run, snapshot, base, settings, chosen)
+        auto.forget(run)
         place = fit.run(progress)
         _finish(run, loaded.model, base, settings, material, place)
         _write_summary(run, place, fit, material, started)
@@ -121,10 +127,11 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     )
 
 
-def _load(base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Loaded:
-    """Load and adapt the base."""
-    device = device_here()
-    model = load_base(base, device=device, seed=settings.seed)
+def adapted(
+    model: PreTrainedModel, base: Base, settings: TrainingPlan, material: Material, progress: Progress
+) -> Loaded:
+    """Adapt a loaded base, in place, and choose what depends on it."""
+    device = next(model.parameters()).device
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
     way = probe(model)
@@ -136,19 +143,23 @@ def _load(base: Base, settings: TrainingPlan, material: Material, progress: Prog
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
         way.reasoned(),
     ]
-    adapted = adapt(model, base, method, settings.model, seed=settings.seed)
+    tuned = adapt(model, base, method, settings.model, seed=settings.seed)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
-    trained = count_parameters(adapted, trained_only=True)
-    share = 100 * trained / count_parameters(adapted)
+    trained = count_parameters(tuned, trained_only=True)
+    share = 100 * trained / count_parameters(tuned)
     progress.say(
-        f"{trained / 1e6:.2f} million of {count_parameters(adapted) / 1e6:.2f} million numbers train ({share:.1f} %)"
+        f"{trained / 1e6:.2f} million of {count_parameters(tuned) / 1e6:.2f} million numbers train ({share:.1f} %)"
     )
-    return Loaded(model=adapted, way=way, chosen=chosen)
+    return Loaded(model=tuned, way=way, chosen=chosen)
 
 
-def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
+def assembled(
+    run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress, *,
+    states: Path | None = None,
+) -> Fit:  # fmt: skip
+    """Put a run of the loop together; `states`: where those of frozen layers are kept, None: in the run's folder."""
     train, model, way = settings.train, loaded.model, loaded.way
     chosen = {choice.name: choice.value for choice in loaded.chosen}
     schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
@@ -169,7 +180,7 @@ def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, 
     )
     if train.regularise.neftune_alpha is not None:
         return fit  # noise on the embeddings: what enters a layer is never the same twice
-    return with_states(fit, settings.model.frozen_cache_gb, progress)
+    return with_states(fit, settings.model.frozen_cache_gb, progress, folder=states or run / frozen.FOLDER)
 
 
 def _validation_sample(rendered: Rendered) -> list[Any]:
