@@ -12,9 +12,6 @@ from tests.train.conftest import plan
 from tests.train.test_options import losses
 from tests.train.test_resume import StopAt
 
-LONG = {"max_steps": 400, "checks": 1, "rows_per_step": 4, "optimiser": {"name": "adamw"}}
-
-
 def chosen(run) -> dict:
     choices = json.loads((run / "choices.json").read_text())
     return next(choice for choice in choices if choice["name"] == "train.learning_rate")
@@ -26,7 +23,7 @@ def narrow(monkeypatch):
     monkeypatch.setattr(auto, "_SHARE", 1.0)
 
 
-def short(rate="auto", steps=60, **changes):
+def short(rate="auto", steps=36, **changes):
     return plan(max_steps=steps, checks=1, rows_per_step=4, learning_rate=rate, **changes)
 
 
@@ -40,7 +37,7 @@ def test_auto_takes_the_rate_with_the_lowest_loss_and_says_what_was_measured(run
     }
     assert len(measured) >= 3
     assert choice["value"] in measured
-    assert choice["value"] == pytest.approx(3e-3)  # a random base of width 32 wants more than the rule's 1e-3
+    assert measured[choice["value"]] == min(measured.values())
     assert not (run / "rates").exists()
     entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert max(entry["learning_rate"] for entry in entries if "loss" in entry) == pytest.approx(choice["value"])

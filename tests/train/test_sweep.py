@@ -180,12 +180,14 @@ def test_the_base_is_loaded_once_and_adapted_anew_in_place(tiny_base, tiny_snaps
     fresh = {}
     for name, model in (("full", {}), ("two", {"rank": 2, "method": "lora"}), ("four", {"rank": 4, "method": "lora"})):
         fit, _ = Bench(base, material, folder, Silent()).take(plan(model, max_steps=2), folder / f"fresh-{name}", 1)
+        fit.run_folder.mkdir(parents=True)
         fit.run(Silent())
         fresh[name] = {key: value.clone() for key, value in fit.model.state_dict().items()}
     for turn, (name, model) in enumerate(
         [("two", {"rank": 2, "method": "lora"}), ("full", {}), ("four", {"rank": 4, "method": "lora"}), ("full", {})]
     ):
         fit, _ = bench.take(plan(model, max_steps=2), folder / f"turn-{turn}", 1)
+        fit.run_folder.mkdir(parents=True)
         fit.run(Silent())
         after = fit.model.state_dict()
         assert after.keys() == fresh[name].keys()
