@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from metier.core import artefact, digest, extras
+from metier.core import artefact, digest, extras, ledger
 from metier.core.__about__ import __version__
-from metier.core.errors import DataError, InputError, ParityError, SettingsError
+from metier.core.errors import InputError, ParityError, SettingsError
 from metier.core.report import Cell, Report, Verdict
 from metier.core.settings import Settings
 from metier.evaluate.report import report as evaluation_report
@@ -31,9 +31,9 @@ from metier.train import general
 from metier.train.plan import TrainingPlan
 from metier.train.report import report as training_report
 from metier.train.settings import TrainSettings
+from metier.train.sweep.settings import SWEPT, sweep_name
 from metier.train.verify.verdicts import Verified
 
-_LEDGER = "stages.json"
 _TRAIN = "train"
 
 
@@ -170,6 +170,19 @@ def train(place: Place, run: Run) -> Stage:
     return Stage(name="train", path=path, seconds=perf_counter() - started)
 
 
+def sweep(place: Place, snapshot: Path) -> Stage:
+    """Search settings by the validation loss, or go on where a search stopped; raises as `train` does."""
+    started, run, settings = perf_counter(), locate(place, snapshot), place.project.sweep
+    folder = place.store / "sweeps" / sweep_name(run.id, settings)
+    if artefact.exists(folder / SWEPT):
+        return _skip(place, "sweep", folder / SWEPT, "these settings were searched before")
+    extras.require(_TRAIN)
+    from metier.train.sweep.search import sweep as search
+
+    search(snapshot, run.base, folder=folder, plan=run.plan, settings=settings, progress=place.progress)
+    return Stage(name="sweep", path=folder / SWEPT, seconds=perf_counter() - started)
+
+
 def evaluate(place: Place, run: Run) -> Stage:
     """Compare base and tuned model on the same held-out rows.
 
@@ -180,7 +193,7 @@ def evaluate(place: Place, run: Run) -> Stage:
     settings = place.project.evaluate
     key = _key(run, evaluate=settings, text=run.plan.text)
     target = run.path / "evaluation"
-    if _is_done(run.path, "evaluate", key, target):
+    if ledger.is_done(run.path, "evaluate", key, target):
         return _skip(place, "evaluate", target, "this model was evaluated with these settings before")
     extras.require(_TRAIN)
     from metier.evaluate.run import evaluate as measure
@@ -188,7 +201,7 @@ def evaluate(place: Place, run: Run) -> Stage:
     started = perf_counter()
     place.progress.say(f"evaluate: {run.base.name} against {run.id}, on the {settings.split} split")
     path = measure(run.snapshot, run.base, run.path, text=run.plan.text, settings=settings, progress=place.progress)
-    _remember(run.path, "evaluate", key, path)
+    ledger.remember(run.path, "evaluate", key, path)
     return Stage(name="evaluate", path=path, seconds=perf_counter() - started)
 
 
@@ -202,7 +215,7 @@ def prove(place: Place, run: Run) -> Stage:
     _require_trained(place, run)
     key = _key(run, promote=place.project.promote)
     target = run.path / "parity"
-    if _is_done(run.path, "prove", key, target) and _is_intact(run.path / "model"):
+    if ledger.is_done(run.path, "prove", key, target) and ledger.is_intact(run.path / "model"):
         return _skip(place, "prove", target, "this model was proven with these limits before")
     extras.require(_TRAIN)
     from metier.promote.parity import prove as certify
@@ -210,7 +223,7 @@ def prove(place: Place, run: Run) -> Stage:
     started = perf_counter()
     place.progress.say("prove: trained = saved = reloaded = merged?")
     path = certify(run.path, run.base, settings=place.project.promote, progress=place.progress)
-    _remember(run.path, "prove", key, path)
+    ledger.remember(run.path, "prove", key, path)
     return Stage(name="prove", path=path, seconds=perf_counter() - started)
 
 
@@ -349,32 +362,6 @@ def _key(run: Run, **sections: Settings) -> str:
     settings = {name: section.model_dump(mode="json") for name, section in sections.items()}
     model = artefact.read(run.path / "model", "model").digest
     return digest.of_value([settings, artefact.read(run.snapshot, "snapshot").digest, run.base.digest, model])
-
-
-def _ledger(run: Path) -> dict[str, dict[str, str]]:
-    path = run / _LEDGER
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _is_done(run: Path, name: str, key: str, target: Path) -> bool:
-    """Tell whether a stage's result stands there whole, made from the same things."""
-    if not artefact.exists(target):
-        return False
-    return _ledger(run).get(name) == {"key": key, "made": artefact.read(target).digest}
-
-
-def _is_intact(target: Path) -> bool:
-    """Tell whether every byte of an artefact is as it was written."""
-    try:
-        artefact.verify(target)
-    except DataError:
-        return False
-    return True
-
-
-def _remember(run: Path, name: str, key: str, target: Path) -> None:
-    entry = {name: {"key": key, "made": artefact.read(target).digest}}
-    artefact.write_file(run / _LEDGER, json.dumps(_ledger(run) | entry, indent=1) + "\n")
 
 
 def _verdict(verdicts: Mapping[str, Verdict]) -> Verdict:

@@ -19,6 +19,7 @@ from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.promote.settings import PromoteSettings
 from metier.text.settings import TextSettings
 from metier.train.settings import TrainSettings
+from metier.train.sweep.settings import SweepSettings
 from metier.train.verify.settings import VerifySettings
 
 FILE = "metier.yaml"
@@ -75,6 +76,9 @@ class Project(Settings):
 
     train: TrainSettings = TrainSettings()
     """How the training runs."""
+
+    sweep: SweepSettings = SweepSettings()
+    """What `metier sweep` searches; no other command reads it."""
 
     evaluate: EvaluateSettings = EvaluateSettings()
     """How base and tuned model are compared."""

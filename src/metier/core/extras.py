@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "schedule-free": ("schedulefree",),
     "qlora": ("bitsandbytes",),
     "fast": ("gigatoken",),
+    "sweep": ("optuna",),
 }
 """Extra name -> the modules that it brings."""
 

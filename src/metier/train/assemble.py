@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -70,13 +71,14 @@ def disturbed(attention: Attention, settings: RegulariseSettings, rows: Rendered
     return both
 
 
-def with_states(fit: Fit, bound_gb: float, progress: Progress) -> Fit:
+def with_states(fit: Fit, bound_gb: float, progress: Progress, *, folder: Path) -> Fit:
     """Return a run that computes its frozen lowest layers once, where that is possible, pays and is exact.
 
     Args:
         fit: the run without.
         bound_gb: most gigabytes on disk.
         progress: told of the choice.
+        folder: where the states are kept, or were kept by another run with the same frozen layers and rows.
     """
     if not frozen.lowest_trained(fit.model):
         return fit
@@ -87,7 +89,6 @@ def with_states(fit: Fit, bound_gb: float, progress: Progress) -> Fit:
     if not choice.value:
         progress.chose(choice)
         return fit
-    folder = fit.run_folder / frozen.FOLDER
     kept = frozen.keep(folder, fit.model, fit.way, sequences, arithmetic=fit.arithmetic, progress=progress)
     rows = fit.order.step(0)
     work = fit.way.arrange([trained[row] for row in rows], fit.settings.micro_batch_tokens)

@@ -49,7 +49,7 @@ def epochs(settings: TrainSettings, rows: int, *, plain_text: bool) -> Reasoned:
 def learning_rate(settings: TrainSettings, method: str, parameters: int) -> Reasoned:
     """Choose the peak learning rate."""
     name = "train.learning_rate"
-    if settings.learning_rate is not None:
+    if settings.learning_rate not in (None, "auto"):
         return Reasoned(name=name, value=settings.learning_rate, reason="as set")
     small = parameters < 20_000_000
     if method == "lora":

@@ -16,7 +16,7 @@ from metier.core.types import Sequence
 from metier.forest.arrange import Arrangement
 from metier.forest.way import Way
 from metier.train import checkpoint, guard
-from metier.train.batches import Numbered, Order
+from metier.train.batches import Numbered, Ordered
 from metier.train.checkpoint import Place
 from metier.train.frozen import Frozen
 from metier.train.log import StepLogFile
@@ -25,7 +25,6 @@ from metier.train.objectives.regularised import Attention
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build
 from metier.train.optimisers.optimiser import Optimiser
-from metier.train.replay import MixedOrder
 from metier.train.schedule import rate
 from metier.train.settings import TrainSettings
 from metier.train.stop import StopRequest, listening
@@ -39,7 +38,7 @@ class Fit:
     """One run of the loop; `run` is its only verb. `way` is how the model is computed, `attention` its context.
 
     `frozen` holds the states of all sequences where the lowest layers never change: first those of `rendered`, then
-    those of `validation`.
+    those of `validation`. `until`: the step after which `run` returns with a checkpoint published; None: the last one.
     """
 
     run_folder: Path
@@ -47,7 +46,7 @@ class Fit:
     objective: Objective
     rendered: Numbered
     validation: Many[Sequence]
-    order: Order | MixedOrder
+    order: Ordered
     settings: TrainSettings
     peak_rate: float
     seed: int
@@ -55,6 +54,7 @@ class Fit:
     way: Way
     attention: Attention
     frozen: Frozen | None = None
+    until: int | None = None
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
@@ -77,7 +77,7 @@ class Fit:
             progress.task("train", self.order.steps, place.step) as bar,
         ):
             try:
-                while place.step < self.order.steps and not place.stopped:
+                while place.step < self._end and not place.stopped:
                     place, figures = self._advance(log, place, optimiser, progress)
                     place = self._check(log, place, validation, figures, optimiser)
                     place = self._publish_if_due(log, place, optimiser, request)
@@ -85,6 +85,10 @@ class Fit:
             finally:
                 log.close()
         return place
+
+    @property
+    def _end(self) -> int:
+        return self.order.steps if self.until is None else min(self.until, self.order.steps)
 
     def _start(self, optimiser: Optimiser) -> Place:
         """Load the newest checkpoint; a guard that rolls back needs one from the very start."""
@@ -187,7 +191,7 @@ class Fit:
         due = self._is_check(place.step) or (every is not None and place.step % every == 0)
         if due:
             place = dataclasses.replace(place, scheduled_step=place.step)
-        if due or request.asked:
+        if due or request.asked or place.step == self._end:
             log.sync()
             checkpoint.save(self.run_folder, optimiser, place)
         if request.asked and place.step < self.order.steps:

@@ -32,6 +32,7 @@ from metier.train.assemble import disturbed, objective, order, with_states
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
 from metier.train.plan import TrainingPlan
+from metier.train.sweep import auto
 
 _VALIDATION_ROWS = 256
 
@@ -90,12 +91,15 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads.value))  # tokenizers make their pool at its first use
         material = gather(snapshot, base, run, settings, progress)
         float32_means_float32()
-        loaded = _load(base, settings, material, choices.kept(run), progress)
-        chosen = loaded.chosen
-        for choice in (threads, *chosen, *material.renderer.choices):
+        loaded = adapted(bare(base, settings), base, settings, material, progress, kept=choices.kept(run))
+        fit = assembled(run, loaded, settings, material, progress)
+        chosen = [threads, *loaded.chosen, *material.renderer.choices]
+        if settings.train.learning_rate == "auto":
+            fit, chosen = auto.decide(fit, chosen, progress)
+        for choice in chosen:
             progress.chose(choice)
-        _write_settings(run, snapshot, base, settings, [threads, *chosen, *material.renderer.choices])
-        fit = _fit(run, loaded, settings, material, progress)
+        _write_settings(run, snapshot, base, settings, chosen)
+        auto.forget(run)
         place = fit.run(progress)
         _finish(run, loaded.model, base, settings, material, place)
         _write_summary(run, place, fit, material, started)
@@ -105,8 +109,8 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
 
 def ready(run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
     """Load and adapt the base and make the loop of a run, without starting it."""
-    loaded = _load(base, settings, material, choices.kept(run), progress)
-    return _fit(run, loaded, settings, material, progress)
+    loaded = adapted(bare(base, settings), base, settings, material, progress, kept=choices.kept(run))
+    return assembled(run, loaded, settings, material, progress)
 
 
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:
@@ -134,33 +138,45 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     )
 
 
-def _load(base: Base, settings: TrainingPlan, material: Material, kept: dict[str, Any], progress: Progress) -> Loaded:
-    """Load and adapt the base; `kept` are choices of an earlier start that must not be made again."""
+def bare(base: Base, settings: TrainingPlan) -> PreTrainedModel:
+    """Load a base where it will be trained; one to be quantised stays on the CPU until then.
+
+    Raises:
+        SettingsError: this quantisation does not go with the method or the machine.
+    """
     device, quantisation = device_here(), settings.model.quantise
     require_possible(quantisation, settings.model.method, device)
-    model = load_base(base, device=device if quantisation == "none" else torch.device("cpu"), seed=settings.seed)
+    return load_base(base, device=device if quantisation == "none" else torch.device("cpu"), seed=settings.seed)
+
+
+def adapted(
+    model: PreTrainedModel, base: Base, settings: TrainingPlan, material: Material, progress: Progress, *,
+    kept: dict[str, Any] | None = None,
+) -> Loaded:  # fmt: skip
+    """Adapt a loaded base, in place, and choose what depends on it; `kept`: choices that must not be made again."""
+    device, quantisation = device_here(), settings.model.quantise
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
     chosen = [
         method_choice,
-        choices.precision(settings.model, device, width=_width(model), kept=kept, measure=rates),
+        choices.precision(settings.model, device, width=_width(model), kept=kept or {}, measure=rates),
         *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
         choices.learning_rate(settings.train, method, parameters),
         choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
     ]
-    adapted = adapt(model, base, method, settings.model, seed=settings.seed)
-    way, how = _way(adapted)
+    tuned = adapt(model, base, method, settings.model, seed=settings.seed)
+    way, how = _way(tuned)
     chosen.append(how)
-    trained = count_parameters(adapted, trained_only=True)
-    whole = parameters if adapted is model else parameters + trained
-    adapted = quantise(adapted, quantisation, device)
+    trained = count_parameters(tuned, trained_only=True)
+    whole = parameters if tuned is model else parameters + trained
+    tuned = quantise(tuned, quantisation, device)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     share = 100 * trained / whole
     progress.say(f"{trained / 1e6:.2f} million of {whole / 1e6:.2f} million numbers train ({share:.1f} %)")
-    return Loaded(model=adapted, way=way, chosen=chosen)
+    return Loaded(model=tuned, way=way, chosen=chosen)
 
 
 def _width(model: PreTrainedModel) -> int:
@@ -175,7 +191,11 @@ def _way(model: torch.nn.Module) -> tuple[Way, Reasoned]:
     return way, way.reasoned()
 
 
-def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
+def assembled(
+    run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress, *,
+    states: Path | None = None,
+) -> Fit:  # fmt: skip
+    """Put a run of the loop together; `states`: where those of frozen layers are kept, None: in the run's folder."""
     train, model, way = settings.train, loaded.model, loaded.way
     chosen = {choice.name: choice.value for choice in loaded.chosen}
     schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
@@ -196,7 +216,7 @@ def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, 
     )
     if train.regularise.neftune_alpha is not None:
         return fit  # noise on the embeddings: what enters a layer is never the same twice
-    return with_states(fit, settings.model.frozen_cache_gb, progress)
+    return with_states(fit, settings.model.frozen_cache_gb, progress, folder=states or run / frozen.FOLDER)
 
 
 def _validation_sample(rendered: Rendered) -> list[Any]:
