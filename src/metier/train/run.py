@@ -153,7 +153,7 @@ def _load(base: Base, settings: TrainingPlan, material: Material, kept: dict[str
     way, how = _way(adapted)
     chosen.append(how)
     trained = count_parameters(adapted, trained_only=True)
-    whole = parameters if adapted is model else parameters + trained
+    whole = count_parameters(adapted)
     adapted = quantise(adapted, quantisation, device)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
