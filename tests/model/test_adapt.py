@@ -263,3 +263,16 @@ def test_tied_weights_are_counted_once(tiny_base, tmp_path):
     tied = count_parameters(load_base(found(tiny_base), device=CPU))
     untied = count_parameters(load_base(write_base(tmp_path / "base", tie_word_embeddings=False), device=CPU))
     assert untied - tied == 268 * 32
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"method": "lora", "lora": {"init": "olora"}}, r"model\.lora\.init olora"),
+        ({"method": "lora", "lora": {"dora": True}}, r"model\.lora\.dora"),
+        ({"method": "peft", "peft": {"type": "oft"}}, r"model\.method peft"),
+    ],
+)
+def test_a_base_of_few_bits_is_refused_where_its_weights_are_read(tiny_base, values, words):
+    with pytest.raises(SettingsError, match=rf"model\.quantise 'int8' with {words}; wanted: .* only adds"):
+        prepared(found(tiny_base), values.pop("method"), quantise="int8", **values)

@@ -61,6 +61,7 @@ def adapt(model: PreTrainedModel, base: Base, method: str, settings: ModelSettin
     if method == "full":
         model.requires_grad_(True)
         return model
+    _require_untouched(method, settings)
     model.requires_grad_(False)
     adapted: torch.nn.Module
     match method:
@@ -83,3 +84,21 @@ def adapt(model: PreTrainedModel, base: Base, method: str, settings: ModelSettin
             "recomputed layers do not see the learnt keys and values",
         )
     return adapted
+
+
+def _require_untouched(method: str, settings: ModelSettings) -> None:
+    """Refuse a base of few bits where a method reads the weights themselves, or takes something out of them."""
+    if settings.quantise == "none":
+        return
+    chosen = settings.lora
+    touching = {
+        f"model.lora.init {chosen.init}": method == "lora" and chosen.init in ("pissa", "pissa-niter", "olora"),
+        "model.lora.dora": method == "lora" and chosen.dora,
+        "model.method peft": method == "peft",
+    }
+    if found := next((name for name, is_so in touching.items() if is_so), None):
+        raise SettingsError(
+            f"model.quantise {settings.quantise!r} with {found}",
+            "a method that only adds to what the base computes",
+            "set model.quantise none, or plain lora",
+        )

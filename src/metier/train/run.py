@@ -169,7 +169,7 @@ def adapted(
     way, how = _way(tuned)
     chosen.append(how)
     trained = count_parameters(tuned, trained_only=True)
-    whole = parameters if tuned is model else parameters + trained
+    whole = count_parameters(tuned)
     tuned = quantise(tuned, quantisation, device)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
