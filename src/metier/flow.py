@@ -12,13 +12,21 @@ from time import perf_counter
 
 from metier.core import artefact, digest, extras
 from metier.core.__about__ import __version__
-from metier.core.errors import DataError, InputError, ParityError, SettingsError
+from metier.core.errors import DataError, InputError, ParityError
 from metier.core.report import Cell, Report, Verdict
 from metier.core.settings import Settings
 from metier.evaluate.report import report as evaluation_report
 from metier.model.find import Base, find, find_config
 from metier.prepare import snapshot as snapshots
-from metier.project import BaseFromConfig, Place, find_run, name_of
+from metier.project import (
+    BaseFromConfig,
+    Place,
+    by_content,
+    find_run,
+    name_of,
+    text_settings,
+    train_settings,
+)
 from metier.promote.report import report as parity_report
 from metier.report import html, markdown
 from metier.report.cells import duration, size
@@ -26,12 +34,10 @@ from metier.report.page import Chapter, Page, as_plain
 from metier.text.proof import Proof, check, paint
 from metier.text.render import open_renderer
 from metier.text.rows import load_split
-from metier.text.settings import TextSettings
-from metier.train import general
 from metier.train.plan import TrainingPlan
 from metier.train.report import report as training_report
-from metier.train.settings import TrainSettings
 from metier.train.sweep.settings import SWEPT, sweep_name
+from metier.train.verify.verdicts import Verified
 
 _LEDGER = "stages.json"
 _TRAIN = "train"
@@ -115,10 +121,10 @@ def locate(place: Place, snapshot: Path) -> Run:
     base = (
         find_config(chosen.config, place.folder) if isinstance(chosen, BaseFromConfig) else find(chosen, place.folder)
     )
-    text = _text_settings(place)
-    plan = TrainingPlan(text=text, model=project.model, train=_train_settings(place), seed=project.seed)
-    named = plan if text.template == "auto" else replace(plan, text=_by_content(text))
-    named = replace(named, train=_replay_by_content(plan.train))
+    text = text_settings(place)
+    plan = TrainingPlan(text=text, model=project.model, train=train_settings(place), seed=project.seed)
+    named = plan if text.template == "auto" else replace(plan, text=by_content(text))
+    named = replace(named, train=_replayby_content(plan.train))
     identity = named.run_digest(artefact.read(snapshot, "snapshot").digest, base.digest)
     path = place.runs / f"{name_of(project, place.folder)}-{identity[:8]}"
     return Run(path=path, snapshot=snapshot, base=base, plan=plan)
@@ -136,6 +142,20 @@ def show(place: Place, run: Run, count: int) -> Shown:
     rows = load_split(run.snapshot, "train")
     painted = tuple((row.source, tuple(paint(row, renderer))) for row in rows[:count])
     return Shown(rows=painted, proof=check(rows, renderer, progress=place.progress))
+
+
+def verify(place: Place, run: Run) -> Verified:
+    """Prove on a few of the project's own rows that the engine computes what the plain step computes.
+
+    Raises:
+        InputError: the float64 model that the proof needs does not fit into memory.
+    """
+    extras.require(_TRAIN)
+    from metier.train.verify.run import verify as look
+
+    place.progress.say(f"verify: the engine on {run.base.name} and this project's rows")
+    settings = place.project.verify
+    return look(run.snapshot, run.base, run=run.path, plan=run.plan, settings=settings, progress=place.progress)
 
 
 def train(place: Place, run: Run) -> Stage:
@@ -285,45 +305,6 @@ def compare(place: Place, first: str, second: str) -> Report:
 def is_trained(run: Path) -> bool:
     """Tell whether a run was trained to its end."""
     return (run / "summary.json").is_file() and artefact.exists(run / "model", "model")
-
-
-def _text_settings(place: Place) -> TextSettings:
-    """Return the text settings with the template's path made absolute."""
-    text = place.project.text
-    if text.template == "auto":
-        return text
-    path = (place.folder / Path(text.template).expanduser()).resolve()
-    if not path.is_file():
-        raise SettingsError(f"text.template: no file {path}", "a Jinja file, relative to metier.yaml, or `auto`")
-    return text.model_copy(update={"template": str(path)})
-
-
-def _by_content(text: TextSettings) -> TextSettings:
-    """Name the template by its content: editing the file makes another run, moving it does not."""
-    return text.model_copy(update={"template": digest.of_file(Path(text.template))})
-
-
-def _train_settings(place: Place) -> TrainSettings:
-    """Return the settings of training with the path of general rows made absolute."""
-    train = place.project.train
-    if train.regularise.replay_file is None:
-        return train
-    path = (place.folder / Path(train.regularise.replay_file).expanduser()).resolve()
-    if not path.is_file():
-        raise SettingsError(
-            f"train.regularise.replay_file: no file {path}", "a JSON Lines file, relative to metier.yaml"
-        )
-    regularise = train.regularise.model_copy(update={"replay_file": str(path)})
-    return train.model_copy(update={"regularise": regularise})
-
-
-def _replay_by_content(train: TrainSettings) -> TrainSettings:
-    """Name general rows by their content, bundled ones too: other rows make another run."""
-    if not train.regularise.replay:
-        return train
-    path = general.path_of(train.regularise)
-    regularise = train.regularise.model_copy(update={"replay_file": digest.of_file(path)})
-    return train.model_copy(update={"regularise": regularise})
 
 
 def _require_trained(place: Place, run: Run) -> None:

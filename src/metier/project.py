@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field
 
-from metier.core import artefact, settings
+from metier.core import artefact, digest, settings
 from metier.core.errors import InputError, SettingsError
 from metier.core.progress import Progress, Silent
 from metier.core.settings import Settings
@@ -18,8 +18,10 @@ from metier.model.settings import ModelSettings
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.promote.settings import PromoteSettings
 from metier.text.settings import TextSettings
+from metier.train import general
 from metier.train.settings import TrainSettings
 from metier.train.sweep.settings import SweepSettings
+from metier.train.verify.settings import VerifySettings
 
 FILE = "metier.yaml"
 STORE = ".metier"
@@ -85,6 +87,9 @@ class Project(Settings):
     promote: PromoteSettings = PromoteSettings()
     """What a saved and merged model must hold to."""
 
+    verify: VerifySettings = VerifySettings()
+    """How much the proof of the engine looks at."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -136,6 +141,45 @@ def name_of(project: Project, folder: Path) -> str:
         return project.name
     plain = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._")
     return plain[:55] if re.fullmatch(_NAME, plain[:55]) else "project"
+
+
+def text_settings(place: Place) -> TextSettings:
+    """Return the text settings with the template's path made absolute."""
+    text = place.project.text
+    if text.template == "auto":
+        return text
+    path = (place.folder / Path(text.template).expanduser()).resolve()
+    if not path.is_file():
+        raise SettingsError(f"text.template: no file {path}", "a Jinja file, relative to metier.yaml, or `auto`")
+    return text.model_copy(update={"template": str(path)})
+
+
+def by_content(text: TextSettings) -> TextSettings:
+    """Name the template by its content: editing the file makes another run, moving it does not."""
+    return text.model_copy(update={"template": digest.of_file(Path(text.template))})
+
+
+def train_settings(place: Place) -> TrainSettings:
+    """Return the settings of training with the path of general rows made absolute."""
+    train = place.project.train
+    if train.regularise.replay_file is None:
+        return train
+    path = (place.folder / Path(train.regularise.replay_file).expanduser()).resolve()
+    if not path.is_file():
+        raise SettingsError(
+            f"train.regularise.replay_file: no file {path}", "a JSON Lines file, relative to metier.yaml"
+        )
+    regularise = train.regularise.model_copy(update={"replay_file": str(path)})
+    return train.model_copy(update={"regularise": regularise})
+
+
+def replay_by_content(train: TrainSettings) -> TrainSettings:
+    """Name general rows by their content, bundled ones too: other rows make another run."""
+    if not train.regularise.replay:
+        return train
+    path = general.path_of(train.regularise)
+    regularise = train.regularise.model_copy(update={"replay_file": digest.of_file(path)})
+    return train.model_copy(update={"regularise": regularise})
 
 
 def find_run(place: Place, name: str) -> Path:

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from metier.core.errors import SettingsError
 from metier.model import adapt as adapting
-from metier.model.adapt import adapt, choose_method, count_parameters, decoder_layers
+from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import find_config
+from metier.model.layers import decoder_layers
 from metier.model.load import load_base
 from metier.model.settings import ModelSettings
 from tests.model.bases import CPU, GPT2, adapted, found, logits, relative, saved, write_base
@@ -22,11 +24,37 @@ FIELDS_SHOWN_HERE = {
     "gradient_checkpointing",
     "save_precision",
 }
-"""`precision` belongs to the loop: tests/train/test_options.py shows it."""
+"""`precision` belongs to the loop: tests/train/test_options.py shows it; test_quantise.py shows `quantise`,
+tests/train/test_frozen.py `frozen_cache_gb`."""
+
+SECTIONS = {"lora", "bottleneck", "virtual", "peft"}
+"""Shown by the test file of the same name (peft: test_library)."""
 
 
 def test_every_field_has_a_test():
-    assert set(ModelSettings.model_fields) == FIELDS_SHOWN_HERE | {"precision"}
+    assert set(ModelSettings.model_fields) == FIELDS_SHOWN_HERE | SECTIONS | {
+        "precision",
+        "quantise",
+        "frozen_cache_gb",
+    }
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lora": {"inti": "pissa"}},
+        {"lora": {"rank_pattern": {"q_proj": 0}}},
+        {"lora": {"alpha_pattern": {"q_proj": 0}}},
+        {"bottleneck": {"width": 0}},
+        {"virtual": {"tokens": 0}},
+        {"virtual": {"projection": 0}},
+        {"peft": {"config": {}}},
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_refused(values):
+    with pytest.raises(ValidationError):
+        ModelSettings.model_validate(values)
 
 
 def trains(model: torch.nn.Module) -> set[str]:

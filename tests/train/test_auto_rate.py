@@ -12,6 +12,7 @@ from tests.train.conftest import plan
 from tests.train.test_options import losses
 from tests.train.test_resume import StopAt
 
+
 def chosen(run) -> dict:
     choices = json.loads((run / "choices.json").read_text())
     return next(choice for choice in choices if choice["name"] == "train.learning_rate")

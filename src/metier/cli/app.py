@@ -19,6 +19,7 @@ from metier.cli.run import run
 from metier.cli.schema import schema
 from metier.cli.sweep import sweep
 from metier.cli.train import train
+from metier.cli.verify import verify
 
 _START, _STAGES, _LOOK = "Start here", "One stage at a time", "Look and compare"
 
@@ -34,6 +35,7 @@ app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_
 app.command(rich_help_panel=_START)(doctor)
 for _stage in (prepare, sweep, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
+app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK)(schema)
 

@@ -8,8 +8,11 @@ from metier.core.errors import MissingExtraError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "peft"),
-    "optimisers": ("bitsandbytes", "schedulefree"),
     "sweep": ("optuna",),
+    "adamw-8bit": ("bitsandbytes",),
+    "schedule-free": ("schedulefree",),
+    "qlora": ("bitsandbytes",),
+    "fast": ("gigatoken",),
 }
 """Extra name -> the modules that it brings."""
 

@@ -15,6 +15,7 @@ from metier.core.errors import ModelError
 from metier.text import folder as folder_files
 from metier.text import guard
 from metier.text.guard import Marked, Twins
+from metier.text.pieces import Encoder, Fast, Slow
 
 _SLOW_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 _ENDS_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>", "<|end|>")
@@ -131,6 +132,23 @@ class Tokenizer:
     def with_marks(self, value: Any, mark: str) -> Any:
         """Return a copy of a plain value with the mark inside every special-token string."""
         return guard.with_marks(value, self._pattern, mark)
+
+    def added_tokens(self) -> list[AddedToken]:
+        """Return the tokens that are cut out of a text before anything else is looked at."""
+        return list(self._engine.get_added_tokens_decoder().values())
+
+    @property
+    def normalises(self) -> bool:
+        """Whether text is rewritten before it is encoded."""
+        return self._engine.normalizer is not None
+
+    def encoder(self, *, fast: bool, parallel: bool) -> Encoder:
+        """Return what encodes many texts at once, control tokens recognised: `fast` asks for gigatoken.
+
+        Raises:
+            Unequal: it cannot read this tokenizer.
+        """
+        return Fast(self._engine, parallel=parallel) if fast else Slow(self._engine)
 
     def encode_parts(self, first: Marked, second: Marked) -> list[int]:
         """Encode two texts that follow one another so that no token spans both; read as in `encode_marked`."""

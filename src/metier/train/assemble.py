@@ -52,10 +52,10 @@ def objective(
     plain = Supervised(way)
     if not settings.label_smoothing and not settings.kl_to_base:
         return plain
-    base = BaseModel(model, way.attention) if settings.kl_to_base else None
+    base = BaseModel(model, way) if settings.kl_to_base else None
     if base is not None and base.copied_bytes:
         progress.say(f"train.regularise.kl_to_base: a frozen copy of the base takes {base.copied_bytes / 1e6:.1f} MB")
-    return Regularised(plain, settings, way=way, base=base)
+    return Regularised(plain, settings, way, base=base)
 
 
 def disturbed(attention: Attention, settings: RegulariseSettings, rows: Rendered) -> Attention:

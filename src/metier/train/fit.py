@@ -134,7 +134,8 @@ class Fit:
         settings = self.settings.guard
         after = guard.refuse(f"step {place.step + 1}: {found}", place, settings)
         if settings.on_spike == "roll_back" and place.scheduled_step is not None:
-            checkpoint.load(checkpoint.folder(self.run_folder, place.scheduled_step), optimiser)
+            earlier = checkpoint.load(checkpoint.folder(self.run_folder, place.scheduled_step), optimiser)
+            after = dataclasses.replace(after, recent_losses=earlier.recent_losses)  # those that its weights had
         after = dataclasses.replace(after, step=place.step + 1)
         did = guard.describe(settings, after)
         log.write({"step": after.step, "guard": settings.on_spike, "found": found, "did": did})

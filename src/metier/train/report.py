@@ -75,6 +75,7 @@ def _facts(summary: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:
         ("tokens", summary["tokens"]),
         ("tokens per second", round(summary["tokens"] / seconds) if seconds else None),
         ("seconds of training", round(seconds, 1)),
+        ("steps refused by the guard", summary.get("refused_steps", 0)),
         ("peak memory (GiB)", round(summary["peak_memory_bytes"] / 2**30, 2)),
         ("computed on", f"{summary['device']}, threads: {summary['threads']}"),
         ("torch", summary["torch"]),

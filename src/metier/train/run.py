@@ -14,11 +14,14 @@ from metier.core import artefact, lock
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, TextRow
-from metier.forest.way import Way, probe
+from metier.forest.way import ALONE, Way, probe
 from metier.model.adapt import adapt, choose_method, count_parameters
+from metier.model.arithmetic import float32_means_float32, rates
 from metier.model.find import Base
 from metier.model.load import device_here, load_base
+from metier.model.quantise.freeze import quantise, require_possible
 from metier.model.save import save_trained
+from metier.model.ways.virtual import unpackable
 from metier.text.proof import check
 from metier.text.render import Renderer, open_renderer
 from metier.text.rendered import Rendered, cache_key, cached, render_rows
@@ -85,8 +88,8 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         threads = choices.threads(settings.train)
         torch.set_num_threads(threads.value)
         material = gather(snapshot, base, run, settings, progress)
-        model = load_base(base, device=device_here(), seed=settings.seed)
-        loaded = adapted(model, base, settings, material, progress)
+        float32_means_float32()
+        loaded = adapted(bare(base, settings), base, settings, material, choices.kept(run), progress)
         fit = assembled(run, loaded, settings, material, progress)
         chosen = [threads, *loaded.chosen, *material.renderer.choices]
         if settings.train.learning_rate == "auto":
@@ -100,6 +103,12 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         _write_summary(run, place, fit, material, started)
         shutil.rmtree(run / frozen.FOLDER, ignore_errors=True)
     return run
+
+
+def ready(run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
+    """Load and adapt the base and make the loop of a run, without starting it."""
+    loaded = adapted(bare(base, settings), base, settings, material, choices.kept(run), progress)
+    return assembled(run, loaded, settings, material, progress)
 
 
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:
@@ -127,32 +136,53 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     )
 
 
+def bare(base: Base, settings: TrainingPlan) -> PreTrainedModel:
+    """Load the base as it comes, on the CPU where it is to be quantised."""
+    device, quantisation = device_here(), settings.model.quantise
+    require_possible(quantisation, settings.model.method, device)
+    return load_base(base, device=device if quantisation == "none" else torch.device("cpu"), seed=settings.seed)
+
+
 def adapted(
-    model: PreTrainedModel, base: Base, settings: TrainingPlan, material: Material, progress: Progress
-) -> Loaded:
-    """Adapt a loaded base, in place, and choose what depends on it."""
-    device = next(model.parameters()).device
+    model: PreTrainedModel, base: Base, settings: TrainingPlan, material: Material, kept: dict[str, Any],
+    progress: Progress,
+) -> Loaded:  # fmt: skip
+    """Adapt a loaded base, in place; `kept` are choices of an earlier start that must not be made again."""
+    device, quantisation = device_here(), settings.model.quantise
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
-    way = probe(model)
     chosen = [
         method_choice,
-        choices.precision(settings.model, device),
+        choices.precision(settings.model, device, width=_width(model), kept=kept, measure=rates),
+        *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
         choices.learning_rate(settings.train, method, parameters),
         choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
-        way.reasoned(),
     ]
     tuned = adapt(model, base, method, settings.model, seed=settings.seed)
+    way, how = _way(tuned)
+    chosen.append(how)
+    trained = count_parameters(tuned, trained_only=True)
+    whole = parameters if tuned is model else parameters + trained
+    tuned = quantise(tuned, quantisation, device)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
-    trained = count_parameters(tuned, trained_only=True)
-    share = 100 * trained / count_parameters(tuned)
-    progress.say(
-        f"{trained / 1e6:.2f} million of {count_parameters(tuned) / 1e6:.2f} million numbers train ({share:.1f} %)"
-    )
+    share = 100 * trained / whole
+    progress.say(f"{trained / 1e6:.2f} million of {whole / 1e6:.2f} million numbers train ({share:.1f} %)")
     return Loaded(model=tuned, way=way, chosen=chosen)
+
+
+def _width(model: PreTrainedModel) -> int:
+    return model.config.get_text_config().hidden_size
+
+
+def _way(model: torch.nn.Module) -> tuple[Way, Reasoned]:
+    """Find out how an adapted model is computed: what was added to the base may mix rows, or change its head."""
+    if reason := unpackable(model):
+        return ALONE, Reasoned(name="forest", value="one by one", reason=reason)
+    way = probe(model)
+    return way, way.reasoned()
 
 
 def assembled(
@@ -198,7 +228,9 @@ def _finish(
     source = material.validation if len(material.validation) else material.train
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
     reference.record(run, model, sequences, material.rows, material.renderer)
-    facts = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
+    facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
+    if settings.model.quantise != "none":
+        facts["quantise"] = settings.model.quantise
     with artefact.publish(run / "model", kind="model", facts=facts) as folder:
         save_trained(model, base, folder, precision=settings.model.save_precision)
         (folder / "chat_template.jinja").write_text(material.renderer.template.source, encoding="utf-8")

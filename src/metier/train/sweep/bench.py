@@ -1,21 +1,23 @@
 """The one model that all trials of a sweep share: loaded once, put back to its start in place, adapted anew."""
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from metier.core import artefact
 from metier.core.progress import Progress
+from metier.core.types import Reasoned
 from metier.forest.frozen import lowest_trained
 from metier.model.adapt import count_parameters
 from metier.model.find import Base
-from metier.model.load import device_here, load_base
 from metier.model.settings import ModelSettings
 from metier.train import choices, frozen
 from metier.train.fit import Fit
 from metier.train.plan import TrainingPlan
-from metier.train.run import Loaded, Material, adapted, assembled
+from metier.train.run import Loaded, Material, adapted, assembled, bare
 from metier.train.sweep.kept import Remembering, remembering
 from metier.train.sweep.trial import Start
 
@@ -79,7 +81,8 @@ class Bench:
         if self._seat is not None and self._seat.settings == plan.model:
             return self._seat
         model = self._bare(plan) or self._load(plan)
-        loaded = adapted(model, self._base, plan, self._material, self._progress)
+        loaded = adapted(model, self._base, plan, self._material, choices.kept(self._folder), self._progress)
+        self._remember(loaded)
         self._way = remembering(loaded.way, self._way)
         loaded = replace(loaded, way=self._way)
         self._seat = _Seat(settings=plan.model, loaded=loaded, start=Start(loaded.model))
@@ -90,7 +93,7 @@ class Bench:
             self._progress.say("the base is loaded again: this trial has it in another form")
         self._seat = None
         self.loads += 1
-        model = load_base(self._base, device=device_here(), seed=plan.seed)
+        model = bare(self._base, plan)
         self._parameters = count_parameters(model)
         return model
 
@@ -101,7 +104,7 @@ class Bench:
             return None
         before, after = seat.settings.model_dump(exclude=_IN_PLACE), plan.model.model_dump(exclude=_IN_PLACE)
         methods = {_value(seat.loaded, "model.method"), plan.model.method} - {"auto"}
-        if before != after or not methods <= _ADAPTABLE:
+        if before != after or plan.model.quantise != "none" or not methods <= _ADAPTABLE:
             return None
         seat.start.restore()
         model = seat.loaded.model
@@ -109,7 +112,13 @@ class Bench:
             return model if isinstance(model, PreTrainedModel) else None
         return model.unload().eval()
 
-    def _chosen(self, loaded: Loaded, plan: TrainingPlan) -> list:
+    def _remember(self, loaded: Loaded) -> None:
+        """Keep what was measured on this machine, so that a sweep that goes on does not choose it anew."""
+        path = self._folder / "choices.json"
+        if not path.is_file():
+            artefact.write_file(path, json.dumps([asdict(choice) for choice in loaded.chosen], indent=1) + "\n")
+
+    def _chosen(self, loaded: Loaded, plan: TrainingPlan) -> list[Reasoned]:
         """Return the choices of a trial: those of its training settings are made anew."""
         rows, plain = len(self._material.train), self._material.plain_text
         again = (

@@ -13,6 +13,7 @@ import torch
 from metier.core import artefact, extras, lock
 from metier.core.errors import DataError, RunError
 from metier.core.progress import Progress
+from metier.model.arithmetic import float32_means_float32
 from metier.model.find import Base
 from metier.train import choices
 from metier.train.plan import TrainingPlan
@@ -144,6 +145,7 @@ def sweep(snapshot: Path, base: Base, *, folder: Path, plan: TrainingPlan, setti
             plan = lay(plan, {_RATE: None})
         threads = choices.threads(plan.train)
         torch.set_num_threads(threads.value)
+        float32_means_float32()
         axes = read(settings.over)
         material = gather(snapshot, base, folder, _with_replay(plan, axes), progress)
         if not len(material.validation):
