@@ -25,6 +25,7 @@ from metier.report.cells import duration, size
 from metier.report.page import Chapter, Page, as_plain
 from metier.text.proof import Proof, check, paint
 from metier.text.render import open_renderer
+from metier.text.rendered import render_rows
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from metier.train.plan import TrainingPlan
@@ -132,6 +133,21 @@ def show(place: Place, run: Run, count: int) -> Shown:
     rows = load_split(run.snapshot, "train")
     painted = tuple((row.source, tuple(paint(row, renderer))) for row in rows[:count])
     return Shown(rows=painted, proof=check(rows, renderer, progress=place.progress))
+
+
+def plan(place: Place, run: Run) -> Report:
+    """Say what a training would need and how long it would take; loads no weights.
+
+    Raises:
+        SettingsError: the base is of an architecture that does not let itself be planned.
+    """
+    extras.require(_TRAIN)
+    from metier.train.planning.report import report as told
+    from metier.train.planning.run import make
+
+    renderer = open_renderer(run.base.folder, run.plan.text)
+    rows = load_split(run.snapshot, "train")
+    return told(make(run.base, run.plan, render_rows(rows, renderer, place.progress)), run.base.name)
 
 
 def train(place: Place, run: Run) -> Stage:

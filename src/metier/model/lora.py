@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import Linear
 
+from metier.model.autocast import is_autocast
+
 
 class LoraProduct(torch.autograd.Function):
     """The whole linear with its adapter; W and b are frozen."""
@@ -71,7 +73,7 @@ class LoraLinear(Linear):
         if type(base) is not torch.nn.Linear or base.weight.requires_grad:
             return None
         alike = x.dtype == base.weight.dtype == self.lora_A[name].weight.dtype
-        return name if alike and not torch.is_autocast_enabled(x.device.type) else None
+        return name if alike and not is_autocast(x.device.type) else None
 
 
 CUSTOM_MODULES: dict[type[torch.nn.Module], type[torch.nn.Module]] = {torch.nn.Linear: LoraLinear}

@@ -29,8 +29,9 @@ class ModelSettings(Settings):
     layers: tuple[int, ...] | Literal["top-half", "top-third"] = "top-third"
     """layers: which decoder layers are trained (by number from 0, or the top part); the final norm is trained too."""
 
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass instead of keeping them: less memory, about a third more time."""
+    gradient_checkpointing: bool | None = None
+    """Recompute activations in the backward pass instead of keeping them: less memory, about a third more time.
+    null: only when the run would not fit into memory without."""
 
     save_precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of whole trained weights on disk; adapters are always float32."""

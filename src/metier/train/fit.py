@@ -149,6 +149,7 @@ class Fit:
         return done * checks // steps > (done - 1) * checks // steps
 
     def _arrange(self, sequences: Many[Sequence]) -> Arrangement:
+        assert self.settings.micro_batch_tokens is not None  # the planner has chosen
         return self.way.arrange(list(sequences), self.settings.micro_batch_tokens)
 
     def _validation_batches(self) -> list[Arrangement]:

@@ -1,7 +1,7 @@
 """Train: a snapshot and a base in, a run directory out. The same call goes on where a killed one stopped."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,6 +27,7 @@ from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
 from metier.train.objectives.supervised import Supervised
 from metier.train.plan import TrainingPlan
+from metier.train.planning.run import settle
 
 _VALIDATION_ROWS = 256
 
@@ -70,15 +71,40 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         threads = choices.threads(settings.train)
         torch.set_num_threads(threads.value)
         material = gather(snapshot, base, run, settings, progress)
+        asked = settings
+        settings, planned = _settled(run, base, settings, material, progress)
         model, way, chosen = _load(base, settings, material, progress)
         for choice in (threads, *chosen, *material.renderer.choices):
             progress.chose(choice)
-        _write_settings(run, snapshot, base, settings, [threads, *chosen, *material.renderer.choices])
+        _write_settings(run, snapshot, base, asked, [threads, *planned, *chosen, *material.renderer.choices])
         fit = _fit(run, model, way, settings, material, chosen={choice.name: choice.value for choice in chosen})
         place = fit.run(progress)
         _finish(run, model, base, settings, material, place)
         _write_summary(run, place, fit, material, started)
     return run
+
+
+def _settled(
+    run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress
+) -> tuple[TrainingPlan, list[Reasoned]]:
+    """Fix what the planner chooses; a run that goes on keeps what it began with, whatever memory is free now."""
+    names = ("train.micro_batch_tokens", "model.gradient_checkpointing")
+    path = run / "choices.json"
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    before = {entry["name"]: entry["value"] for entry in entries}
+    if all(name in before for name in names):
+        tokens, checkpointing = (before[name] for name in names)
+        reason = "as this run began"
+    else:
+        tokens, checkpointing = settle(base, settings, material.train, progress)
+        reason = "planned"
+    fixed = replace(
+        settings,
+        train=settings.train.model_copy(update={"micro_batch_tokens": tokens}),
+        model=settings.model.model_copy(update={"gradient_checkpointing": checkpointing}),
+    )
+    values = zip(names, (tokens, checkpointing), strict=True)
+    return fixed, [Reasoned(name=name, value=value, reason=reason) for name, value in values]
 
 
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:
