@@ -31,7 +31,7 @@ Product = tuple[int, int, int, bool, bool]
 
 @dataclass(kw_only=True)
 class Work:
-    """What is computed: `products` by shape, attention in FLOPs and calls, bytes `moved` by all else, `calls` in all."""
+    """What is computed: `products` by shape, attention in FLOPs and calls, bytes `moved` by the rest, all `calls`."""
 
     products: Counter[Product] = field(default_factory=Counter)
     attention_flops: float = 0.0
