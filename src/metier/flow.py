@@ -13,7 +13,7 @@ from time import perf_counter
 from metier.core import artefact, digest, extras, ledger
 from metier.core.__about__ import __version__
 from metier.core.errors import InputError, ParityError, SettingsError
-from metier.core.report import Cell, Report, Verdict
+from metier.core.report import Report, Verdict
 from metier.core.settings import Settings
 from metier.evaluate.report import report as evaluation_report
 from metier.model.find import Base, find, find_config
@@ -21,14 +21,15 @@ from metier.prepare import snapshot as snapshots
 from metier.project import BaseFromConfig, Place, find_run, name_of
 from metier.promote.report import report as parity_report
 from metier.report import html, markdown
-from metier.report.cells import duration, size
 from metier.report.page import Chapter, Page, as_plain
 from metier.text.proof import Proof, check, paint
 from metier.text.render import open_renderer
+from metier.text.rendered import render_rows
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from metier.train import general
 from metier.train.plan import TrainingPlan
+from metier.train.report import in_brief
 from metier.train.report import report as training_report
 from metier.train.settings import TrainSettings
 from metier.train.sweep.settings import SWEPT, sweep_name
@@ -136,6 +137,21 @@ def show(place: Place, run: Run, count: int) -> Shown:
     rows = load_split(run.snapshot, "train")
     painted = tuple((row.source, tuple(paint(row, renderer))) for row in rows[:count])
     return Shown(rows=painted, proof=check(rows, renderer, progress=place.progress))
+
+
+def plan(place: Place, run: Run) -> Report:
+    """Say what a training would need and how long it would take; loads no weights.
+
+    Raises:
+        SettingsError: the base is of an architecture that does not let itself be planned.
+    """
+    extras.require(_TRAIN)
+    from metier.train.planning.report import report as told
+    from metier.train.planning.run import make
+
+    renderer = open_renderer(run.base.folder, run.plan.text)
+    rows = load_split(run.snapshot, "train")
+    return told(make(run.base, run.plan, render_rows(rows, renderer, place.progress)), run.base.name)
 
 
 def verify(place: Place, run: Run) -> Verified:
@@ -262,7 +278,7 @@ def page_of_run(place: Place, run: Run) -> Page:
         )
         if there.exists()
     ]
-    facts = [("base", run.base.name), ("run", run.id), *_training_facts(run.path)]
+    facts = [("base", run.base.name), ("run", run.id), *in_brief(run.path)]
     return Page(
         title=name_of(place.project, place.folder),
         verdict=_verdict({chapter.name: chapter.report.verdict for chapter in chapters}),
@@ -372,14 +388,3 @@ def _verdict(verdicts: Mapping[str, Verdict]) -> Verdict:
     if "evaluation" in verdicts:
         return verdicts["evaluation"]
     return Verdict(text="Not evaluated yet: `metier evaluate` compares it with its base.", good=None)
-
-
-def _training_facts(run: Path) -> list[tuple[str, Cell]]:
-    if not (run / "summary.json").is_file():
-        return []
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    threads = f"{summary['threads']} thread{'s' * (summary['threads'] != 1)}"
-    return [
-        ("training", f"{duration(summary['seconds'])} on {summary['device']}, {threads}"),
-        ("peak memory", size(summary["peak_memory_bytes"])),
-    ]

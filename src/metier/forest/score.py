@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from metier.forest.attend import KeysKnown, Walk, inner_model
 from metier.forest.grow import Forest, Trunk
 from metier.forest.head import HeadLosses
+from metier.model.autocast import is_autocast
 
 
 class _HiddenKnown(Exception):
@@ -55,7 +56,7 @@ def head_losses(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
     head = inner_model(model).get_output_embeddings()
     assert isinstance(head, torch.nn.Linear)
     states = hidden(model, forest)
-    autocast = torch.is_autocast_enabled(states.device.type)
+    autocast = is_autocast(states.device.type)
     dtype = torch.get_autocast_dtype(states.device.type) if autocast else states.dtype
     return HeadLosses.apply(states, head.weight, head.bias, forest.row, forest.token, dtype)
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import Linear
 
+from metier.model.autocast import is_autocast
+
 
 class LoraProduct(torch.autograd.Function):
     """The whole linear with its adapter; W and b are frozen."""
@@ -65,7 +67,7 @@ class LoraLinear(Linear):
         base = self.base_layer
         down, up = self.lora_A[plain].weight, self.lora_B[plain].weight
         kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        dtype = torch.get_autocast_dtype(kind) if is_autocast(kind) else x.dtype
         return LoraProduct.apply(x, base.weight, base.bias, down, up, self.scaling[plain], dtype)
 
     def _plain(self, x: torch.Tensor) -> str | None:
@@ -82,7 +84,7 @@ class LoraLinear(Linear):
         if type(base) is not torch.nn.Linear or base.weight.requires_grad:
             return None
         alike = x.dtype == base.weight.dtype == self.lora_A[name].weight.dtype
-        return name if alike or torch.is_autocast_enabled(x.device.type) else None
+        return name if alike or is_autocast(x.device.type) else None
 
 
 CUSTOM_MODULES: dict[type[torch.nn.Module], type[torch.nn.Module]] = {torch.nn.Linear: LoraLinear}

@@ -114,8 +114,9 @@ class ModelSettings(Settings):
     """Where the lowest layers are frozen: most gigabytes on disk for what enters the lowest layer that trains, computed
     once and read at every later pass. 0: compute the frozen layers every time."""
 
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass instead of keeping them: less memory, about a third more time."""
+    gradient_checkpointing: bool | None = None
+    """Recompute activations in the backward pass instead of keeping them: less memory, about a third more time.
+    null: only when the run would not fit into memory without."""
 
     save_precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of whole trained weights on disk; adapters are always float32."""

@@ -91,6 +91,7 @@ def with_states(fit: Fit, bound_gb: float, progress: Progress, *, folder: Path) 
         return fit
     kept = frozen.keep(folder, fit.model, fit.way, sequences, arithmetic=fit.arithmetic, progress=progress)
     rows = fit.order.step(0)
+    assert fit.settings.micro_batch_tokens is not None  # chosen by then
     work = fit.way.arrange([trained[row] for row in rows], fit.settings.micro_batch_tokens)
     error = frozen.check(fit.model, fit.way, work, kept, rows)
     if error > frozen.TOLERANCE:

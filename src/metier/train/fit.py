@@ -206,6 +206,7 @@ class Fit:
         return done * checks // steps > (done - 1) * checks // steps
 
     def _arrange(self, sequences: Many[Sequence], numbers: Many[int]) -> Arrangement:
+        assert self.settings.micro_batch_tokens is not None  # chosen by the planner
         work = self.way.arrange(list(sequences), self.settings.micro_batch_tokens)
         return work if self.frozen is None else self.frozen.give(work, numbers)
 

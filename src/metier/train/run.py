@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -32,9 +32,12 @@ from metier.train.assemble import disturbed, objective, order, with_states
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
 from metier.train.plan import TrainingPlan
+from metier.train.planning.run import settle
 from metier.train.sweep import auto
 
 _VALIDATION_ROWS = 256
+_MICRO_BATCH = 1024
+"""Tokens computed at once where no planner has chosen: in the trials of a sweep and in a proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +94,16 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads.value))  # tokenizers make their pool at its first use
         material = gather(snapshot, base, run, settings, progress)
         float32_means_float32()
+        asked = settings
+        settings, planned = _settled(run, base, settings, material, progress)
         loaded = adapted(bare(base, settings), base, settings, material, progress, kept=choices.kept(run))
         fit = assembled(run, loaded, settings, material, progress)
-        chosen = [threads, *loaded.chosen, *material.renderer.choices]
+        chosen = [threads, *planned, *loaded.chosen, *material.renderer.choices]
         if settings.train.learning_rate == "auto":
             fit, chosen = auto.decide(fit, chosen, progress)
         for choice in chosen:
             progress.chose(choice)
-        _write_settings(run, snapshot, base, settings, chosen)
+        _write_settings(run, snapshot, base, asked, chosen)
         auto.forget(run)
         place = fit.run(progress)
         _finish(run, loaded.model, base, settings, material, place)
@@ -111,6 +116,29 @@ def ready(run: Path, base: Base, settings: TrainingPlan, material: Material, pro
     """Load and adapt the base and make the loop of a run, without starting it."""
     loaded = adapted(bare(base, settings), base, settings, material, progress, kept=choices.kept(run))
     return assembled(run, loaded, settings, material, progress)
+
+
+def _settled(
+    run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress
+) -> tuple[TrainingPlan, list[Reasoned]]:
+    """Fix what the planner chooses; a run that goes on keeps what it began with, whatever memory is free now."""
+    names = ("train.micro_batch_tokens", "model.gradient_checkpointing")
+    path = run / "choices.json"
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    before = {entry["name"]: entry["value"] for entry in entries}
+    if all(name in before for name in names):
+        tokens, checkpointing = (before[name] for name in names)
+        reason = "as this run began"
+    else:
+        tokens, checkpointing = settle(base, settings, material.train, progress)
+        reason = "planned"
+    fixed = replace(
+        settings,
+        train=settings.train.model_copy(update={"micro_batch_tokens": tokens}),
+        model=settings.model.model_copy(update={"gradient_checkpointing": checkpointing}),
+    )
+    values = zip(names, (tokens, checkpointing), strict=True)
+    return fixed, [Reasoned(name=name, value=value, reason=reason) for name, value in values]
 
 
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:
@@ -200,6 +228,7 @@ def assembled(
     chosen = {choice.name: choice.value for choice in loaded.chosen}
     schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
     sizes = (len(material.train), len(material.general or ()))
+    tokens = train.micro_batch_tokens or _MICRO_BATCH
     fit = Fit(
         run_folder=run,
         model=model,
@@ -209,7 +238,7 @@ def assembled(
         rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
         validation=_validation_sample(material.validation),
         order=order(train, sizes, chosen["train.epochs"], settings.seed),
-        settings=train.model_copy(update={"schedule": schedule}),
+        settings=train.model_copy(update={"schedule": schedule, "micro_batch_tokens": tokens}),
         peak_rate=chosen["train.learning_rate"],
         seed=settings.seed,
         arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),

@@ -155,7 +155,7 @@ def _resume(base: Base, plan: TrainingPlan, few: Material, steps: int) -> Check:
     changes = {
         "epochs": 1000.0, "max_steps": steps, "rows_per_step": min(rows_per_step, len(rows)), "checks": 1,
         "checkpoint_every": max(1, steps // 2),
-        "micro_batch_tokens": min(plan.train.micro_batch_tokens, max(1, sum(map(needed, rows)) // 4)),
+        "micro_batch_tokens": min(plan.train.micro_batch_tokens or 4096, max(1, sum(map(needed, rows)) // 4)),
     }  # fmt: skip
     short = dataclasses.replace(plan, train=plan.train.model_copy(update=changes))
     return resumed(lambda folder: ready(folder, base, short, few, Silent()), steps)
