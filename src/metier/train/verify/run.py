@@ -107,6 +107,7 @@ def _in_float64(fit: Fit, rows: Many[Sequence]) -> list[Check]:
     arithmetic = Arithmetic(device=device)
     before = torch.cat(label_losses(fit.model, fit.way, rows, budgets(rows)[0], arithmetic))
     widen(fit.model)
+    fit.model.eval()  # a mode of torch does not reach what a backward pass computes again
     with Exactly():
         after = torch.cat(label_losses(fit.model, fit.way, rows, budgets(rows)[0], arithmetic))
         difference = furthest(after, before)
