@@ -102,7 +102,8 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         if settings.train.learning_rate == "auto":
             fit, chosen = auto.decide(fit, chosen, progress)
         for choice in chosen:
-            progress.chose(choice)
+            if choice not in planned:  # the planner has told these, with what they fit
+                progress.chose(choice)
         _write_settings(run, snapshot, base, asked, chosen)
         auto.forget(run)
         place = fit.run(progress)
