@@ -9,6 +9,7 @@ from metier.core.errors import MissingExtraError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "peft"),
     "optimisers": ("bitsandbytes", "schedulefree"),
+    "heads": ("sklearn",),
 }
 """Extra name -> the modules that it brings."""
 

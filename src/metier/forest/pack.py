@@ -18,7 +18,8 @@ class Batch:
 
     `ids` and `positions` int64 [1, N] (positions restart at each sequence); `lengths` of the S sequences; `source`
     int64 [M] is the place whose output predicts a label, `token` int64 [M] the label, `weight` float32 [M] its weight,
-    `sequence` int64 [M] the sequence (0..S-1) it belongs to.
+    `sequence` int64 [M] the sequence (0..S-1) it belongs to. `target` float32 [S, K]: what a head is to say for each;
+    `partner`: the batch of the same answers behind other prompts.
     """
 
     ids: torch.Tensor
@@ -28,12 +29,17 @@ class Batch:
     token: torch.Tensor
     weight: torch.Tensor
     sequence: torch.Tensor
+    target: torch.Tensor | None = None
+    partner: "Batch | None" = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch with its tensors on `device`."""
         names = ("ids", "positions", "source", "token", "weight", "sequence")
         return Batch(
-            lengths=self.lengths, **{name: value.to(device) for name, value in zip(names, self.tensors(), strict=True)}
+            lengths=self.lengths,
+            target=None if self.target is None else self.target.to(device),
+            partner=None if self.partner is None else self.partner.to(device),
+            **{name: value.to(device) for name, value in zip(names, self.tensors(), strict=True)},
         )
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
@@ -91,7 +97,21 @@ def pack(sequences: Many[Sequence]) -> Batch:
         token=_row(tokens),
         weight=torch.from_numpy(np.concatenate(weights).astype(np.float32)),
         sequence=_row(owners),
+        target=_targets(sequences),
+        partner=_partners(sequences),
     )
+
+
+def _targets(sequences: Many[Sequence]) -> torch.Tensor | None:
+    """Stack what a head is to say, float32 [S, K]; None unless every sequence has it."""
+    found = [sequence.target for sequence in sequences if sequence.target is not None]
+    return torch.from_numpy(np.stack(found)) if found and len(found) == len(sequences) else None
+
+
+def _partners(sequences: Many[Sequence]) -> "Batch | None":
+    """Pack the partners; None unless every sequence has one."""
+    found = [sequence.partner for sequence in sequences if sequence.partner is not None]
+    return pack(found) if found and len(found) == len(sequences) else None
 
 
 def _row(parts: list[np.ndarray]) -> torch.Tensor:

@@ -9,6 +9,7 @@ from metier.core import seeds
 from metier.core.errors import SettingsError
 from metier.core.types import Reasoned
 from metier.model.find import Base
+from metier.model.head import head_of
 from metier.model.quiet import quiet
 from metier.model.settings import ModelSettings
 
@@ -66,7 +67,7 @@ def adapt(model: PreTrainedModel, base: Base, method: str, settings: ModelSettin
 def _lora(model: PreTrainedModel, base: Base, settings: ModelSettings, seed: int) -> torch.nn.Module:
     _require_targets(model, base, settings.targets or ())
     config = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if head_of(model) is None else "SEQ_CLS",
         r=settings.rank,
         lora_alpha=settings.alpha if settings.alpha is not None else 2 * settings.rank,  # pyrefly: ignore
         lora_dropout=settings.dropout,
@@ -123,4 +124,6 @@ def _layers(model: PreTrainedModel, settings: ModelSettings) -> torch.nn.Module:
     norms = [m for m in model.modules() if "norm" in type(m).__name__.lower() and id(m) not in inside]
     for norm in norms[-1:]:
         norm.requires_grad_(True)
+    if (head := head_of(model)) is not None:
+        head.requires_grad_(True)
     return model

@@ -6,13 +6,16 @@ from typing import Any, TypeVar
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from metier.core import artefact, seeds
 from metier.core.errors import ModelError
 from metier.model.configuration import read_config
 from metier.model.find import Base, check_safetensors, read_json
+from metier.model.head import NAME as HEAD_NAME
+from metier.model.head import give_head
 from metier.model.quiet import LIBRARY_FAULTS, quiet
+from metier.text import targets
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -52,15 +55,16 @@ def _random(folder: Path, seed: int) -> PreTrainedModel:
 
 
 def load_folder(folder: Path) -> PreTrainedModel:
-    """Load a whole model from a Hugging Face folder, in float32, on the CPU.
+    """Load a whole model from a Hugging Face folder, in float32, on the CPU; with a head where it was trained with one.
 
     Raises:
         ModelError: a weight is missing, left over or of another shape, or a file is damaged.
     """
     config = read_config(folder)
+    kind = AutoModelForCausalLM if targets.read(folder) is None else AutoModelForSequenceClassification
     with quiet():
         try:
-            model, facts = AutoModelForCausalLM.from_pretrained(
+            model, facts = kind.from_pretrained(
                 str(folder),
                 config=config,
                 dtype=torch.float32,
@@ -92,6 +96,9 @@ def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = 
         try:
             tensors = load_file(str(weights))
             _require_effect(weights, tensors)
+            if (head := targets.read(model_folder)) is not None:
+                plain = give_head(plain, head)
+                _require_head(weights, tensors)
             config = PeftConfig.from_pretrained(str(model_folder))
             config.inference_mode = True
             model = get_peft_model(plain, config)
@@ -141,6 +148,12 @@ def _require_effect(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     outer = [tensor for name, tensor in tensors.items() if "lora_B" in name or "lora_" not in name]
     if not outer or not any(bool(tensor.any()) for tensor in outer):
         raise ModelError(f"{path}: {len(tensors)} tensors, none of which changes the base", "a trained adapter")
+
+
+def _require_head(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Refuse an adapter whose head was not saved: PEFT would leave the head as it starts, and say nothing."""
+    if not any(name.endswith(f"{HEAD_NAME}.weight") for name in tensors):
+        raise ModelError(f"{path}: no tensor of the head ({HEAD_NAME}.weight)", "the head that was trained")
 
 
 def _require_all_loaded(folder: Path, facts: dict[str, Any]) -> None:

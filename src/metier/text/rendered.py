@@ -27,7 +27,8 @@ class Rendered:
     """R sequences with N tokens in all.
 
     `ids` int32 [N]; `weights` float32 [N]; `offsets` int64 [R+1]: sequence i is `ids[offsets[i]:offsets[i+1]]`.
-    `row_ids`, `sources`: of the row that each sequence came from. `dropped`: rows that gave none.
+    `row_ids`, `sources`: of the row that each sequence came from. `dropped`: rows that gave none. `targets` float32
+    [R, K]: what a head is to say. `partner`: the R same answers behind other prompts.
     """
 
     ids: np.ndarray
@@ -36,6 +37,8 @@ class Rendered:
     row_ids: tuple[str, ...]
     sources: tuple[str, ...]
     dropped: tuple[Dropped, ...] = ()
+    targets: np.ndarray | None = None
+    partner: "Rendered | None" = None
 
     def __len__(self) -> int:
         """Return the number of sequences R."""
@@ -53,6 +56,8 @@ class Rendered:
             weights=self.weights[start:end],
             row_id=self.row_ids[number],
             source=self.sources[number],
+            target=None if self.targets is None else self.targets[number],
+            partner=None if self.partner is None else self.partner.sequence(number),
         )
 
 
@@ -74,7 +79,7 @@ def render_rows(rows: Items[Row], renderer: Renderer, progress: Progress) -> Ren
                 else:
                     sequences.extend(result)
             task.advance(len(part))
-    return _columns(sequences, dropped)
+    return columns(sequences, dropped)
 
 
 def cached(store: Path, key: str, make: Callable[[], Rendered]) -> Rendered:
@@ -100,7 +105,8 @@ def cache_key(rows_digest: str, renderer: Renderer) -> str:
     return digest.of_value([rows_digest, renderer.digest])[:16]
 
 
-def _columns(sequences: list[Sequence], dropped: list[Dropped]) -> Rendered:
+def columns(sequences: Items[Sequence], dropped: Items[Dropped]) -> Rendered:
+    """Lay sequences into arrays; their targets and partners are left behind."""
     lengths = [len(sequence) for sequence in sequences]
     empty_ids, empty_weights = np.zeros(0, np.int32), np.zeros(0, np.float32)
     return Rendered(

@@ -9,10 +9,13 @@ from metier.core.progress import Progress
 from metier.text.rendered import Rendered
 from metier.train.batches import Order
 from metier.train.noise import noisy
+from metier.train.objectives.classify import Headed
+from metier.train.objectives.distil import Distil
 from metier.train.objectives.regularised import Attention, BaseModel, Regularised
 from metier.train.objectives.supervised import Objective, Supervised
 from metier.train.replay import MixedOrder, count_per_step
 from metier.train.settings import RegulariseSettings, TrainSettings
+from metier.train.views import View
 
 
 def order(settings: TrainSettings, rows: tuple[int, int], epochs: float, seed: int) -> Order | MixedOrder:
@@ -39,10 +42,18 @@ def objective(
     settings: RegulariseSettings,
     attention: Attention,
     *,
+    view: View,
     is_packed: bool,
     progress: Progress,
 ) -> Objective:
     """Return the objective of a run; call before the model takes a step, since the base may have to be copied."""
+    if view.targets is not None:
+        return Headed(view.targets.kind, packed=is_packed)
+    if view.distils:
+        teacher = BaseModel(model, attention)
+        if teacher.copied_bytes:
+            progress.say(f"train.objective distil: a frozen copy of the base takes {teacher.copied_bytes / 1e6:.1f} MB")
+        return Distil(teacher, packed=is_packed)
     plain = Supervised(packed=is_packed)
     if not settings.label_smoothing and not settings.kl_to_base:
         return plain

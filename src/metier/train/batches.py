@@ -61,5 +61,10 @@ class Order:
 def micro_batches(rendered: Numbered, rows: list[int], budget_tokens: int) -> Iterator[tuple[list[int], Batch]]:
     """Split rows into packed batches of at most `budget_tokens`; yields (row indices, batch)."""
     sequences = [rendered.sequence(row) for row in rows]
-    for content in bins([len(sequence) for sequence in sequences], budget_tokens):
+    for content in bins([cost(sequence) for sequence in sequences], budget_tokens):
         yield [rows[index] for index in content], pack([sequences[index] for index in content])
+
+
+def cost(sequence: Sequence) -> int:
+    """Return how many tokens a sequence costs at once: its own, or those of a longer partner."""
+    return max(len(sequence), 0 if sequence.partner is None else len(sequence.partner))

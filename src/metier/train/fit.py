@@ -17,7 +17,7 @@ from metier.core.progress import Progress
 from metier.core.types import Sequence
 from metier.forest.pack import Batch, bins, pack
 from metier.train import checkpoint, guard
-from metier.train.batches import Numbered, Order, micro_batches
+from metier.train.batches import Numbered, Order, cost, micro_batches
 from metier.train.checkpoint import Place
 from metier.train.log import StepLogFile
 from metier.train.loop import Arithmetic, StepLog, gradient, seed_step, validation_loss
@@ -191,7 +191,7 @@ class Fit:
 
     def _validation_batches(self) -> list[Batch]:
         budget = self.settings.micro_batch_tokens
-        groups = bins([len(sequence) for sequence in self.validation], budget)
+        groups = bins([cost(sequence) for sequence in self.validation], budget)
         return [pack([self.validation[index] for index in group]) for group in groups]
 
 

@@ -8,25 +8,29 @@ from typing import Any
 
 import torch
 
-from metier.core import artefact, lock
+from metier.core import artefact, extras, lock
 from metier.core.errors import DataError
-from metier.core.progress import Progress
+from metier.core.progress import Progress, Silent
 from metier.core.types import Reasoned, Row, TextRow
 from metier.forest.attend import as_it_is, packed
 from metier.forest.score import PACKING_TOLERANCE, packing_error
 from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import Base
+from metier.model.head import give_head
 from metier.model.load import device_here, load_base
 from metier.model.save import save_trained
-from metier.text.proof import check
+from metier.text import targets
+from metier.text.context import saved
 from metier.text.render import Renderer, open_renderer
-from metier.text.rendered import Rendered, cache_key, cached, render_rows
+from metier.text.rendered import Rendered, render_rows
 from metier.text.rows import load_split
-from metier.train import checkpoint, choices, reference, replay
+from metier.train import checkpoint, choices, reference, replay, views
 from metier.train.assemble import disturbed, objective, order
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
 from metier.train.plan import TrainingPlan
+from metier.train.teaching import answered
+from metier.train.views import View
 
 _VALIDATION_ROWS = 256
 
@@ -44,6 +48,7 @@ class Material:
     rows: list[Row]
     plain_text: bool
     general: Rendered | None = None
+    view: View
 
 
 def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, progress: Progress) -> Path:
@@ -92,22 +97,34 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     rows = load_split(snapshot, "train")
     if not rows:
         raise DataError(f"{snapshot}: no training rows", "at least one", "look at dropped.jsonl there")
-    store = run.parent.parent
-    digest = artefact.read(snapshot, "snapshot").digest
+    found = views.view(settings.train.objective, rows, renderer)
+    views.require_alone(found, settings.train.regularise)
     validation = load_split(snapshot, "validation")
-    rendered = cached(store, cache_key(f"{digest}/train", renderer), lambda: render_rows(rows, renderer, progress))
-    check(rows, renderer, rendered=rendered, progress=progress).raise_if_broken()
-    held_out = cached(
-        store, cache_key(f"{digest}/validation", renderer), lambda: render_rows(validation, renderer, progress)
-    )
+    if found.targets is not None:
+        extras.require("heads")  # the evaluation will want it: better to hear of it now
+        for split, held_out in (("validation", validation), ("test", load_split(snapshot, "test"))):
+            views.require_known_labels(found, held_out, split)
+    digest = artefact.read(snapshot, "snapshot").digest
     regularise = settings.train.regularise
+
+    def render(part: list[Row], split: str) -> Rendered:
+        name = f"{digest}/{split}"
+        if found.generates:
+            target = run / f"teacher-{split}"
+            part = answered(part, found.teacher, base, target=target, seed=settings.seed, progress=progress)
+            name += f"/{artefact.read(target).digest}"
+        return views.render(
+            found, part, store=run.parent.parent, digest=name, progress=progress, prove=split == "train"
+        )
+
     return Material(
-        renderer=renderer,
+        renderer=found.renderer,
         general=replay.render_general(regularise, renderer, progress) if regularise.replay else None,
-        train=rendered,
-        validation=held_out,
-        rows=validation or rows,
+        train=render(rows, "train"),
+        validation=render(validation, "validation"),
+        rows=[found.seen(row) for row in validation or rows],
         plain_text=all(isinstance(row, TextRow) for row in rows),
+        view=found,
     )
 
 
@@ -116,6 +133,7 @@ def _load(
 ) -> tuple[torch.nn.Module, list[Reasoned]]:
     """Load and adapt the base; returns it with the choices that depend on it."""
     device = device_here()
+    views.require_teacher(material.view, base)
     model = load_base(base, device=device, seed=settings.seed)
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
@@ -123,6 +141,7 @@ def _load(
     is_packed = error <= PACKING_TOLERANCE
     reason = f"packed and alone differ by {error:.1e} nats on this base"
     chosen = [
+        material.view.choice,
         method_choice,
         choices.precision(settings.model, device),
         choices.learning_rate(settings.train, method, parameters),
@@ -130,6 +149,8 @@ def _load(
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
         Reasoned(name="forest.packing", value="packed" if is_packed else "one by one", reason=reason),
     ]
+    if material.view.targets is not None:
+        model = give_head(model, material.view.targets)
     adapted = adapt(model, base, method, settings.model, seed=settings.seed)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -159,7 +180,9 @@ def _fit(
     return Fit(
         run_folder=run,
         model=model,
-        objective=objective(model, train.regularise, attention, is_packed=is_packed, progress=progress),
+        objective=objective(
+            model, train.regularise, attention, view=material.view, is_packed=is_packed, progress=progress
+        ),
         attention=disturbed(attention, train.regularise, material.train),
         rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
         validation=_validation_sample(material.validation),
@@ -184,12 +207,16 @@ def _finish(
     best = place.step if place.best_step is None else place.best_step
     checkpoint.load_judged(checkpoint.folder(run, best), model)
     source = material.validation if len(material.validation) else material.train
+    if material.view.generates:  # the certificate speaks of the rows of the snapshot
+        source = render_rows(material.rows[:64], material.renderer, Silent())
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
     reference.record(run, model, sequences, material.rows, material.renderer)
     facts = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
     with artefact.publish(run / "model", kind="model", facts=facts) as folder:
         save_trained(model, base, folder, precision=settings.model.save_precision)
         (folder / "chat_template.jinja").write_text(material.renderer.template.source, encoding="utf-8")
+        if material.view.targets is not None:
+            targets.write(material.view.targets, folder)
 
 
 def _write_settings(run: Path, snapshot: Path, base: Base, settings: TrainingPlan, chosen: list[Reasoned]) -> None:
@@ -219,5 +246,5 @@ def _write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Mater
         "threads": torch.get_num_threads(),
         "device": fit.arithmetic.device.type,
         "torch": torch.__version__,
-    }
+    } | (saved(material.train).as_dict() if material.view.distils else {})
     artefact.write_file(run / "summary.json", json.dumps(facts, indent=1) + "\n")
