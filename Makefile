@@ -16,7 +16,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 INSTALLED := .venv/installed.toml
-LOOKED_AT := src tests docs
+LOOKED_AT := src tests docs bench
 
 # Arithmetic threads of the demo are the program's choice; tests run side by side, one thread each, and never go online.
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS)

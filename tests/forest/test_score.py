@@ -7,35 +7,83 @@ import torch
 
 from metier.core.progress import Silent
 from metier.forest import score
-from metier.forest.pack import pack
+from metier.forest.attend import forest_attention, packed
+from metier.forest.grow import grow
+from metier.forest.read import label_logits, row_losses
+from metier.forest.way import TOLERANCE, probe
 from tests.forest.architectures import PACKABLE, RECURRENT, VOCABULARY, build, sequences
+from tests.forest.trees import gradients, tree_rows
 
 LENGTHS = (9, 5, 7, 12, 5)
 
 
 @pytest.mark.parametrize("name", PACKABLE)
-def test_what_can_be_packed_is_packed(name):
+def test_what_can_be_a_forest_is_one(name):
     model = build(PACKABLE[name], torch.float32).train()
-    assert score.packing_error(model, VOCABULARY) < 1e-4
-    assert score.packs(model)
+    way = probe(model)
+    assert way.packed
+    assert way.error < 1e-4
+    assert way.labels_only == (name != "gpt2")
+    assert way.plain_head == (not name.startswith("gemma2")), "Gemma 2 caps its logits after the head"
     assert model.training, "the probe leaves the model as it was"
+    assert "shared beginnings" in way.reasoned().value
 
 
 @pytest.mark.parametrize("name", RECURRENT)
 def test_a_model_with_a_memory_is_found(name):
-    model = build(RECURRENT[name], torch.float32)
-    assert score.packing_error(model, VOCABULARY) > score.PACKING_TOLERANCE
-    assert not score.packs(model)
+    way = probe(build(RECURRENT[name], torch.float32))
+    assert not way.packed
+    assert way.error > TOLERANCE
+    assert way.reasoned().value == "one by one"
+
+
+def test_a_leaking_attention_is_found(monkeypatch):
+    """The planted fault: without the walk one row sees the next; the probe must notice."""
+
+    def leaking(*args, **kwargs):
+        return forest_attention(*args, **{name: value for name, value in kwargs.items() if name != "walk"})
+
+    monkeypatch.setattr("metier.forest.attend.forest_attention", leaking)
+    assert not probe(build(PACKABLE["llama"], torch.float32)).packed
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3"])
+def test_head_and_loss_in_one_are_the_plain_loss(name, kept, monkeypatch):
+    """Values and gradients in float64, with logits kept and with logits computed again, over several tiles."""
+    if not kept:
+        monkeypatch.setattr("metier.forest.head._KEPT", 0)
+    monkeypatch.setattr("metier.forest.head._TILE", {"cpu": 64, "cuda": 64})
+    model = build(PACKABLE[name])
+    forest = grow(tree_rows(5))
+    found = []
+    for read in (score.head_losses, score.losses):
+        model.zero_grad()
+        with packed(model, labels_only=name != "gpt2"):
+            values = read(model, forest)
+            (values * forest.weight).sum().backward()
+        found.append((values.detach(), gradients(model)))
+    (ours, gradient), (plain, expected) = found
+    assert torch.allclose(ours, plain, atol=1e-6)
+    assert ((gradient - expected).norm() / expected.norm()).item() < 1e-6
+
+
+def test_hidden_states_are_what_the_head_reads():
+    model = build(PACKABLE["llama"])
+    forest = grow(tree_rows(2))
+    with packed(model), torch.no_grad():
+        states = score.hidden(model, forest)
+        assert torch.allclose(model.lm_head(states)[forest.row], score.logits(model, forest))
 
 
 @pytest.mark.parametrize("name", ["llama", *RECURRENT])
 def test_row_losses_are_those_of_rows_alone(name):
     model = build((PACKABLE | RECURRENT)[name], torch.float32)
     rows = sequences(LENGTHS)
-    together = score.row_losses(model, rows, micro_batch_tokens=25, progress=Silent())
+    together = row_losses(model, rows, micro_batch_tokens=25, progress=Silent())
     for row, (nats, weight) in zip(rows, together, strict=True):
         with torch.no_grad():
-            expected = score.alone(model, pack([row])).sum().item()
+            expected = score.alone(model, grow([row], share=False)).sum().item()
         assert nats == pytest.approx(expected, rel=1e-4)
         assert weight == len(row) - 1
 
@@ -44,7 +92,7 @@ def test_row_losses_are_those_of_rows_alone(name):
 def test_label_logits_are_those_of_rows_alone(name):
     model = build((PACKABLE | RECURRENT)[name], torch.float32)
     rows = sequences(LENGTHS)
-    told = dict(score.label_logits(model, rows, micro_batch_tokens=25))
+    told = dict(label_logits(model, rows, micro_batch_tokens=25))
     assert sorted(told) == list(range(len(rows)))
     for index, row in enumerate(rows):
         ids = torch.from_numpy(row.ids.astype("int64"))[None]
@@ -57,8 +105,8 @@ def test_label_logits_are_those_of_rows_alone(name):
 def test_packing_a_memory_would_be_wrong():
     """The planted fault of the two tests above: read packed all the same, a recurrent model tells something else."""
     model = build(RECURRENT["lfm2"], torch.float32)
-    batch = pack(sequences(LENGTHS))
-    with torch.no_grad(), score.packed(model):
+    batch = grow(sequences(LENGTHS), share=False)
+    with torch.no_grad(), packed(model, labels_only=False):
         wrong = score.losses(model, batch)
     with torch.no_grad():
         right = score.alone(model, batch)
@@ -68,7 +116,7 @@ def test_packing_a_memory_would_be_wrong():
 def test_the_budget_changes_nothing_but_the_number_of_calls():
     model = build(PACKABLE["llama"], torch.float32)
     rows = sequences(LENGTHS)
-    few, many = (score.row_losses(model, rows, micro_batch_tokens=budget) for budget in (1, 1000))
+    few, many = (row_losses(model, rows, micro_batch_tokens=budget) for budget in (1, 1000))
     for one, other in zip(few, many, strict=True):
         assert math.isclose(one[0], other[0], rel_tol=1e-5)
         assert one[1] == other[1]

@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification
 
-from metier.core.errors import ModelError
+from metier.core.errors import ModelError, SettingsError
 from metier.model.adapt import adapt
-from metier.model.head import give_head, head_of
+from metier.model.head import give_head, head_of, require_own_tokens
 from metier.model.load import load_base, load_folder, load_tuned
 from metier.model.merge import merge
 from metier.model.save import save_trained
@@ -117,3 +117,17 @@ def test_an_architecture_without_a_head_is_refused():
 
     with pytest.raises(ModelError, match="mamba2: transformers has no model with a head for it"):
         give_head(build(RECURRENT["mamba2"], torch.float32), HEAD)
+
+
+def test_a_learnt_prompt_under_a_head_is_refused(tiny_base):
+    """The library would read the head at a place that is shifted by the prompt."""
+    for config, refused in (
+        (PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=3), True),
+        (LoraConfig(), False),
+    ):
+        model = get_peft_model(give_head(load_base(found(tiny_base), device=CPU), HEAD), config)
+        if refused:
+            with pytest.raises(SettingsError, match="a learnt prompt or prefix under a head"):
+                require_own_tokens(model)
+        else:
+            require_own_tokens(model)

@@ -33,6 +33,6 @@ def test_a_recurrent_base_trains_row_by_row(tiny_snapshot, tmp_path):
     run = tmp_path / ".metier" / "runs" / "recurrent"
     train(tiny_snapshot, find(str(folder), folder), run=run, settings=plan(max_steps=4), progress=Silent())
     chosen = {choice["name"]: choice for choice in json.loads((run / "choices.json").read_text())}
-    assert chosen["forest.packing"]["value"] == "one by one"
+    assert chosen["forest"]["value"] == "one by one"
     losses = [json.loads(line).get("loss") for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert any(losses)

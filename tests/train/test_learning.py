@@ -110,7 +110,7 @@ def test_every_kind_of_row_is_learnt(kind, objective, expected, learn):
 def test_the_objective_changes_the_run(learn):
     """train.objective"""
     told = {name: losses(learn("label", name)) for name in ("chat", "classify", "multilabel")}
-    assert told["classify"][0] == pytest.approx(torch.tensor(4.0).log().item(), rel=1e-4)
+    assert told["classify"][0] < torch.tensor(4.0).log().item(), "it starts from the fit, not from every label alike"
     assert len({values[0] for values in told.values()}) == 3
 
 

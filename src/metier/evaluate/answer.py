@@ -1,7 +1,7 @@
 """Let one model answer and be measured, and keep what a base said: it says the same to the same prompts."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from collections.abc import Sequence as Many
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,15 +14,12 @@ from metier.core import artefact
 from metier.core.progress import Progress, Task
 from metier.core.types import Reasoned, Sequence
 from metier.engine.sample import Completion, complete
-from metier.forest.attend import inner_model
-from metier.forest.pack import pack
-from metier.forest.score import alone, packing_error, row_losses
+from metier.forest.read import row_losses
 
 Groups = Many[tuple[Sequence, ...]]
 """The sequences of each row; a row may have none, or several."""
 
 _KIND = "answers"
-_PACKING_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +84,10 @@ def losses(model: torch.nn.Module, groups: Groups, *, progress: Progress) -> np.
     table = np.zeros((len(groups), 2))
     if not flat:
         return table
-    vocabulary = inner_model(model).config.get_text_config(decoder=True).vocab_size
-    if packing_error(model, vocabulary) <= _PACKING_TOLERANCE:
-        parts: Iterable[tuple[float, float]] = row_losses(model, flat, progress=progress)
-    else:
-        parts = _one_by_one(model, flat, progress)
+    parts = row_losses(model, flat, progress=progress)
     for row, part in zip(owners, parts, strict=True):
         table[row] += part
     return table
-
-
-@torch.no_grad()
-def _one_by_one(model: torch.nn.Module, sequences: Many[Sequence], progress: Progress) -> Iterator[tuple[float, float]]:
-    device = next(model.parameters()).device
-    with progress.task("measure loss", len(sequences)) as bar:
-        for sequence in sequences:
-            batch = pack([sequence]).to(device)
-            nats = (alone(model, batch).double() * batch.weight).sum().item() if len(batch.token) else 0.0
-            yield nats, float(batch.weight.double().sum())
-            bar.advance(1)
 
 
 def remembered(store: Path, key: str, make: Callable[[], Answered]) -> tuple[Answered, bool]:

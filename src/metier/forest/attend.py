@@ -1,22 +1,107 @@
-"""Attention over packed sequences: each sees itself and nothing else; registered through the public interface.
+"""Let any model of the library compute a forest: our attention through its public interface, labels only on top.
 
-Shapes: H = query heads, K = key/value heads, N = packed tokens, D = head width, L = length of one sequence.
+Shapes: H = query heads, K = key/value heads, N = tokens of a forest, Q = places that predict labels, D = head width.
 """
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import groupby
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.utils._triton import has_triton
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-NAME = "metier_packed"
+from metier.forest.flash import FlashForest
+from metier.forest.flex import Sight, attend_flexibly
+from metier.forest.grow import Forest, Trunk
+from metier.forest.pieces import Node, attention_pieces
+from metier.forest.plain import Keys, Options, attend_plainly, default_scale
+from metier.model.layers import decoder_layers
+
+NAME = "metier_forest"
 
 
-def packed_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's interface
+class KeysKnown(Exception):
+    """Leaves a layer as soon as its keys and values are known: nothing else of it is needed."""
+
+
+class Walk:
+    """One pass of a forest through a model: what the attention of every layer has to know.
+
+    Args:
+        forest: what is computed.
+        record: where the keys and values of every layer are kept, when the forest is a trunk.
+
+    `at_labels` tells, after the last layer, whether what comes out stands at `forest.source` only.
+    """
+
+    def __init__(self, forest: Forest, record: Trunk | None = None) -> None:
+        self.forest = forest
+        self.record = record
+        self.at_labels = False
+        self._sight: Sight | None = None
+        self._catching = False
+        self._caught: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: Options
+    ) -> torch.Tensor:
+        """Return the attention output [1, queries, H, D] of a layer (its `id`).
+
+        Raises:
+            KeysKnown: asked for nothing but keys and values.
+        """
+        if self.record is not None:
+            self.record.record(layer, key, value)
+        if self._catching:
+            self._caught[layer] = (key, value)
+            raise KeysKnown
+        forest = self.forest
+        positions, pieces = forest.positions[0], forest.pieces
+        query_positions = positions
+        at_labels = layer in self._caught
+        if at_labels:
+            key, value = self._caught[layer]
+            pieces, query_positions = forest.label_pieces, positions[forest.source]
+        held = forest.trunk.held(layer) if forest.trunk is not None else (None, None)
+        window = options.window if options.window is not None and options.window < forest.reach else None
+        options = replace(options, window=window)
+        if query.device.type == "cuda" and options.dropout == 0 and has_triton():
+            self._sight = self._sight or Sight(forest)
+            keys, values = (
+                torch.cat([above, own], dim=2) if above is not None else own
+                for above, own in zip(held, (key, value), strict=True)
+            )
+            mask = self._sight.mask(at_labels=at_labels, window=window)
+            return attend_flexibly(query, keys, values, mask, options)
+        if _is_plain(query, options):
+            keys = Keys(key=key, value=value, positions=positions)
+            above = None
+            if forest.trunk is not None and held[0] is not None and held[1] is not None:
+                above = Keys(
+                    key=held[0], value=held[1], positions=forest.trunk.forest.positions[0].to(positions.device)
+                )
+            return attend_plainly(query, query_positions, keys, above, pieces, options=options)
+        return FlashForest.apply(query, key, value, *held, pieces, options.scale)
+
+    def keys_only(self, layer: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        """Run a layer until its keys and values are known, for queries that come later."""
+        self._catching = True
+        try:
+            with suppress(KeysKnown):
+                layer.forward(*args, **kwargs)
+        finally:
+            self._catching = False
+
+
+def _is_plain(query: torch.Tensor, options: Options) -> bool:
+    """Tell whether a layer needs more than the kernels do."""
+    unusual = options.window is not None or options.softcap is not None or options.sinks is not None
+    return unusual or options.dropout > 0 or query.device.type != "cpu"
+
+
+def forest_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's interface
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -26,91 +111,95 @@ def packed_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention inside each packed sequence.
+    """Attention over a forest: every token sees itself and what stands before it in its own sequence.
 
     Args:
-        module: the attention layer; unused.
+        module: the attention layer; names the keys and values that a trunk keeps.
         query: [1, H, N, D].
         key: [1, K, N, D].
         value: [1, K, N, D].
-        attention_mask: unused; the lengths say who sees whom.
+        attention_mask: unused; the forest says who sees whom.
         scaling: of the scores; None: 1 / sqrt(D).
         dropout: share of attention weights zeroed.
-        kwargs: `segments`, the lengths of the sequences (missing: one sequence); `sliding_window`, `softcap`.
+        kwargs: `walk` (missing: one sequence); `sliding_window`, `softcap`, `s_aux`.
 
     Returns:
         [1, N, H, D] and no attention weights.
     """
-    lengths = kwargs.get("segments") or (query.shape[2],)
-    options = {"scale": scaling, "dropout_p": dropout}
-    window, softcap = kwargs.get("sliding_window"), kwargs.get("softcap")
-    outputs = []
-    start = 0
-    for length, run in groupby(lengths):
-        count = len(list(run))
-        parts = [_split(tensor[:, :, start : start + count * length], count) for tensor in (query, key, value)]
-        if softcap is not None:
-            output = _softcapped(*parts, softcap=softcap, window=window, options=options)
-        elif window is not None and length > window:
-            output = scaled_dot_product_attention(
-                *_same_heads(*parts), attn_mask=_band(length, window, query.device), **options
-            )
-        else:
-            grouped = parts[0].shape[1] != parts[1].shape[1]
-            output = scaled_dot_product_attention(*parts, is_causal=length > 1, enable_gqa=grouped, **options)
-        outputs.append(output.transpose(1, 2).reshape(1, count * length, *output.shape[1:2], output.shape[-1]))
-        start += count * length
-    return torch.cat(outputs, dim=1), None
+    options = Options(
+        scale=scaling if scaling is not None else default_scale(query.shape[-1]),
+        dropout=dropout,
+        window=kwargs.get("sliding_window"),
+        softcap=kwargs.get("softcap"),
+        sinks=kwargs.get("s_aux"),
+    )
+    query, key, value = _alike(query, key, value)
+    walk = kwargs.get("walk")
+    if walk is None:
+        return _one_sequence(query, key, value, options), None
+    return walk.attend(id(module), query, key, value, options), None
 
 
-def _split(tensor: torch.Tensor, count: int) -> torch.Tensor:
-    """[1, H, count * L, D] -> [count, H, L, D]."""
-    _, heads, tokens, width = tensor.shape
-    return tensor.view(heads, count, tokens // count, width).transpose(0, 1) if count > 1 else tensor
+def _alike(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Give tensors one type: under autocast rotary angles leave queries and keys in float32, values in bfloat16."""
+    kind = tensors[0].device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensors[0].dtype
+    return tuple(tensor.to(dtype) for tensor in tensors)
 
 
-def _same_heads(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    repeats = query.shape[1] // key.shape[1]
-    return query, key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
-
-
-def _band(length: int, window: int | None, device: torch.device) -> torch.Tensor:
-    """Bool [L, L]: who sees whom, causal and at most `window` back."""
-    place = torch.arange(length, device=device)
-    distance = place[:, None] - place[None, :]
-    return (distance >= 0) & (distance < (window or length))
-
-
-def _softcapped(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    *,
-    softcap: float,
-    window: int | None,
-    options: dict[str, Any],
-) -> torch.Tensor:
-    """Attention with scores capped by softcap * tanh(score / softcap), which no fused kernel here has."""
-    query, key, value = _same_heads(query, key, value)
-    scale = options["scale"] if options["scale"] is not None else 1 / math.sqrt(query.shape[-1])
-    scores = torch.tanh(query @ key.transpose(-1, -2) * scale / softcap) * softcap
-    scores = scores.masked_fill(~_band(query.shape[2], window, query.device), -math.inf)
-    weights = torch.softmax(scores.float(), dim=-1).to(query.dtype)
-    return torch.dropout(weights, options["dropout_p"], options["dropout_p"] > 0) @ value
+def _one_sequence(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: Options) -> torch.Tensor:
+    """Attend as if all tokens were one sequence: what a model that does not pass our argument on falls back to."""
+    length = query.shape[2]
+    pieces = attention_pieces([Node(start=0, length=length, end=length, depth=0)], ())
+    positions = torch.arange(length, device=query.device)
+    return attend_plainly(
+        query, positions, Keys(key=key, value=value, positions=positions), None, pieces, options=options
+    )
 
 
 @contextmanager
-def packed(model: torch.nn.Module) -> Iterator[None]:
-    """Let a model run packed batches inside the block; its own attention is restored afterwards."""
-    AttentionInterface.register(NAME, packed_attention)
+def packed(model: torch.nn.Module, *, labels_only: bool = True) -> Iterator[None]:
+    """Let a model compute forests inside the block; its own attention is restored afterwards.
+
+    Args:
+        model: a causal language model of the library, or an adapter around one.
+        labels_only: let the last layer compute queries, attention and what follows only where labels are predicted
+            (keys and values everywhere). The forward pass then returns logits at `forest.source` only.
+    """
+    AttentionInterface.register(NAME, forest_attention)
     AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)
     inner = inner_model(model)
     before = str(inner.config._attn_implementation)
     inner.set_attn_implementation(NAME)
+    hook = decoder_layers(inner)[-1].register_forward_pre_hook(_at_labels, with_kwargs=True) if labels_only else None
     try:
         yield
     finally:
         inner.set_attn_implementation(before)
+        if hook is not None:
+            hook.remove()
+
+
+def _at_labels(layer: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+    """Compute the keys and values of the last layer everywhere, then hand it the places that predict labels only."""
+    walk = kwargs.get("walk")
+    if walk is None:
+        return None
+    walk.keys_only(layer, *args, **kwargs)
+    if walk.record is not None:
+        raise KeysKnown
+    walk.at_labels = True
+    tokens, source = walk.forest.tokens, walk.forest.source
+    return _chosen(args, tokens, source), {name: _chosen(value, tokens, source) for name, value in kwargs.items()}
+
+
+def _chosen(value: Any, tokens: int, source: torch.Tensor) -> Any:
+    """Keep the chosen places of every tensor [B, N, ...] in an argument."""
+    if isinstance(value, tuple):
+        return tuple(_chosen(part, tokens, source) for part in value)
+    if isinstance(value, torch.Tensor) and value.ndim >= 2 and value.shape[1] == tokens:
+        return value[:, source]
+    return value
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from metier.core.errors import SettingsError
 from metier.core.types import Reasoned
 from metier.model.find import Base
 from metier.model.head import head_of
+from metier.model.layers import decoder_layers
+from metier.model.lora import CUSTOM_MODULES
 from metier.model.quiet import quiet
 from metier.model.settings import ModelSettings
 
@@ -74,6 +76,7 @@ def _lora(model: PreTrainedModel, base: Base, settings: ModelSettings, seed: int
         target_modules=list(settings.targets) if settings.targets else "all-linear",
         base_model_name_or_path=base.name,
     )
+    config._register_custom_module(CUSTOM_MODULES)
     torch.manual_seed(seeds.key("adapter", seed))
     with quiet():
         return get_peft_model(model, config)
@@ -91,21 +94,6 @@ def _require_targets(model: PreTrainedModel, base: Base, targets: tuple[str, ...
     for name in tied:
         if any(f".{name}".endswith(f".{target}") for target in targets):
             raise SettingsError(f"model.targets: {name} shares its weights with the embedding", "other layers")
-
-
-def decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
-    """Return the list of decoder layers of a causal language model.
-
-    Raises:
-        SettingsError: the architecture keeps its layers in no single list.
-    """
-    count = model.config.get_text_config().num_hidden_layers
-    lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
-    if not lists:
-        raise SettingsError(
-            f"model.method 'layers': no list of {count} layers in {type(model).__name__}", "method full or lora"
-        )
-    return lists[0]
 
 
 def _layers(model: PreTrainedModel, settings: ModelSettings) -> torch.nn.Module:

@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from metier.core.errors import ModelError
+from metier.core.errors import ModelError, SettingsError
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.text.targets import HeadKind, Targets
 
@@ -24,8 +24,8 @@ _PROBLEMS: dict[HeadKind, Literal["single_label_classification", "multi_label_cl
 def give_head(model: PreTrainedModel, targets: Targets) -> PreTrainedModel:
     """Put a head in place of a causal model's vocabulary.
 
-    The head starts at zero, so that training begins from "every label alike" (a number: from the mean), whatever the
-    seed. The decoder is the one of `model`, not a copy.
+    The head is zero ("every label alike"; a number: the mean) until it is given its start. The decoder
+    is the one of `model`, not a copy.
 
     Args:
         model: a loaded causal language model, plain or quantised, without adapters.
@@ -61,6 +61,19 @@ def give_head(model: PreTrainedModel, targets: Targets) -> PreTrainedModel:
     torch.nn.init.zeros_(plain.weight)
     setattr(headed, NAME, plain)
     return headed.eval()
+
+
+def require_own_tokens(model: torch.nn.Module) -> None:
+    """Check that a head's adapter puts nothing before the rows: the library would read the head at a shifted place.
+
+    Raises:
+        SettingsError: the method learns a prompt or a prefix.
+    """
+    if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning and head_of(model) is not None:
+        raise SettingsError(
+            "model.method: a learnt prompt or prefix under a head", "full, layers, lora or another adapter",
+            "set train.objective: chat to keep the method",
+        )  # fmt: skip
 
 
 def head_of(model: torch.nn.Module) -> torch.nn.Module | None:

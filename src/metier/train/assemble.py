@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from metier.core.progress import Progress
+from metier.forest.way import Way
 from metier.text.rendered import Rendered
 from metier.train.batches import Order
 from metier.train.noise import noisy
@@ -37,30 +38,25 @@ def order(settings: TrainSettings, rows: tuple[int, int], epochs: float, seed: i
     return MixedOrder(own, general_rows, general_per_step, seed) if general_per_step else own
 
 
-def objective(
-    model: torch.nn.Module,
-    settings: RegulariseSettings,
-    attention: Attention,
-    *,
-    view: View,
-    is_packed: bool,
-    progress: Progress,
-) -> Objective:
+def objective(model: torch.nn.Module, train: TrainSettings, way: Way, *, view: View, progress: Progress) -> Objective:
     """Return the objective of a run; call before the model takes a step, since the base may have to be copied."""
+    settings = train.regularise
     if view.targets is not None:
-        return Headed(view.targets.kind, packed=is_packed)
+        return Headed(view.targets.kind, way)
     if view.distils:
-        teacher = BaseModel(model, attention)
-        if teacher.copied_bytes:
-            progress.say(f"train.objective distil: a frozen copy of the base takes {teacher.copied_bytes / 1e6:.1f} MB")
-        return Distil(teacher, packed=is_packed)
-    plain = Supervised(packed=is_packed)
+        return Distil(_base(model, way, "objective distil", progress), way, budget=train.micro_batch_tokens)
+    plain = Supervised(way)
     if not settings.label_smoothing and not settings.kl_to_base:
         return plain
-    base = BaseModel(model, attention) if settings.kl_to_base else None
-    if base is not None and base.copied_bytes:
-        progress.say(f"train.regularise.kl_to_base: a frozen copy of the base takes {base.copied_bytes / 1e6:.1f} MB")
-    return Regularised(plain, settings, packed=is_packed, base=base)
+    base = _base(model, way, "regularise.kl_to_base", progress) if settings.kl_to_base else None
+    return Regularised(plain, settings, way=way, base=base)
+
+
+def _base(model: torch.nn.Module, way: Way, wanted_by: str, progress: Progress) -> BaseModel:
+    base = BaseModel(model, way.attention)
+    if base.copied_bytes:
+        progress.say(f"train.{wanted_by}: a frozen copy of the base takes {base.copied_bytes / 1e6:.1f} MB")
+    return base
 
 
 def disturbed(attention: Attention, settings: RegulariseSettings, rows: Rendered) -> Attention:

@@ -1,13 +1,11 @@
-"""Which rows a step trains on, as a function of (seed, step) alone, and how they are split into model calls."""
+"""Which rows a step trains on, as a function of (seed, step) alone."""
 
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
 from metier.core import seeds
 from metier.core.types import Sequence
-from metier.forest.pack import Batch, bins, pack
 
 
 class Numbered(Protocol):
@@ -56,15 +54,3 @@ class Order:
             self._permutation = seeds.permutation(self.rows, "order", self.seed, epoch)
             self._epoch = epoch
         return int(self._permutation[inside])
-
-
-def micro_batches(rendered: Numbered, rows: list[int], budget_tokens: int) -> Iterator[tuple[list[int], Batch]]:
-    """Split rows into packed batches of at most `budget_tokens`; yields (row indices, batch)."""
-    sequences = [rendered.sequence(row) for row in rows]
-    for content in bins([cost(sequence) for sequence in sequences], budget_tokens):
-        yield [rows[index] for index in content], pack([sequences[index] for index in content])
-
-
-def cost(sequence: Sequence) -> int:
-    """Return how many tokens a sequence costs at once: its own, or those of a longer partner."""
-    return max(len(sequence), 0 if sequence.partner is None else len(sequence.partner))

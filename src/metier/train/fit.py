@@ -2,9 +2,7 @@
 
 import dataclasses
 import resource
-from collections.abc import Callable
 from collections.abc import Sequence as Many
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,12 +13,14 @@ import torch
 from metier.core.errors import InterruptedRun, NonFiniteError
 from metier.core.progress import Progress
 from metier.core.types import Sequence
-from metier.forest.pack import Batch, bins, pack
+from metier.forest.arrange import Arrangement
+from metier.forest.way import Way
 from metier.train import checkpoint, guard
-from metier.train.batches import Numbered, Order, cost, micro_batches
+from metier.train.batches import Numbered, Order
 from metier.train.checkpoint import Place
 from metier.train.log import StepLogFile
 from metier.train.loop import Arithmetic, StepLog, gradient, seed_step, validation_loss
+from metier.train.objectives.regularised import Attention
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build
 from metier.train.optimisers.optimiser import Optimiser
@@ -29,10 +29,13 @@ from metier.train.schedule import rate
 from metier.train.settings import TrainSettings
 from metier.train.stop import StopRequest, listening
 
+_HELD_OUT_AT_ONCE = 64
+"""Held-out rows whose common beginnings are looked for together."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One run of the loop; `run` is its only verb. `attention` is the context that the model computes in."""
+    """One run of the loop; `run` is its only verb. `way` is how the model is computed, `attention` its context."""
 
     run_folder: Path
     model: torch.nn.Module
@@ -44,7 +47,8 @@ class Fit:
     peak_rate: float
     seed: int
     arithmetic: Arithmetic
-    attention: Callable[[torch.nn.Module], AbstractContextManager[None]]
+    way: Way
+    attention: Attention
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
@@ -105,12 +109,12 @@ class Fit:
 
     def _gradient(self, place: Place, rows: list[int], optimiser: Optimiser) -> tuple[StepLog | None, str]:
         """Compute a step's gradient; returns what the guard has to say against it ("": nothing)."""
-        batches = [batch for _, batch in micro_batches(self.rendered, rows, self.settings.micro_batch_tokens)]
+        work = self._arrange([self.rendered.sequence(row) for row in rows])
         optimiser.set_rate(self._rate(place, place.step))
         seed_step(self.seed, place.step)
         clip = self.settings.optimiser.clip
         try:
-            record = gradient(self.model, self.objective, batches, optimiser, clip=clip, arithmetic=self.arithmetic)
+            record = gradient(self.model, self.objective, work, optimiser, clip=clip, arithmetic=self.arithmetic)
         except NonFiniteError as error:
             return None, error.found
         return record, guard.spike(record.loss, place, self.settings.guard)
@@ -142,6 +146,7 @@ class Fit:
             "gradient_norm": record.gradient_norm,
             "learning_rate": self._rate(place, place.step - 1),
             "tokens": record.tokens,
+            "computed": record.computed,
             "seconds": seconds,
             "tokens_per_second": record.tokens / seconds,
             "memory_bytes": memory_bytes(),
@@ -153,7 +158,7 @@ class Fit:
         self,
         log: StepLogFile,
         place: Place,
-        validation: Many[Batch],
+        validation: Many[Arrangement],
         figures: dict[str, float],
         optimiser: Optimiser,
     ) -> Place:
@@ -189,10 +194,12 @@ class Fit:
         steps, checks = self.order.steps, min(self.settings.checks, self.order.steps)
         return done * checks // steps > (done - 1) * checks // steps
 
-    def _validation_batches(self) -> list[Batch]:
-        budget = self.settings.micro_batch_tokens
-        groups = bins([cost(sequence) for sequence in self.validation], budget)
-        return [pack([self.validation[index] for index in group]) for group in groups]
+    def _arrange(self, sequences: Many[Sequence]) -> Arrangement:
+        return self.way.arrange(list(sequences), self.settings.micro_batch_tokens)
+
+    def _validation_batches(self) -> list[Arrangement]:
+        starts = range(0, len(self.validation), _HELD_OUT_AT_ONCE)
+        return [self._arrange(self.validation[start : start + _HELD_OUT_AT_ONCE]) for start in starts]
 
 
 def memory_bytes() -> int:

@@ -9,17 +9,22 @@ import torch
 
 from metier.core import seeds
 from metier.core.errors import NonFiniteError
-from metier.forest.pack import Batch
+from metier.forest import score
+from metier.forest.arrange import Arrangement
 from metier.train.objectives.supervised import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLog:
-    """What a step did: `loss` in nats per unit of label weight, the gradient's norm before clipping, its tokens."""
+    """What a step did: `loss` in nats per unit of label weight, the gradient's norm before clipping.
+
+    `tokens` are those of its rows, `computed` those that went through the model: each distinct one in its context once.
+    """
 
     loss: float
     gradient_norm: float
     tokens: int
+    computed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +56,18 @@ class Steps(Protocol):
 def step(
     model: torch.nn.Module,
     objective: Objective,
-    batches: Many[Batch],
+    work: Arrangement,
     optimiser: Steps,
     *,
     clip: float,
     arithmetic: Arithmetic,
 ) -> StepLog:
-    """Take one optimiser step over `batches`, as if they were one.
+    """Take one optimiser step over all forests of `work`, as if they were one batch.
 
     Raises:
         NonFiniteError: the loss or the gradient is not finite; the weights are as they were.
     """
-    record = gradient(model, objective, batches, optimiser, clip=clip, arithmetic=arithmetic)
+    record = gradient(model, objective, work, optimiser, clip=clip, arithmetic=arithmetic)
     optimiser.step()
     return record
 
@@ -70,13 +75,13 @@ def step(
 def gradient(
     model: torch.nn.Module,
     objective: Objective,
-    batches: Many[Batch],
+    work: Arrangement,
     optimiser: Steps,
     *,
     clip: float,
     arithmetic: Arithmetic,
 ) -> StepLog:
-    """Leave the clipped gradient of one step over `batches` in the weights, as if they were one batch.
+    """Leave the clipped gradient of one step over `work` in the weights, as if they were one batch.
 
     The undivided losses are summed and divided once, by the weight of the whole step: rows of unequal length count by
     their labels, whatever micro-batch they fell into.
@@ -84,26 +89,31 @@ def gradient(
     Raises:
         NonFiniteError: the loss or the gradient is not finite; the weights are as they were.
     """
-    weight = math.fsum(objective.weight(batch) for batch in batches)
+    weight = math.fsum(objective.weight(forest) for _, forest in work.forests)
     if weight <= 0:
         raise NonFiniteError(
             "a step without a single label", "rows with something to learn", "check `metier prepare --show 3`"
         )
     optimiser.zero_grad(set_to_none=True)
     totals = []
-    for batch in batches:
+    if work.trunk is not None:
         with arithmetic.autocast():
-            loss = objective.loss(model, batch.to(arithmetic.device))
+            score.read_trunk(model, work.trunk)
+    for _, forest in work.forests:
+        with arithmetic.autocast():
+            loss = objective.loss(model, forest.to(arithmetic.device))
         if not bool(torch.isfinite(loss.total)):
             raise NonFiniteError(f"a loss of {loss.total.item()}", "a finite number")
         (loss.total / weight).backward()
         totals.append(loss.total.detach())
+    if work.trunk is not None:
+        work.trunk.backward()
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(trained, clip or math.inf).item()
     if not math.isfinite(norm):
         raise NonFiniteError(f"a gradient of norm {norm}", "a finite number")
     total = math.fsum(value.item() for value in totals)
-    return StepLog(loss=total / weight, gradient_norm=norm, tokens=sum(sum(batch.lengths) for batch in batches))
+    return StepLog(loss=total / weight, gradient_norm=norm, tokens=work.given, computed=work.computed)
 
 
 def seed_step(seed: int, step: int) -> None:
@@ -113,16 +123,21 @@ def seed_step(seed: int, step: int) -> None:
 
 @torch.no_grad()
 def validation_loss(
-    model: torch.nn.Module, objective: Objective, batches: Many[Batch], arithmetic: Arithmetic
+    model: torch.nn.Module, objective: Objective, held_out: Many[Arrangement], arithmetic: Arithmetic
 ) -> float:
-    """Return the loss in nats per unit of label weight over held-out batches."""
+    """Return the loss in nats per unit of label weight over held-out rows."""
     was_training = model.training
     model.eval()
     total, weight = 0.0, 0.0
-    for batch in batches:
+    for work in held_out:
         with arithmetic.autocast():
-            loss = objective.loss(model, batch.to(arithmetic.device))
-        total += loss.total.item()
-        weight += loss.weight
+            if work.trunk is not None:
+                score.read_trunk(model, work.trunk)
+            for _, forest in work.forests:
+                loss = objective.loss(model, forest.to(arithmetic.device))
+                total += loss.total.item()
+                weight += loss.weight
+        if work.trunk is not None:
+            work.trunk.forget()
     model.train(was_training)
     return total / weight

@@ -12,11 +12,10 @@ from metier.core import artefact, extras, lock
 from metier.core.errors import DataError
 from metier.core.progress import Progress, Silent
 from metier.core.types import Reasoned, Row, TextRow
-from metier.forest.attend import as_it_is, packed
-from metier.forest.score import PACKING_TOLERANCE, packing_error
+from metier.forest.way import Way, probe
 from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import Base
-from metier.model.head import give_head
+from metier.model.head import give_head, require_own_tokens
 from metier.model.load import device_here, load_base
 from metier.model.save import save_trained
 from metier.text import targets
@@ -24,7 +23,7 @@ from metier.text.context import saved
 from metier.text.render import Renderer, open_renderer
 from metier.text.rendered import Rendered, render_rows
 from metier.text.rows import load_split
-from metier.train import checkpoint, choices, reference, replay, views
+from metier.train import checkpoint, choices, head_start, reference, replay, views
 from metier.train.assemble import disturbed, objective, order
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
@@ -49,6 +48,15 @@ class Material:
     plain_text: bool
     general: Rendered | None = None
     view: View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Loaded:
+    """A base with what trains in it, how it is computed, and the choices that depended on it."""
+
+    model: torch.nn.Module
+    way: Way
+    chosen: list[Reasoned]
 
 
 def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, progress: Progress) -> Path:
@@ -79,14 +87,14 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         threads = choices.threads(settings.train)
         torch.set_num_threads(threads.value)
         material = gather(snapshot, base, run, settings, progress)
-        model, chosen = _load(base, settings, material, progress)
+        loaded = _load(run, base, settings, material, progress)
+        chosen = loaded.chosen
         for choice in (threads, *chosen, *material.renderer.choices):
             progress.chose(choice)
         _write_settings(run, snapshot, base, settings, [threads, *chosen, *material.renderer.choices])
-        values = {choice.name: choice.value for choice in chosen}
-        fit = _fit(run, model, settings=settings, material=material, chosen=values, progress=progress)
+        fit = _fit(run, loaded, settings, material, progress)
         place = fit.run(progress)
-        _finish(run, model, base, settings, material, place)
+        _finish(run, loaded.model, base, settings, material, place)
         _write_summary(run, place, fit, material, started)
     return run
 
@@ -128,18 +136,14 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     )
 
 
-def _load(
-    base: Base, settings: TrainingPlan, material: Material, progress: Progress
-) -> tuple[torch.nn.Module, list[Reasoned]]:
-    """Load and adapt the base; returns it with the choices that depend on it."""
+def _load(run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Loaded:
+    """Load and adapt the base."""
     device = device_here()
     views.require_teacher(material.view, base)
     model = load_base(base, device=device, seed=settings.seed)
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
-    error = packing_error(model, model.config.get_text_config().vocab_size)
-    is_packed = error <= PACKING_TOLERANCE
-    reason = f"packed and alone differ by {error:.1e} nats on this base"
+    way = probe(model)
     chosen = [
         material.view.choice,
         method_choice,
@@ -147,11 +151,14 @@ def _load(
         choices.learning_rate(settings.train, method, parameters),
         choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
-        Reasoned(name="forest.packing", value="packed" if is_packed else "one by one", reason=reason),
+        way.reasoned(),
     ]
     if material.view.targets is not None:
         model = give_head(model, material.view.targets)
+        rows = (material.train, material.validation)
+        chosen.append(head_start.start(model, material.view.targets.kind, run, rows=rows, progress=progress))
     adapted = adapt(model, base, method, settings.model, seed=settings.seed)
+    require_own_tokens(adapted)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
@@ -160,30 +167,20 @@ def _load(
     progress.say(
         f"{trained / 1e6:.2f} million of {count_parameters(adapted) / 1e6:.2f} million numbers train ({share:.1f} %)"
     )
-    return adapted, chosen
+    return Loaded(model=adapted, way=way, chosen=chosen)
 
 
-def _fit(
-    run: Path,
-    model: torch.nn.Module,
-    *,
-    settings: TrainingPlan,
-    material: Material,
-    chosen: dict[str, Any],
-    progress: Progress,
-) -> Fit:
-    train = settings.train
-    is_packed = chosen["forest.packing"] == "packed"
-    attention = packed if is_packed else as_it_is
+def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
+    train, model, way = settings.train, loaded.model, loaded.way
+    chosen = {choice.name: choice.value for choice in loaded.chosen}
     schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
     sizes = (len(material.train), len(material.general or ()))
     return Fit(
         run_folder=run,
         model=model,
-        objective=objective(
-            model, train.regularise, attention, view=material.view, is_packed=is_packed, progress=progress
-        ),
-        attention=disturbed(attention, train.regularise, material.train),
+        objective=objective(model, train, way, view=material.view, progress=progress),
+        way=way,
+        attention=disturbed(way.attention, train.regularise, material.train),
         rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
         validation=_validation_sample(material.validation),
         order=order(train, sizes, chosen["train.epochs"], settings.seed),

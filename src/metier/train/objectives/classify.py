@@ -2,13 +2,17 @@
 
 The losses are those of `transformers` for the same problem types: cross-entropy, the mean binary cross-entropy over
 the labels, and the squared error.
+
+Shapes: M = labels of a forest (one a row), K = outputs of the head.
 """
 
+import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from metier.forest import states
-from metier.forest.pack import Batch
+from metier.forest.grow import Forest
+from metier.forest.way import Way
 from metier.text.targets import HeadKind
 from metier.train.objectives.supervised import Loss, label_weight, weighted
 
@@ -16,24 +20,26 @@ from metier.train.objectives.supervised import Loss, label_weight, weighted
 class Headed:
     """A head's loss, weighted by row."""
 
-    def __init__(self, kind: HeadKind, *, packed: bool = True) -> None:
-        self._kind = kind
-        self._read = states.states if packed else states.states_alone
+    def __init__(self, kind: HeadKind, way: Way = Way()) -> None:  # noqa: B008 - frozen
+        self._kind: HeadKind = kind
+        self._way = way
 
-    def weight(self, batch: Batch) -> float:
+    def weight(self, forest: Forest) -> float:
         """Sum of the weights of the rows."""
-        return label_weight(batch)
+        return label_weight(forest)
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: torch.nn.Module, forest: Forest) -> Loss:
         """Weighted loss of the rows, summed."""
-        assert batch.target is not None
-        said = states.outputs(model, batch, self._read)
-        return weighted(self._losses(said, batch.target[batch.sequence].to(said.dtype)), batch)
+        said = states.outputs(self._way, model, forest)
+        targets = np.stack([sequence.target for sequence in forest.sequences if sequence.target is not None])
+        wanted = torch.from_numpy(targets).to(said)[forest.sequence]
+        return weighted(losses(self._kind, said, wanted), forest)
 
-    def _losses(self, said: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """Return the loss of each row [M] from outputs and targets [M, K]."""
-        if self._kind == "classify":
-            return cross_entropy(said, wanted.argmax(dim=1), reduction="none")
-        if self._kind == "multilabel":
-            return binary_cross_entropy_with_logits(said, wanted, reduction="none").mean(dim=1)
-        return (said - wanted).square().mean(dim=1)
+
+def losses(kind: HeadKind, said: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return the loss of each row [M] from outputs and targets [M, K]."""
+    if kind == "classify":
+        return cross_entropy(said, wanted.argmax(dim=1), reduction="none")
+    if kind == "multilabel":
+        return binary_cross_entropy_with_logits(said, wanted, reduction="none").mean(dim=1)
+    return (said - wanted).square().mean(dim=1)

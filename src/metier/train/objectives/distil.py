@@ -4,20 +4,22 @@ The loss is KL(teacher || student) over the whole vocabulary at every token of t
 itself, reading the long prompt: the model with its adapter off, or a frozen copy where whole weights are trained.
 (Askell et al. 2021, "A general language assistant as a laboratory for alignment", section 3.)
 
-Shapes: M = label positions of a batch, V = vocabulary.
+Shapes: M = labels of a forest, V = vocabulary.
 """
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from metier.core.types import Sequence
 from metier.forest import score
-from metier.forest.pack import Batch
+from metier.forest.grow import Forest
+from metier.forest.way import Way
 from metier.train.objectives import regularised
 from metier.train.objectives.regularised import BaseModel
-from metier.train.objectives.supervised import Loss, label_weight
+from metier.train.objectives.supervised import Loss, label_weight, weighted
 
-_CHUNK_POSITIONS = 256
-"""Label positions whose divergence is computed at once: its terms need as much memory as the logits again."""
+_CHUNK_LABELS = 256
+"""Labels whose divergence is computed at once: its terms need as much memory as the logits again."""
 
 
 class Distil:
@@ -25,32 +27,41 @@ class Distil:
 
     Args:
         teacher: the base, made before the model's first step.
-        packed: whether this architecture keeps packed sequences apart.
+        way: how the model is computed.
+        budget: most tokens that the teacher reads at once; its prompts are longer, and shared beginnings its own.
     """
 
-    def __init__(self, teacher: BaseModel, *, packed: bool = True) -> None:
+    def __init__(self, teacher: BaseModel, way: Way = Way(), *, budget: int = 4096) -> None:  # noqa: B008 - frozen
         self._teacher = teacher
-        self._read = score.logits if packed else score.logits_alone
+        self._way = way
+        self._budget = budget
 
-    def weight(self, batch: Batch) -> float:
+    def weight(self, forest: Forest) -> float:
         """Sum of the label weights."""
-        return label_weight(batch)
+        return label_weight(forest)
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: torch.nn.Module, forest: Forest) -> Loss:
         """Weighted divergence of the answers' tokens, summed."""
-        assert batch.partner is not None
-        own, theirs = _order(batch), _order(batch.partner)
-        assert torch.equal(batch.token[own], batch.partner.token[theirs])
-        expected = self._teacher.log_probabilities(self._read, batch.partner)[theirs]
-        said = self._read(model, batch)[own]
-        products = divergence(expected, said) * batch.weight[own]
-        rows = products.new_zeros(len(batch.lengths)).index_add_(0, batch.sequence[own], products.detach())
-        return Loss(total=products.sum(), weight=self.weight(batch), rows=rows)
+        expected = self._expected(forest)
+        return weighted(divergence(expected, self._way.logits(model, forest)), forest)
+
+    def _expected(self, forest: Forest) -> torch.Tensor:
+        """Return the teacher's log-probabilities [M, V], in the order of the forest's labels: by sequence and place."""
+        partners = [_partner(sequence) for sequence in forest.sequences]
+        found: dict[int, torch.Tensor] = {}
+        for indices, plain in self._way.arrange(partners, self._budget).forests:
+            part = plain.to(forest.ids.device)
+            said = self._teacher.log_probabilities(self._way, part)
+            for place, index in enumerate(indices):
+                own = part.sequence == place
+                assert torch.equal(part.token[own], forest.token[forest.sequence == index])
+                found[index] = said[own]
+        return torch.cat([found[index] for index in range(len(partners))])
 
 
 def divergence(expected: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """Return KL(expected || softmax(logits)) in nats, [M], of log-probabilities and logits [M, V], chunk by chunk."""
-    parts = zip(expected.split(_CHUNK_POSITIONS), logits.split(_CHUNK_POSITIONS), strict=True)
+    parts = zip(expected.split(_CHUNK_LABELS), logits.split(_CHUNK_LABELS), strict=True)
     return torch.cat([checkpoint(_divergence, *part, use_reentrant=False, preserve_rng_state=False) for part in parts])
 
 
@@ -58,6 +69,6 @@ def _divergence(expected: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     return regularised.divergence(expected, score.at_least_float32(logits))
 
 
-def _order(batch: Batch) -> torch.Tensor:
-    """Return the labels by sequence, in the order of their places: prompts of other lengths stand in other orders."""
-    return torch.argsort(batch.sequence, stable=True)
+def _partner(sequence: Sequence) -> Sequence:
+    assert sequence.partner is not None
+    return sequence.partner

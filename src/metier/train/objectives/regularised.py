@@ -2,23 +2,24 @@
 
 What is measured (a model in evaluation mode) is the plain loss, so that runs with and without can be compared.
 
-Shapes: M = label positions of a batch, V = vocabulary.
+Shapes: M = labels of a forest, V = vocabulary.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import torch
 from peft import PeftModel
 from torch.nn.functional import cross_entropy
 
 from metier.forest import score
-from metier.forest.pack import Batch
+from metier.forest.grow import Forest, Trunk
+from metier.forest.way import Way
 from metier.train.objectives.supervised import Loss, Supervised, weighted
 from metier.train.settings import RegulariseSettings
 
-Read = Callable[[torch.nn.Module, Batch], torch.Tensor]
 Attention = Callable[[torch.nn.Module], AbstractContextManager[None]]
 
 
@@ -31,33 +32,31 @@ class Regularised:
     Args:
         plain: the objective without additions.
         settings: label_smoothing and kl_to_base.
-        packed: whether the model takes packed batches.
+        way: how the model is computed.
         base: None without kl_to_base.
     """
 
-    def __init__(
-        self, plain: Supervised, settings: RegulariseSettings, *, packed: bool, base: "BaseModel | None"
-    ) -> None:
+    def __init__(self, plain: Supervised, settings: RegulariseSettings, *, way: Way, base: "BaseModel | None") -> None:
         self._plain = plain
         self._settings = settings
-        self._read: Read = score.logits if packed else score.logits_alone
+        self._way = way
         self._base = base
 
-    def weight(self, batch: Batch) -> float:
+    def weight(self, forest: Forest) -> float:
         """Sum of the label weights."""
-        return self._plain.weight(batch)
+        return self._plain.weight(forest)
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: torch.nn.Module, forest: Forest) -> Loss:
         """Return the loss with its additions; in evaluation mode the plain one."""
         if not model.training:
-            return self._plain.loss(model, batch)
-        expected = None if self._base is None else self._base.log_probabilities(self._read, batch)
-        logits = score.at_least_float32(self._read(model, batch))
+            return self._plain.loss(model, forest)
+        expected = None if self._base is None else self._base.log_probabilities(self._way, forest)
+        logits = score.at_least_float32(self._way.logits(model, forest))
         smoothing = self._settings.label_smoothing
-        nats = cross_entropy(logits, batch.token, reduction="none", label_smoothing=smoothing)
+        nats = cross_entropy(logits, forest.token, reduction="none", label_smoothing=smoothing)
         if expected is not None:
             nats = nats + self._settings.kl_to_base * divergence(expected, logits)
-        return weighted(nats, batch)
+        return weighted(nats, forest)
 
 
 def divergence(expected: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
@@ -66,7 +65,7 @@ def divergence(expected: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
 
 
 class BaseModel:
-    """What the base says on the same batch: the model with its adapter off, or a frozen copy made now.
+    """What the base says on the same forest: the model with its adapter off, or a frozen copy made now.
 
     Args:
         model: before its first step.
@@ -77,6 +76,8 @@ class BaseModel:
         self._adapted = model if isinstance(model, PeftModel) else None
         self._copy = None if self._adapted is not None else copy.deepcopy(model).requires_grad_(False).eval()
         self._attention = attention
+        self._trunk_of: Trunk | None = None
+        self._trunk: Trunk | None = None
 
     @property
     def copied_bytes(self) -> int:
@@ -85,10 +86,20 @@ class BaseModel:
         return sum(weight.numel() * weight.element_size() for weight in weights)
 
     @torch.no_grad()
-    def log_probabilities(self, read: Read, batch: Batch) -> torch.Tensor:
-        """Return the base's log-probabilities [M, V] at the labels of a batch, without noise or dropout."""
+    def log_probabilities(self, way: Way, forest: Forest) -> torch.Tensor:
+        """Return the base's log-probabilities [M, V] at the labels of a forest, without noise or dropout."""
         with self._as_base() as model:
-            return torch.log_softmax(score.at_least_float32(read(model, batch)), dim=-1)
+            logits = way.logits(model, replace(forest, trunk=self._own_trunk(model, forest.trunk)))
+        return torch.log_softmax(score.at_least_float32(logits), dim=-1)
+
+    def _own_trunk(self, model: torch.nn.Module, trunk: Trunk | None) -> Trunk | None:
+        """Return the trunk as the base computes it, once for all forests of a step."""
+        if trunk is not self._trunk_of:
+            self._trunk_of, self._trunk = trunk, None
+            if trunk is not None:
+                self._trunk = Trunk(trunk.forest, trunk.parents)
+                score.read_trunk(model, self._trunk)
+        return self._trunk
 
     @contextmanager
     def _as_base(self) -> Iterator[torch.nn.Module]:

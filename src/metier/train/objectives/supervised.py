@@ -1,6 +1,6 @@
 """Supervised learning: the weighted negative log-likelihood of the labels, -Σ w·log p.
 
-Shapes: M = label positions of a batch, S = its sequences.
+Shapes: M = labels of a forest, S = its sequences.
 """
 
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from typing import Protocol
 
 import torch
 
-from metier.forest import score
-from metier.forest.pack import Batch
+from metier.forest.grow import Forest
+from metier.forest.read import by_sequence
+from metier.forest.way import Way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,35 +25,34 @@ class Loss:
 class Objective(Protocol):
     """What differs between methods; the loop knows nothing else of them."""
 
-    def weight(self, batch: Batch) -> float:
-        """Return what the batch's loss will be divided by, as a share of the step's sum."""
+    def weight(self, forest: Forest) -> float:
+        """Return what the forest's loss will be divided by, as a share of the step's sum."""
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> Loss:
-        """Return the undivided loss of a batch."""
-
-
-def label_weight(batch: Batch) -> float:
-    """Return the sum of the label weights of a batch."""
-    return batch.weight.sum(dtype=torch.float64).item()
+    def loss(self, model: torch.nn.Module, forest: Forest) -> Loss:
+        """Return the undivided loss of a forest."""
 
 
-def weighted(nats: torch.Tensor, batch: Batch) -> Loss:
-    """Return the loss of a batch whose labels cost `nats` [M], each times its weight."""
-    products = nats * batch.weight
-    rows = products.new_zeros(len(batch.lengths)).index_add_(0, batch.sequence, products.detach())
-    return Loss(total=products.sum(), weight=label_weight(batch), rows=rows)
+def label_weight(forest: Forest) -> float:
+    """Return the sum of the label weights of a forest."""
+    return forest.weight.sum(dtype=torch.float64).item()
+
+
+def weighted(nats: torch.Tensor, forest: Forest) -> Loss:
+    """Return the loss of a forest whose labels cost `nats` [M], each times its weight."""
+    products = nats * forest.weight
+    return Loss(total=products.sum(), weight=label_weight(forest), rows=by_sequence(forest, products.detach()))
 
 
 class Supervised:
     """Instruction tuning, completion and continued pre-training: they differ in the label weights only."""
 
-    def __init__(self, *, packed: bool = True) -> None:
-        self._losses = score.losses if packed else score.alone
+    def __init__(self, way: Way = Way()) -> None:  # noqa: B008 - frozen
+        self._way = way
 
-    def weight(self, batch: Batch) -> float:
+    def weight(self, forest: Forest) -> float:
         """Sum of the label weights."""
-        return label_weight(batch)
+        return label_weight(forest)
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: torch.nn.Module, forest: Forest) -> Loss:
         """Weighted negative log-likelihood, summed."""
-        return weighted(self._losses(model, batch), batch)
+        return weighted(self._way.losses(model, forest), forest)

@@ -1,0 +1,1 @@
+"""The trainers that are timed; each file has `run(job, gate)` and imports its trainer's library only."""

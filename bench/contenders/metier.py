@@ -1,0 +1,107 @@
+"""Ours: the real loop (`train.fit`) over the micro-batches that it makes itself, logging included."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from bench import rows, shapes
+from bench.contenders import hand
+from bench.gate import Gate, Job
+from metier.core.progress import Silent
+from metier.forest.way import probe
+from metier.model.adapt import adapt, count_parameters
+from metier.model.find import Base, find, find_config
+from metier.model.load import load_base
+from metier.model.settings import ModelSettings
+from metier.text.rendered import Rendered
+from metier.train.fit import Fit
+from metier.train.loop import Arithmetic
+from metier.train.objectives.supervised import Supervised
+from metier.train.settings import TrainSettings
+
+
+def run(job: Job, gate: Gate) -> None:
+    """Train through `Fit`, rows in the order given; its progress bar is the gate."""
+    vocabulary = shapes.SHAPES[job.model].vocabulary
+    steps = rows.steps(job.work, vocabulary, job.steps, job.rows_per_step)
+    base, model = _load(job)
+    way = probe(model)
+    if not way.packed:
+        raise RuntimeError("this base cannot be a forest: not what is to be timed")
+    settings = TrainSettings.model_validate({"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads})
+    model = adapt(model, base, job.method, ModelSettings(), seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        fit = Fit(
+            run_folder=Path(folder),
+            model=model,
+            objective=Supervised(way),
+            way=way,
+            attention=way.attention,
+            rendered=rendered([example for each in steps for example in each]),
+            validation=[],
+            order=InOrder(job),
+            settings=settings,
+            peak_rate=2e-5,
+            seed=0,
+            arithmetic=Arithmetic(device=torch.device(job.device), bfloat16=job.device == "cuda"),
+        )
+        facts = {"rows": rows.digest(steps[0]), "trained": count_parameters(model, trained_only=True)}
+        fit.run(AtTheGate(gate, facts))
+
+
+def _load(job: Job) -> tuple[Base, PreTrainedModel]:
+    """Load a shape from its folder; on a GPU make its random weights there, in bfloat16 as the peers have them."""
+    if job.device == "cuda":
+        return find_config(str(shapes.folder(job.model, weights=False)), Path.cwd()), hand.load(job)
+    base = find(str(shapes.folder(job.model)), Path.cwd())
+    return base, load_base(base, device=torch.device("cpu"))
+
+
+class InOrder:
+    """Rows in the order given, where a run would permute them: every contender trains on the same rows in a step."""
+
+    def __init__(self, job: Job) -> None:
+        self.steps = job.steps
+        self.rows_per_step = job.rows_per_step
+
+    def step(self, step: int) -> list[int]:
+        """Return the row indices of a step."""
+        return list(range(step * self.rows_per_step, (step + 1) * self.rows_per_step))
+
+    def epoch(self, step: int) -> float:
+        """Return how much of the rows lies behind us after a step."""
+        return (step + 1) / self.steps
+
+
+class AtTheGate(Silent):
+    """A listener that lets the loop go on only when the driver says so."""
+
+    def __init__(self, gate: Gate, facts: Mapping[str, object]) -> None:
+        self.gate = gate
+        self.facts = facts
+
+    @contextmanager
+    def task(self, name: str, total: int, done: int = 0) -> Iterator["AtTheGate"]:
+        """Say that everything is loaded."""
+        self.gate.ready(**self.facts)
+        yield self
+
+    def advance(self, count: int = 1, facts: Mapping[str, float] | None = None) -> None:
+        """End the step, its line in the log included."""
+        self.gate.done(loss=dict(facts or {})["loss"])
+
+
+def rendered(examples: list[rows.Example]) -> Rendered:
+    """Return the rows as `text.render` would leave them."""
+    return Rendered(
+        ids=np.concatenate([np.asarray(example.ids, np.int32) for example in examples]),
+        weights=np.concatenate([np.asarray(example.weights, np.float32) for example in examples]),
+        offsets=np.cumsum([0, *(len(example.ids) for example in examples)], dtype=np.int64),
+        row_ids=tuple(f"row-{number}" for number in range(len(examples))),
+        sources=tuple(f"bench:{number}" for number in range(len(examples))),
+    )

@@ -1,0 +1,165 @@
+"""Arrange a step's sequences for a token budget: the trunk they share, computed once, and forests that hang from it.
+
+What a step consists of never depends on this: only how it is computed does.
+"""
+
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from metier.core.types import Sequence
+from metier.forest.bins import bins
+from metier.forest.grow import Above, Forest, Trunk, grow, needed
+from metier.forest.pieces import Node, attention_pieces
+from metier.forest.trie import Trie, trie
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Arrangement:
+    """`forests`, each with the indices of its sequences, and the `trunk` beneath them (None: nothing in common)."""
+
+    trunk: Trunk | None
+    forests: tuple[tuple[tuple[int, ...], Forest], ...]
+
+    @property
+    def computed(self) -> int:
+        """Number of tokens that are computed."""
+        above = self.trunk.forest.tokens if self.trunk is not None else 0
+        return above + sum(forest.tokens for _, forest in self.forests)
+
+    @property
+    def given(self) -> int:
+        """Number of tokens of all sequences."""
+        return sum(sum(forest.lengths) for _, forest in self.forests)
+
+
+def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True) -> Arrangement:
+    """Split sequences into forests of at most `budget` tokens (one longer sequence gets a forest of its own).
+
+    Args:
+        sequences: those of one step.
+        budget: most tokens computed at once.
+        share: False only packs side by side.
+
+    Returns:
+        Forests by first-fit decreasing over subtrees; a beginning that subtrees of different forests share is in the
+        trunk. A trunk holds no place that predicts a label, so each forest has all labels of its sequences.
+    """
+    if not share:
+        groups = bins([needed(sequence) for sequence in sequences], budget)
+        made = [(tuple(group), grow([sequences[i] for i in group], share=False)) for group in groups]
+        return Arrangement(trunk=None, forests=tuple(made))
+    whole = trie([sequence.ids[: needed(sequence)] for sequence in sequences], [0] * len(sequences))
+    if sum(node.length for node in whole.nodes) <= budget:
+        forest = grow(sequences)
+        return Arrangement(trunk=None, forests=((tuple(range(len(sequences))), forest),))
+    cut, parts = _cut(whole, budget)
+    trunk, above = _trunk(sequences, whole, cut)
+    items = [
+        half
+        for low, high in parts
+        for half in _within([whole.order[place] for place in range(low, high)], sequences, above, budget)
+    ]
+    sizes = [_size(sequences, item, above) for item in items]
+    made = []
+    for group in bins(sizes, budget):
+        chosen = sorted(index for number in group for index in items[number])
+        forest = grow([sequences[i] for i in chosen], above=[above[i] for i in chosen], trunk=trunk)
+        made.append((tuple(chosen), forest))
+    return Arrangement(trunk=trunk, forests=tuple(made))
+
+
+def _cut(whole: Trie, budget: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """Cut every node whose subtree is over the budget; return these nodes and the ranges of sequences left whole."""
+    cut = [
+        number for number, node in enumerate(whole.nodes) if node.end - node.start > budget and node.high - node.low > 1
+    ]
+    chosen = set(cut)
+    covered: list[tuple[int, int]] = []
+    for number, node in enumerate(whole.nodes):
+        if number not in chosen and (node.parent < 0 or node.parent in chosen):
+            covered.append((node.low, node.high))
+    inside = {place for low, high in covered for place in range(low, high)}
+    # sequences that end inside a cut node have no node of their own
+    covered += [(place, place + 1) for place in range(len(whole.order)) if place not in inside]
+    return cut, covered
+
+
+def _trunk(sequences: Many[Sequence], whole: Trie, cut: list[int]) -> tuple[Trunk | None, list[Above]]:
+    """Make the trunk of the cut nodes, each up to the first place that predicts a label, and say who hangs where."""
+    first_label = [_first_source(sequence) for sequence in sequences]
+    kept: dict[int, int] = {}
+    nodes: list[Node] = []
+    parents: list[int] = []
+    ids, positions = [], []
+    above = [Above()] * len(sequences)
+    place = 0
+    for number in cut:
+        node = whole.nodes[number]
+        parent = whole.nodes[node.parent] if node.parent >= 0 else None
+        if parent is not None and (node.parent not in kept or nodes[kept[node.parent]].length < parent.length):
+            continue  # what stands above is not whole, so this cannot hang there
+        members = [whole.order[index] for index in range(node.low, node.high)]
+        length = min(node.length, min(first_label[index] for index in members) - node.depth)
+        if length <= 0:
+            continue
+        kept[number] = len(nodes)
+        parents.append(kept[node.parent] if parent is not None else -1)
+        nodes.append(Node(start=place, length=length, end=place + length, depth=node.depth))
+        ids.append(sequences[node.example].ids[node.depth : node.depth + length])
+        positions.append(np.arange(node.depth, node.depth + length))
+        place += length
+        for index in members:
+            above[index] = Above(depth=node.depth + length, node=kept[number])
+    if not nodes:
+        return None, above
+    return Trunk(_bare(_with_ends(nodes, parents), ids, positions), parents), above
+
+
+def _first_source(sequence: Sequence) -> int:
+    """Return the first place that predicts a label; without labels the last token, which a head may want to read."""
+    labels = np.flatnonzero(sequence.weights)
+    return int(labels[0]) - 1 if len(labels) else len(sequence) - 1
+
+
+def _with_ends(nodes: list[Node], parents: list[int]) -> tuple[Node, ...]:
+    ends = [node.stop for node in nodes]
+    for number in range(len(nodes) - 1, -1, -1):
+        if parents[number] >= 0:
+            ends[parents[number]] = max(ends[parents[number]], ends[number])
+    return tuple(
+        Node(start=node.start, length=node.length, end=end, depth=node.depth)
+        for node, end in zip(nodes, ends, strict=True)
+    )
+
+
+def _bare(nodes: tuple[Node, ...], ids: list[np.ndarray], positions: list[np.ndarray]) -> Forest:
+    """Make a forest without labels."""
+    none = torch.empty(0, dtype=torch.int64)
+    position = torch.from_numpy(np.concatenate(positions).astype(np.int64))
+    return Forest(
+        ids=torch.from_numpy(np.concatenate(ids).astype(np.int64))[None],
+        positions=position[None],
+        nodes=nodes,
+        source=none, row=none, token=none, weight=torch.empty(0), sequence=none, last=none,
+        lengths=(),
+        reach=int(position.max()) + 1,
+        pieces=attention_pieces(nodes, ()),
+        label_pieces=(),
+    )  # fmt: skip
+
+
+def _within(item: list[int], sequences: Many[Sequence], above: list[Above], budget: int) -> list[list[int]]:
+    """Halve a group until it fits: what it shares may hold labels, which keep it out of the trunk."""
+    if len(item) == 1 or _size(sequences, item, above) <= budget:
+        return [item]
+    middle = len(item) // 2
+    return [half for part in (item[:middle], item[middle:]) for half in _within(part, sequences, above, budget)]
+
+
+def _size(sequences: Many[Sequence], item: list[int], above: list[Above]) -> int:
+    """Count the distinct tokens of some sequences beneath the trunk: what they cost in a forest."""
+    grown = trie([sequences[i].ids[above[i].depth : needed(sequences[i])] for i in item], [above[i].node for i in item])
+    return sum(node.length for node in grown.nodes)

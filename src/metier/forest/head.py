@@ -1,0 +1,133 @@
+"""The head and the cross-entropy in one, tile by tile of the vocabulary: the logits of all labels never exist at once.
+
+Shapes: Q = places that predict labels, M = labels (a place can predict several), V = vocabulary, E = hidden width.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+_TILE = {"cpu": 1 << 18, "cuda": 1 << 26}
+"""Logits that exist at once: on a CPU what its second-level cache holds, on a GPU what keeps it busy."""
+
+
+_KEPT = 1 << 26
+"""Logits Q x V that a head that trains keeps for its backward pass (256 MiB in float32); more are computed again."""
+
+
+class HeadLosses(torch.autograd.Function):
+    """-log softmax(hidden @ weight.T + bias)[token] at each label.
+
+    With p the softmax at a place and g_j the gradients of its labels: d loss / d logits = p * sum(g) - onehot_j * g_j.
+    So the gradient of hidden needs p @ weight only, the mean row of the head under p, which the forward pass gathers
+    on its way as attention does with its values (running maximum and sum: Milakov & Gimelshein 2018, algorithm 3).
+    A head that trains needs p itself once more, so there the logits are kept as long as they are few.
+    """
+
+    @staticmethod
+    def forward(  # noqa: PLR0913, PLR0917 - autograd functions take their inputs by position
+        context: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        row: torch.Tensor,
+        token: torch.Tensor,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        """Return the losses in nats, [M], at least float32.
+
+        Args:
+            context: of autograd.
+            hidden: [Q, E].
+            weight: [V, E].
+            bias: [V] or None.
+            row: int64 [M], the place of each label.
+            token: int64 [M].
+            dtype: of the matrix products.
+        """
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        states = hidden.to(dtype)
+        top = hidden.new_full((len(hidden), 1), -torch.inf, dtype=wide)
+        total = torch.zeros_like(top)
+        few = len(hidden) * len(weight) <= _KEPT
+        keep = context.needs_input_grad[1] and few
+        kept: list[torch.Tensor] = []
+        gather = context.needs_input_grad[0] and not keep
+        mean = torch.zeros_like(hidden, dtype=wide) if gather else None
+        for _, part, shift in _tiles(states, weight, bias):
+            logits = _logits(states, part, shift, wide)
+            if keep:
+                kept.append(logits)
+            higher = torch.maximum(top, logits.amax(dim=1, keepdim=True))
+            fade = torch.exp(top - higher)
+            shares = torch.sub(logits, higher, out=None if keep else logits).exp_()
+            total.mul_(fade).add_(shares.sum(dim=1, keepdim=True))
+            if mean is not None:
+                mean.mul_(fade)
+                _accumulate(mean, shares.to(dtype), part)
+            top = higher
+        logsumexp = (top + total.log())[:, 0]
+        if mean is not None:
+            mean.div_(total)
+        picked = (states.to(wide)[row] * weight[token].to(dtype).to(wide)).sum(dim=1)
+        if bias is not None:
+            picked += bias[token]
+        context.save_for_backward(hidden, weight, bias, row, token, logsumexp, mean, *kept)
+        context.dtype = dtype
+        return logsumexp[row] - picked
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyrefly: ignore
+        """Return the gradients of hidden, weight and bias."""
+        hidden, weight, bias, row, token, logsumexp, mean, *kept = context.saved_tensors
+        need_hidden, need_weight, need_bias = context.needs_input_grad[:3]
+        wide, dtype = logsumexp.dtype, context.dtype
+        at_place = torch.zeros_like(logsumexp).index_add_(0, row, gradient)
+        to_hidden = mean * at_place[:, None] if mean is not None else torch.zeros_like(hidden, dtype=wide)
+        to_weight, to_bias = (torch.empty_like(weight), torch.empty_like(weight[:, 0])) if need_weight else (None, None)
+        if to_weight is not None and to_bias is not None:
+            states = hidden.to(dtype)
+            for number, (rows, part, shift) in enumerate(_tiles(states, weight, bias)):
+                logits = kept[number] if kept else _logits(states, part, shift, wide)
+                shares = (logits - logsumexp[:, None]).exp_().mul_(at_place[:, None])
+                low = shares.to(dtype)
+                to_weight[rows] = (low.T @ states).to(weight.dtype)
+                if need_bias:
+                    to_bias[rows] = shares.sum(dim=0)
+                if mean is None:
+                    _accumulate(to_hidden, low, part)
+            to_weight.index_add_(0, token, (hidden[row] * -gradient[:, None]).to(weight.dtype))
+            to_bias.index_add_(0, token, -gradient.to(weight.dtype))
+        to_hidden.index_add_(0, row, weight[token].to(wide) * -gradient[:, None])
+        return (
+            to_hidden.to(hidden.dtype) if need_hidden else None,
+            to_weight,
+            to_bias if need_bias else None,
+            None,
+            None,
+            None,
+        )
+
+
+def _tiles(
+    states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor | None]]:
+    """Yield slices of the vocabulary with their rows of the head, so many that their logits fill a tile."""
+    size = max(16, _TILE.get(states.device.type, _TILE["cuda"]) // max(1, len(states)))
+    for start in range(0, len(weight), size):
+        rows = slice(start, min(start + size, len(weight)))
+        yield rows, weight[rows].to(states.dtype), None if bias is None else bias[rows]
+
+
+def _logits(states: torch.Tensor, part: torch.Tensor, shift: torch.Tensor | None, wide: torch.dtype) -> torch.Tensor:
+    logits = (states @ part.T).to(wide)
+    return logits if shift is None else logits.add_(shift)
+
+
+def _accumulate(target: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """Add a product to a sum, in one call where their types agree."""
+    if left.dtype == target.dtype:
+        target.addmm_(left, right)
+    else:
+        target.add_(left @ right)

@@ -1,0 +1,170 @@
+"""Find out how a model can be computed, by trying it: as a forest, with labels only on top, with a plain head."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from metier.core.types import Reasoned, Sequence
+from metier.forest import score
+from metier.forest.arrange import Arrangement, arrange
+from metier.forest.attend import as_it_is, inner_model, packed
+from metier.forest.grow import Forest
+from metier.model.quiet import LIBRARY_FAULTS
+
+TOLERANCE = 1e-3
+"""Nats by which a label in a forest may differ from the same label alone; rounding is a hundred times smaller.
+
+Where there are no words, the share of its size by which a state may."""
+
+_PROBE_BUDGET = 24
+
+Reader = Callable[[torch.nn.Module, Forest], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How a model is computed.
+
+    `packed`: many sequences in one call, kept apart, beginnings shared; else each in a call of its own.
+    `labels_only`: the last layer computes queries only where labels are predicted. `plain_head`: logits are one matrix
+    product, so that head and cross-entropy are computed as one. `error`: largest difference in nats that the probe saw.
+    """
+
+    packed: bool = True
+    labels_only: bool = True
+    plain_head: bool = True
+    error: float = 0.0
+
+    def attention(self, model: torch.nn.Module) -> AbstractContextManager[None]:
+        """Return the context that the model computes in."""
+        return packed(model, labels_only=self.labels_only) if self.packed else as_it_is(model)
+
+    def losses(self, model: torch.nn.Module, forest: Forest) -> torch.Tensor:
+        """Return -log p in nats, [M], of each label. Call inside `attention(model)`."""
+        if not self.packed:
+            return score.alone(model, forest)
+        return score.head_losses(model, forest) if self.plain_head else score.losses(model, forest)
+
+    def logits(self, model: torch.nn.Module, forest: Forest) -> torch.Tensor:
+        """Return the logits [M, V] that predict each label. Call inside `attention(model)`."""
+        return score.logits(model, forest) if self.packed else score.logits_alone(model, forest)
+
+    def states(self, model: torch.nn.Module, forest: Forest) -> torch.Tensor:
+        """Return the decoder's last states [M, E] where each label is predicted. Call inside `attention(model)`."""
+        return score.states(model, forest) if self.packed else score.states_alone(model, forest)
+
+    def arrange(self, sequences: list[Sequence], budget: int, *, share: bool = True) -> Arrangement:
+        """Split sequences into forests of at most `budget` tokens."""
+        return arrange(sequences, budget, share=share and self.packed)
+
+    def reasoned(self) -> Reasoned:
+        """Say how the model is computed, and why."""
+        reason = f"in a forest and alone differ by {self.error:.1e} nats on this base"
+        if not self.packed:
+            return Reasoned(name="forest", value="one by one", reason=reason)
+        value = "shared beginnings" + (", labels only on top" if self.labels_only else "")
+        return Reasoned(name="forest", value=value, reason=reason)
+
+
+ALONE = Way(packed=False, labels_only=False, plain_head=False)
+
+
+@torch.no_grad()
+def probe(model: torch.nn.Module) -> Way:
+    """Try a model on a few short random sequences, with and without a shared beginning, and take the fastest exact way.
+
+    A model whose layers carry state from token to token, or that ignores restarting positions, leaks from one sequence
+    into the next; it shows here before it can show in training. A model that writes nothing is compared by its states.
+    """
+    was_training = model.training
+    model.eval()
+    sequences = _sequences(inner_model(model).config.get_text_config(decoder=True).vocab_size)
+    device = next(model.parameters()).device
+    writes = score.writes(model)
+    alone, read = (score.alone, score.losses) if writes else (_sized(score.states_alone), _sized(score.states))
+    expected = _by_row(lambda forest: alone(model, forest), arrange(sequences, 1 << 20, share=False), device)
+    way = Way()
+    try:
+        error = _error(model, way, sequences, expected, read)
+        if not error <= TOLERANCE:
+            way = replace(way, labels_only=False)
+            error = _error(model, way, sequences, expected, read)
+        way = replace(way, error=error) if error <= TOLERANCE else replace(ALONE, error=error)
+        if way.packed and writes:
+            way = replace(way, plain_head=_head_is_plain(model, way, sequences, expected, device))
+    finally:
+        model.train(was_training)
+    return way
+
+
+def _sized(read: Reader) -> Reader:
+    """Let states be read as shares of their largest number, so that one tolerance fits all models."""
+
+    def sized(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
+        found = read(model, forest)
+        return found / found.abs().amax(dim=-1, keepdim=True)
+
+    return sized
+
+
+def _sequences(vocabulary: int) -> list[Sequence]:
+    """Two that share a long beginning (one with labels in it), one that repeats another, and two on their own."""
+    random = np.random.default_rng(0)
+    shared = random.integers(0, vocabulary, 20)
+    tails = [random.integers(0, vocabulary, length) for length in (7, 5, 9, 6)]
+    ids = [np.concatenate([shared, tails[0]]), np.concatenate([shared, tails[1]]), tails[2], tails[3], tails[2]]
+    made = []
+    for number, tokens in enumerate(ids):
+        weights = np.ones(len(tokens), dtype=np.float32)
+        weights[: 18 if number == 0 else len(tokens) - 3] = 0
+        made.append(Sequence(ids=tokens.astype(np.int32), weights=weights, row_id=str(number)))
+    return made
+
+
+def _by_row(
+    read: Callable[[Forest], torch.Tensor], arrangement: Arrangement, device: torch.device
+) -> list[torch.Tensor]:
+    """Return the losses of each sequence, in the order of its labels."""
+    found: dict[int, torch.Tensor] = {}
+    for indices, plain in arrangement.forests:
+        forest = plain.to(device)
+        values = read(forest)
+        for place, index in enumerate(indices):
+            found[index] = values[forest.sequence == place]
+    return [found[index] for index in sorted(found)]
+
+
+def _error(
+    model: torch.nn.Module, way: Way, sequences: list[Sequence], expected: list[torch.Tensor], read: Reader
+) -> float:
+    """Return the largest difference of the whole forest, and of one cut into a trunk and what hangs from it."""
+    largest = 0.0
+    device = next(model.parameters()).device
+    try:
+        with packed(model, labels_only=way.labels_only):
+            for budget in (1 << 20, _PROBE_BUDGET):
+                arrangement = arrange(sequences, budget)
+                if arrangement.trunk is not None:
+                    score.read_trunk(model, arrangement.trunk)
+                seen = _by_row(lambda forest: read(model, forest), arrangement, device)
+                largest = max(largest, *(_largest(a, b) for a, b in zip(seen, expected, strict=True)))
+    except LIBRARY_FAULTS:
+        return float("inf")
+    return largest
+
+
+def _largest(first: torch.Tensor, second: torch.Tensor) -> float:
+    return (first - second).abs().max().item() if first.shape == second.shape else float("inf")
+
+
+def _head_is_plain(
+    model: torch.nn.Module, way: Way, sequences: list[Sequence], expected: list[torch.Tensor], device: torch.device
+) -> bool:
+    if type(inner_model(model).get_output_embeddings()) is not torch.nn.Linear:
+        return False
+    with packed(model, labels_only=way.labels_only):
+        seen = _by_row(lambda forest: score.head_losses(model, forest), arrange(sequences, 1 << 20), device)
+    return all(_largest(a, b) <= TOLERANCE for a, b in zip(seen, expected, strict=True))

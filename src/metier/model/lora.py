@@ -1,0 +1,78 @@
+"""A LoRA linear in one autograd step: no copy of the output for the scaling, none for the sum, little to remember.
+
+Shapes: N = tokens, I = inputs, O = outputs, R = rank. y = x W.T + b + s (x A.T) B.T (Hu et al. 2021, equation 3).
+"""
+
+from typing import Any
+
+import torch
+from peft.tuners.lora.layer import Linear
+
+
+class LoraProduct(torch.autograd.Function):
+    """The whole linear with its adapter; W and b are frozen."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0913, PLR0917 - autograd functions take their inputs by position
+        context: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        down: torch.Tensor,
+        up: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        """Return y [..., O] of x [..., I], weight [O, I], bias [O] or None, down A [R, I] and up B [O, R]."""
+        flat = x.reshape(-1, x.shape[-1])
+        y = torch.addmm(bias, flat, weight.T) if bias is not None else flat @ weight.T
+        inner = flat @ down.T
+        y.addmm_(inner, up.T, alpha=scale)
+        context.save_for_backward(flat, inner, weight, down, up)
+        context.scale, context.shape = scale, x.shape
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyrefly: ignore
+        """Return the gradients of x, A and B."""
+        flat, inner, weight, down, up = context.saved_tensors
+        g = gradient.reshape(-1, gradient.shape[-1])
+        inside = (g @ up).mul_(context.scale)
+        to_x = None
+        if context.needs_input_grad[0]:
+            to_x = (g @ weight).addmm_(inside, down).view(context.shape)
+        to_down = inside.T @ flat if context.needs_input_grad[3] else None
+        to_up = (inner.T @ g).mul_(context.scale).T if context.needs_input_grad[4] else None
+        return to_x, None, None, to_down, to_up, None
+
+
+class LoraLinear(Linear):
+    """PEFT's LoRA linear, with the plain case computed in one step; whatever else PEFT offers is left to it."""
+
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the linear's output with its adapter's share, [..., O]."""
+        plain = self._plain(x) if not args and not any(value is not None for value in kwargs.values()) else None
+        if plain is None:
+            return super().forward(x, *args, **kwargs)
+        base = self.base_layer
+        down, up = self.lora_A[plain].weight, self.lora_B[plain].weight
+        return LoraProduct.apply(x, base.weight, base.bias, down, up, self.scaling[plain])
+
+    def _plain(self, x: torch.Tensor) -> str | None:
+        """Return the name of the only adapter if nothing but x W.T + s (x A.T) B.T is asked for."""
+        if self.disable_adapters or self.merged or len(self.active_adapters) != 1:
+            return None
+        name = self.active_adapters[0]
+        if name not in self.lora_A or name in self.lora_variant or self.lora_bias[name]:
+            return None
+        dropout = self.lora_dropout[name]
+        if not isinstance(dropout, torch.nn.Identity) and self.training:
+            return None
+        base = self.base_layer
+        if type(base) is not torch.nn.Linear or base.weight.requires_grad:
+            return None
+        alike = x.dtype == base.weight.dtype == self.lora_A[name].weight.dtype
+        return name if alike and not torch.is_autocast_enabled(x.device.type) else None
+
+
+CUSTOM_MODULES: dict[type[torch.nn.Module], type[torch.nn.Module]] = {torch.nn.Linear: LoraLinear}
+"""For `LoraConfig._register_custom_module`, PEFT's own way of bringing a layer class."""

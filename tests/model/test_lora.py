@@ -1,0 +1,68 @@
+"""The LoRA linear in one step equals PEFT's own, and leaves to PEFT whatever is not plain."""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from metier.model.lora import CUSTOM_MODULES, LoraLinear, LoraProduct
+
+
+def adapted(ours: bool, *, bias: bool = True, **settings) -> torch.nn.Module:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 5, bias=bias), torch.nn.Linear(5, 4)).double()
+    config = LoraConfig(target_modules=["0", "1"], r=2, lora_alpha=6, **settings)
+    if ours:
+        config._register_custom_module(CUSTOM_MODULES)
+    made = get_peft_model(net, config).double()
+    with torch.no_grad():
+        torch.manual_seed(1)
+        for name, weight in made.named_parameters():
+            if "lora_B" in name:
+                weight.normal_()
+    return made
+
+
+def outcome(net: torch.nn.Module) -> list[torch.Tensor]:
+    torch.manual_seed(2)
+    x = torch.randn(2, 3, 6, dtype=torch.float64, requires_grad=True)
+    y = net(x)
+    (y * torch.arange(4)).sum().backward()
+    return [y.detach(), x.grad, *[w.grad for w in net.parameters() if w.grad is not None]]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("settings", [{}, {"use_rslora": True}, {"use_dora": True}, {"lora_dropout": 0.4}])
+def test_values_and_gradients_are_those_of_peft(settings, bias):
+    ours, theirs = adapted(True, bias=bias, **settings), adapted(False, bias=bias, **settings)
+    assert isinstance(ours.base_model.model[0], LoraLinear)
+    for mine, other in zip(outcome(ours), outcome(theirs), strict=True):
+        assert torch.allclose(mine, other, atol=1e-12)
+
+
+def test_gradients_against_finite_differences():
+    torch.manual_seed(0)
+    x, w, b, down, up = (torch.randn(*s, dtype=torch.float64) for s in ((3, 4), (5, 4), (5,), (2, 4), (5, 2)))
+    for tensor in (x, down, up):
+        tensor.requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda *p: LoraProduct.apply(p[0], w, b, p[1], p[2], 0.7), (x, down, up))
+
+
+def test_a_switched_off_or_merged_adapter_is_off_or_merged():
+    ours = adapted(True)
+    x = torch.randn(3, 6, dtype=torch.float64)
+    tuned = ours(x)
+    with ours.disable_adapter():
+        assert not torch.allclose(ours(x), tuned)
+    ours.merge_adapter()
+    assert torch.allclose(ours(x), tuned, atol=1e-12)
+
+
+def test_the_plain_case_takes_the_short_way(monkeypatch):
+    """The planted fault: were our product never called, everything above would pass by PEFT's own hand."""
+    called = []
+    plain = LoraProduct.apply
+    monkeypatch.setattr(LoraProduct, "apply", lambda *a: (called.append(1), plain(*a))[1])
+    adapted(True)(torch.randn(3, 6, dtype=torch.float64))
+    assert len(called) == 2
+    adapted(True, use_dora=True)(torch.randn(3, 6, dtype=torch.float64))
+    assert len(called) == 2
