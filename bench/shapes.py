@@ -73,6 +73,7 @@ SHAPES = {
     "tiny": Shape(hidden=32, layers=2, heads=2, key_heads=1, middle=64, vocabulary=256),
     "S": Shape(hidden=288, layers=6, heads=6, key_heads=6, middle=768, vocabulary=32_000),
     "M": Shape(hidden=576, layers=30, heads=9, key_heads=3, middle=1536, vocabulary=49_152),
+    "40M": Shape(hidden=512, layers=8, heads=8, key_heads=4, middle=1408, vocabulary=32_000),
     "8B": Shape(hidden=4096, layers=32, heads=32, key_heads=8, middle=14_336, vocabulary=128_256, tied=False),
 }
 

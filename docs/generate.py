@@ -152,7 +152,15 @@ def type_text(annotation: Any) -> str:
         return "section"
     if (origin := get_origin(annotation)) is not None:
         return _composed(origin, get_args(annotation))
-    names = {type(None): "null", str: "text", int: "whole number", float: "number", bool: "yes/no", date: "date"}
+    names = {
+        type(None): "null",
+        str: "text",
+        int: "whole number",
+        float: "number",
+        bool: "yes/no",
+        date: "date",
+        Any: "anything",
+    }
     return names.get(annotation, str(annotation))
 
 

@@ -91,6 +91,23 @@ def test_a_moved_project_finds_its_run_and_a_renamed_one_names_it_anew(copy, don
     assert flow.locate(place, flow.prepare(place).path).id == "hues-" + done[1].run.id.removeprefix("colours-")
 
 
+def test_replayed_rows_count_by_their_content(copy):
+    rows = copy / "general.jsonl"
+
+    def run_id(*options: str) -> str:
+        place = opened(copy, "--train.regularise.replay", "0.2", *options)
+        return flow.locate(place, flow.prepare(place).path).id
+
+    named = ("--train.regularise.replay-file", "general.jsonl")
+    with pytest.raises(SettingsError, match=r"replay_file: no file .*general\.jsonl"):
+        run_id(*named)
+    rows.write_text('{"text": "The moon is far away."}\n')
+    first = run_id(*named)
+    assert first != run_id(), "bundled rows are other rows"
+    rows.write_text('{"text": "The moon is near."}\n')
+    assert run_id(*named) != first
+
+
 def test_a_template_counts_by_its_content_not_by_its_place(copy):
     template = copy / "chat.jinja"
 

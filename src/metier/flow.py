@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from metier.core import artefact, digest, extras
+from metier.core import artefact, digest, extras, ledger
 from metier.core.__about__ import __version__
-from metier.core.errors import DataError, InputError, ParityError, SettingsError
-from metier.core.report import Cell, Report, Verdict
+from metier.core.errors import InputError, ParityError, SettingsError
+from metier.core.report import Report, Verdict
 from metier.core.settings import Settings
 from metier.evaluate.report import report as evaluation_report
 from metier.model.find import Base, find, find_config
@@ -21,18 +21,20 @@ from metier.prepare import snapshot as snapshots
 from metier.project import BaseFromConfig, Place, find_run, name_of
 from metier.promote.report import report as parity_report
 from metier.report import html, markdown
-from metier.report.cells import duration, size
 from metier.report.page import Chapter, Page, as_plain
 from metier.text.proof import Proof, check
 from metier.text.render import open_renderer
+from metier.text.rendered import render_rows
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from metier.train import general, views
 from metier.train.plan import TrainingPlan
+from metier.train.report import in_brief
 from metier.train.report import report as training_report
 from metier.train.settings import TrainSettings
+from metier.train.sweep.settings import SWEPT, sweep_name
+from metier.train.verify.verdicts import Verified
 
-_LEDGER = "stages.json"
 _TRAIN = "train"
 
 
@@ -138,6 +140,35 @@ def show(place: Place, run: Run, count: int) -> Shown:
     return Shown(rows=painted, proof=check(rows, renderer, progress=place.progress))
 
 
+def plan(place: Place, run: Run) -> Report:
+    """Say what a training would need and how long it would take; loads no weights.
+
+    Raises:
+        SettingsError: the base is of an architecture that does not let itself be planned.
+    """
+    extras.require(_TRAIN)
+    from metier.train.planning.report import report as told
+    from metier.train.planning.run import make
+
+    renderer = open_renderer(run.base.folder, run.plan.text)
+    rows = load_split(run.snapshot, "train")
+    return told(make(run.base, run.plan, render_rows(rows, renderer, place.progress)), run.base.name)
+
+
+def verify(place: Place, run: Run) -> Verified:
+    """Prove on a few of the project's own rows that the engine computes what the plain step computes.
+
+    Raises:
+        InputError: the float64 model that the proof needs does not fit into memory.
+    """
+    extras.require(_TRAIN)
+    from metier.train.verify.run import verify as look
+
+    place.progress.say(f"verify: the engine on {run.base.name} and this project's rows")
+    settings = place.project.verify
+    return look(run.snapshot, run.base, run=run.path, plan=run.plan, settings=settings, progress=place.progress)
+
+
 def train(place: Place, run: Run) -> Stage:
     """Train, or go on where an interrupted training stopped.
 
@@ -156,6 +187,19 @@ def train(place: Place, run: Run) -> Stage:
     return Stage(name="train", path=path, seconds=perf_counter() - started)
 
 
+def sweep(place: Place, snapshot: Path) -> Stage:
+    """Search settings by the validation loss, or go on where a search stopped; raises as `train` does."""
+    started, run, settings = perf_counter(), locate(place, snapshot), place.project.sweep
+    folder = place.store / "sweeps" / sweep_name(run.id, settings)
+    if artefact.exists(folder / SWEPT):
+        return _skip(place, "sweep", folder / SWEPT, "these settings were searched before")
+    extras.require(_TRAIN)
+    from metier.train.sweep.search import sweep as search
+
+    search(snapshot, run.base, folder=folder, plan=run.plan, settings=settings, progress=place.progress)
+    return Stage(name="sweep", path=folder / SWEPT, seconds=perf_counter() - started)
+
+
 def evaluate(place: Place, run: Run) -> Stage:
     """Compare base and tuned model on the same held-out rows.
 
@@ -166,7 +210,7 @@ def evaluate(place: Place, run: Run) -> Stage:
     settings = place.project.evaluate
     key = _key(run, evaluate=settings, text=run.plan.text)
     target = run.path / "evaluation"
-    if _is_done(run.path, "evaluate", key, target):
+    if ledger.is_done(run.path, "evaluate", key, target):
         return _skip(place, "evaluate", target, "this model was evaluated with these settings before")
     extras.require(_TRAIN)
     from metier.evaluate.run import evaluate as measure
@@ -174,7 +218,7 @@ def evaluate(place: Place, run: Run) -> Stage:
     started = perf_counter()
     place.progress.say(f"evaluate: {run.base.name} against {run.id}, on the {settings.split} split")
     path = measure(run.snapshot, run.base, run.path, text=run.plan.text, settings=settings, progress=place.progress)
-    _remember(run.path, "evaluate", key, path)
+    ledger.remember(run.path, "evaluate", key, path)
     return Stage(name="evaluate", path=path, seconds=perf_counter() - started)
 
 
@@ -188,7 +232,7 @@ def prove(place: Place, run: Run) -> Stage:
     _require_trained(place, run)
     key = _key(run, promote=place.project.promote)
     target = run.path / "parity"
-    if _is_done(run.path, "prove", key, target) and _is_intact(run.path / "model"):
+    if ledger.is_done(run.path, "prove", key, target) and ledger.is_intact(run.path / "model"):
         return _skip(place, "prove", target, "this model was proven with these limits before")
     extras.require(_TRAIN)
     from metier.promote.parity import prove as certify
@@ -196,7 +240,7 @@ def prove(place: Place, run: Run) -> Stage:
     started = perf_counter()
     place.progress.say("prove: trained = saved = reloaded = merged?")
     path = certify(run.path, run.base, settings=place.project.promote, progress=place.progress)
-    _remember(run.path, "prove", key, path)
+    ledger.remember(run.path, "prove", key, path)
     return Stage(name="prove", path=path, seconds=perf_counter() - started)
 
 
@@ -235,7 +279,7 @@ def page_of_run(place: Place, run: Run) -> Page:
         )
         if there.exists()
     ]
-    facts = [("base", run.base.name), ("run", run.id), *_training_facts(run.path)]
+    facts = [("base", run.base.name), ("run", run.id), *in_brief(run.path)]
     return Page(
         title=name_of(place.project, place.folder),
         verdict=_verdict({chapter.name: chapter.report.verdict for chapter in chapters}),
@@ -337,32 +381,6 @@ def _key(run: Run, **sections: Settings) -> str:
     return digest.of_value([settings, artefact.read(run.snapshot, "snapshot").digest, run.base.digest, model])
 
 
-def _ledger(run: Path) -> dict[str, dict[str, str]]:
-    path = run / _LEDGER
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _is_done(run: Path, name: str, key: str, target: Path) -> bool:
-    """Tell whether a stage's result stands there whole, made from the same things."""
-    if not artefact.exists(target):
-        return False
-    return _ledger(run).get(name) == {"key": key, "made": artefact.read(target).digest}
-
-
-def _is_intact(target: Path) -> bool:
-    """Tell whether every byte of an artefact is as it was written."""
-    try:
-        artefact.verify(target)
-    except DataError:
-        return False
-    return True
-
-
-def _remember(run: Path, name: str, key: str, target: Path) -> None:
-    entry = {name: {"key": key, "made": artefact.read(target).digest}}
-    artefact.write_file(run / _LEDGER, json.dumps(_ledger(run) | entry, indent=1) + "\n")
-
-
 def _verdict(verdicts: Mapping[str, Verdict]) -> Verdict:
     """Return the page's answer: a broken parity outweighs any score."""
     parity = verdicts.get("parity")
@@ -371,14 +389,3 @@ def _verdict(verdicts: Mapping[str, Verdict]) -> Verdict:
     if "evaluation" in verdicts:
         return verdicts["evaluation"]
     return Verdict(text="Not evaluated yet: `metier evaluate` compares it with its base.", good=None)
-
-
-def _training_facts(run: Path) -> list[tuple[str, Cell]]:
-    if not (run / "summary.json").is_file():
-        return []
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    threads = f"{summary['threads']} thread{'s' * (summary['threads'] != 1)}"
-    return [
-        ("training", f"{duration(summary['seconds'])} on {summary['device']}, {threads}"),
-        ("peak memory", size(summary["peak_memory_bytes"])),
-    ]

@@ -19,6 +19,8 @@ from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.promote.settings import PromoteSettings
 from metier.text.settings import TextSettings
 from metier.train.settings import TrainSettings
+from metier.train.sweep.settings import SweepSettings
+from metier.train.verify.settings import VerifySettings
 
 FILE = "metier.yaml"
 STORE = ".metier"
@@ -75,11 +77,17 @@ class Project(Settings):
     train: TrainSettings = TrainSettings()
     """How the training runs."""
 
+    sweep: SweepSettings = SweepSettings()
+    """What `metier sweep` searches; no other command reads it."""
+
     evaluate: EvaluateSettings = EvaluateSettings()
     """How base and tuned model are compared."""
 
     promote: PromoteSettings = PromoteSettings()
     """What a saved and merged model must hold to."""
+
+    verify: VerifySettings = VerifySettings()
+    """How much the proof of the engine looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,20 @@ from metier.core import artefact
 from metier.core.__about__ import __version__
 from tests.cli.workshop import gone_the_whole_way, make_project
 
-COMMANDS = ["init", "run", "doctor", "prepare", "train", "evaluate", "prove", "report", "compare", "schema"]
+COMMANDS = [
+    "init",
+    "run",
+    "doctor",
+    "prepare",
+    "sweep",
+    "train",
+    "evaluate",
+    "prove",
+    "report",
+    "verify",
+    "compare",
+    "schema",
+]
 
 
 @pytest.fixture
@@ -38,7 +51,7 @@ def test_every_command_has_help_and_json(metier, command):
     result = metier(command, "--help")
     assert result.code == 0
     assert "--json" in result.out
-    takes_settings = command in {"run", "prepare", "train", "evaluate", "prove", "report"}
+    takes_settings = command in {"run", "prepare", "sweep", "train", "evaluate", "prove", "report", "verify"}
     assert ("--train.learning-rate" in result.out) == takes_settings
 
 

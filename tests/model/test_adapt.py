@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from metier.core.errors import SettingsError
 from metier.model import adapt as adapting
-from metier.model.adapt import adapt, choose_method, count_parameters, decoder_layers
+from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import find_config
+from metier.model.layers import decoder_layers
 from metier.model.load import load_base
 from metier.model.settings import ModelSettings
 from tests.model.bases import CPU, GPT2, adapted, found, logits, relative, saved, write_base
@@ -22,11 +24,37 @@ FIELDS_SHOWN_HERE = {
     "gradient_checkpointing",
     "save_precision",
 }
-"""`precision` belongs to the loop: tests/train/test_options.py shows it."""
+"""`precision` belongs to the loop: tests/train/test_options.py shows it; test_quantise.py shows `quantise`,
+tests/train/test_frozen.py `frozen_cache_gb`."""
+
+SECTIONS = {"lora", "bottleneck", "virtual", "peft"}
+"""Shown by the test file of the same name (peft: test_library)."""
 
 
 def test_every_field_has_a_test():
-    assert set(ModelSettings.model_fields) == FIELDS_SHOWN_HERE | {"precision"}
+    assert set(ModelSettings.model_fields) == FIELDS_SHOWN_HERE | SECTIONS | {
+        "precision",
+        "quantise",
+        "frozen_cache_gb",
+    }
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lora": {"inti": "pissa"}},
+        {"lora": {"rank_pattern": {"q_proj": 0}}},
+        {"lora": {"alpha_pattern": {"q_proj": 0}}},
+        {"bottleneck": {"width": 0}},
+        {"virtual": {"tokens": 0}},
+        {"virtual": {"projection": 0}},
+        {"peft": {"config": {}}},
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_refused(values):
+    with pytest.raises(ValidationError):
+        ModelSettings.model_validate(values)
 
 
 def trains(model: torch.nn.Module) -> set[str]:
@@ -235,3 +263,16 @@ def test_tied_weights_are_counted_once(tiny_base, tmp_path):
     tied = count_parameters(load_base(found(tiny_base), device=CPU))
     untied = count_parameters(load_base(write_base(tmp_path / "base", tie_word_embeddings=False), device=CPU))
     assert untied - tied == 268 * 32
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"method": "lora", "lora": {"init": "olora"}}, r"model\.lora\.init olora"),
+        ({"method": "lora", "lora": {"dora": True}}, r"model\.lora\.dora"),
+        ({"method": "peft", "peft": {"type": "oft"}}, r"model\.method peft"),
+    ],
+)
+def test_a_base_of_few_bits_is_refused_where_its_weights_are_read(tiny_base, values, words):
+    with pytest.raises(SettingsError, match=rf"model\.quantise 'int8' with {words}; wanted: .* only adds"):
+        prepared(found(tiny_base), values.pop("method"), quantise="int8", **values)

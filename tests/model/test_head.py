@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
+from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
 from metier.core.errors import ModelError, SettingsError
 from metier.model.adapt import adapt
-from metier.model.head import give_head, head_of, require_own_tokens
+from metier.model.head import give_head, head_of, require_method
 from metier.model.load import load_base, load_folder, load_tuned
 from metier.model.merge import merge
 from metier.model.save import save_trained
@@ -119,15 +119,19 @@ def test_an_architecture_without_a_head_is_refused():
         give_head(build(RECURRENT["mamba2"], torch.float32), HEAD)
 
 
-def test_a_learnt_prompt_under_a_head_is_refused(tiny_base):
-    """The library would read the head at a place that is shifted by the prompt."""
-    for config, refused in (
-        (PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=3), True),
-        (LoraConfig(), False),
-    ):
-        model = get_peft_model(give_head(load_base(found(tiny_base), device=CPU), HEAD), config)
-        if refused:
-            with pytest.raises(SettingsError, match="a learnt prompt or prefix under a head"):
-                require_own_tokens(model)
-        else:
-            require_own_tokens(model)
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"method": name}, f"model.method '{name}' under a head") for name in ("ia3", "bottleneck", "prompt", "prefix")]
+    + [({"method": "peft", "peft": {"type": "loha"}}, "model.method 'peft' under a head")]
+    + [({"method": "lora", "quantise": "int8"}, "model.quantise 'int8' under a head")],
+)
+def test_a_method_that_trains_no_head_is_refused(settings, words):
+    """Some save no head; others put tokens before the place that the library reads the head at."""
+    chosen = ModelSettings.model_validate(settings)
+    with pytest.raises(SettingsError, match=words):
+        require_method(chosen.method, chosen)
+
+
+@pytest.mark.parametrize("method", ["full", "layers", "lora"])
+def test_a_method_that_trains_a_head_is_let_through(method):
+    require_method(method, ModelSettings.model_validate({"method": method}))

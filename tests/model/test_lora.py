@@ -44,7 +44,26 @@ def test_gradients_against_finite_differences():
     x, w, b, down, up = (torch.randn(*s, dtype=torch.float64) for s in ((3, 4), (5, 4), (5,), (2, 4), (5, 2)))
     for tensor in (x, down, up):
         tensor.requires_grad_(True)
-    assert torch.autograd.gradcheck(lambda *p: LoraProduct.apply(p[0], w, b, p[1], p[2], 0.7), (x, down, up))
+    assert torch.autograd.gradcheck(
+        lambda *p: LoraProduct.apply(p[0], w, b, p[1], p[2], 0.7, torch.float64), (x, down, up)
+    )
+
+
+def test_under_autocast_products_are_in_bfloat16_and_gradients_in_the_type_of_their_weights():
+    ours, theirs = adapted(True).float(), adapted(False).float()
+    found = []
+    for net in (ours, theirs):
+        torch.manual_seed(2)
+        x = torch.randn(2, 3, 6, requires_grad=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = net(x)
+        assert y.dtype == torch.bfloat16
+        (y.float() * torch.arange(4)).sum().backward()
+        found.append([y.detach().float(), x.grad, *[w.grad for w in net.parameters() if w.grad is not None]])
+    for mine, other in zip(*found, strict=True):
+        assert mine.dtype == torch.float32
+        assert (mine - other).norm() < 0.02 * other.norm()
+    assert not torch.equal(found[0][0], outcome(adapted(True))[0].float())
 
 
 def test_a_switched_off_or_merged_adapter_is_off_or_merged():

@@ -27,7 +27,7 @@ def test_peft_reads_our_adapter(tiny_base, tmp_path):
     model = adapted(base, alpha=12.0, targets=("q_proj", "up_proj"))
     folder = saved(model, base, tmp_path / "model")
     theirs = PeftModel.from_pretrained(plain_base(tiny_base), str(folder)).eval()
-    assert torch.equal(logits(theirs), logits(model))
+    assert relative(logits(theirs), logits(model)) < 1e-6, "our linear rounds in another order"
     assert relative(logits(plain_base(tiny_base)), logits(model)) > 0.02
 
 
@@ -101,14 +101,16 @@ import hashlib, sys
 from pathlib import Path
 from tests.model.bases import adapted, found, saved
 base = found(Path(sys.argv[1]))
-folder = saved(adapted(base), base, Path(sys.argv[2]))
+more = {"targets": ("v_proj", "up_proj", "q_proj"), "lora": {"save_modules": ("embeddings", "norm")}}
+folder = saved(adapted(base, **more), base, Path(sys.argv[2]))
 for path in sorted(folder.iterdir()): print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 """
 
 
 def test_an_adapter_is_the_same_bytes_whatever_the_hash_seed(tiny_base, tmp_path):
     base = found(tiny_base)
-    ours = saved(adapted(base), base, tmp_path / "ours")
+    more = {"targets": ("v_proj", "up_proj", "q_proj"), "lora": {"save_modules": ("embeddings", "norm")}}
+    ours = saved(adapted(base, **more), base, tmp_path / "ours")
     command = [sys.executable, "-W", "ignore", "-c", PRINT_HASHES, str(tiny_base), str(tmp_path / "theirs")]
     env = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(["src", ".", *sys.path])}
     told = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
@@ -121,7 +123,8 @@ def test_the_adapter_configuration_names_the_base_and_holds_plain_values(tiny_ba
     base = found(tiny_base)
     folder = saved(adapted(base, rank=3, alpha=5.0), base, tmp_path / "model")
     config = json.loads((folder / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == base.name
+    assert base.name == str(tiny_base), "an absolute path, which would mean nothing on another machine"
+    assert config["base_model_name_or_path"] == tiny_base.name
     assert (config["r"], config["lora_alpha"], config["peft_type"], config["task_type"]) == (
         3,
         5.0,

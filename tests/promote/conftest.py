@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from metier.core.progress import Silent
 from metier.model.adapt import adapt
 from metier.model.find import Base, find, find_config
 from metier.model.load import load_base
+from metier.model.quantise import freeze
+from metier.model.quantise.freeze import Quantisation
 from metier.model.save import save_trained, save_whole
 from metier.model.settings import ModelSettings
 from metier.text.render import open_renderer
@@ -53,7 +56,14 @@ def write_snapshot(folder: Path) -> Path:
 
 
 def train(
-    folder: Path, base_folder: Path, method: str, *, strength: float = 0.3, precision: str = "float32"
+    folder: Path,
+    base_folder: Path,
+    method: str,
+    *,
+    strength: float = 0.3,
+    precision: str = "float32",
+    quantise: Quantisation = "none",
+    more: dict[str, Any] | None = None,
 ) -> Trained:
     """Change a base by random numbers, and leave what training leaves."""
     base = find(str(base_folder), base_folder)
@@ -64,7 +74,7 @@ def train(
     renderer = open_renderer(base.folder, text)
     rows = load_split(snapshot, "train")
     rendered = render_rows(rows, renderer, Silent())
-    settings = ModelSettings.model_validate({"method": method, "rank": 4})
+    settings = ModelSettings.model_validate({"method": method, "rank": 4} | (more or {}))
     model = adapt(load_base(base, device=torch.device("cpu")), base, method, settings, seed=0)
     random = torch.Generator().manual_seed(7)
     with torch.no_grad():
@@ -72,6 +82,7 @@ def train(
             if weight.requires_grad:
                 spread = strength * weight.std().clamp(min=0.1)
                 weight.add_(spread * torch.randn(weight.shape, generator=random))
+    freeze.quantise(model, quantise, torch.device("cpu"))
     plan = {
         "text": text.model_dump(mode="json"),
         "model": settings.model_dump() | {"save_precision": precision},
@@ -79,15 +90,19 @@ def train(
     }
     artefact.write_file(run / "settings.json", json.dumps({"snapshot": str(snapshot), "plan": plan}))
     reference.record(run, model, [rendered.sequence(n) for n in range(len(rendered))], rows, renderer)
-    publish_model(Trained(run, base, model), precision=precision)
+    publish_model(Trained(run, base, model), precision=precision, quantise=quantise)
     return Trained(run, base, model)
 
 
 def publish_model(
-    trained: Trained, *, precision: str = "float32", change: Callable[[Path], None] | None = None
+    trained: Trained,
+    *,
+    precision: str = "float32",
+    quantise: Quantisation = "none",
+    change: Callable[[Path], None] | None = None,
 ) -> None:
     """Save the model as training does; `change` may plant a fault before the manifest is written."""
-    facts = {"base": trained.base.name, "base_digest": trained.base.digest}
+    facts = {"base": trained.base.name, "base_digest": trained.base.digest, "quantise": quantise}
     renderer = open_renderer(trained.base.folder, TextSettings())
     with artefact.publish(trained.run / "model", kind="model", facts=facts) as folder:
         save_trained(trained.model, trained.base, folder, precision=precision)

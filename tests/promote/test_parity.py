@@ -62,6 +62,31 @@ def test_an_honest_run_holds_at_every_hop(runs: dict[str, Trained], method: str)
     assert written["from_base"]["mean_kl"] > 1000 * written["limits"]["mean_kl"]
 
 
+WAYS = {
+    "lora": {"lora": {"init": "pissa", "dora": True, "rslora": True, "save_modules": ["embeddings"]}},
+    "layers": {"layers": ["0", "*.mlp"]},
+    "ia3": {},
+    "peft": {"peft": {"type": "loha", "config": {"r": 4}}},
+    "bottleneck": {"bottleneck": {"width": 8}},
+    "prompt": {"virtual": {"tokens": 4}},
+    "prefix": {"virtual": {"tokens": 4}},
+}
+
+
+@pytest.mark.parametrize("method", WAYS)
+def test_every_way_of_updating_weights_holds(tmp_path: Path, tiny_base: Path, method: str) -> None:
+    written = prove(train(tmp_path, tiny_base, method, more=WAYS[method]))
+    assert written["holds"]
+    reloaded, merged = written["hops"][2:]
+    assert reloaded["largest_kl"] < 1e-10
+    assert written["from_base"]["mean_kl"] > 100 * written["limits"]["mean_kl"]
+    if method in ("bottleneck", "prompt", "prefix"):
+        assert merged["detail"].startswith("serve it on its base, it cannot be merged: ")
+        assert not (tmp_path / "runs" / method / "merged").exists()
+    else:
+        assert merged["largest_kl"] < 1e-9
+
+
 def test_an_adapter_is_merged_into_a_plain_model(runs: dict[str, Trained]) -> None:
     prove(runs["lora"])
     assert artefact.verify(runs["lora"].run / "merged", "model").facts["merged"]
@@ -91,6 +116,18 @@ def test_weights_rounded_to_bfloat16_hold_within_wider_limits_only(tmp_path: Pat
     written = prove(rounded)
     assert 1e-6 < written["hops"][2]["mean_kl"] < 0.01
     broken_at(rounded, "reloaded", "mean KL", mean_kl=1e-6)
+
+
+def test_an_adapter_of_a_quantised_base_reloads_exactly_and_merges_within_wider_limits(
+    tmp_path: Path, tiny_base: Path
+) -> None:
+    run = train(tmp_path, tiny_base, "lora", quantise="int8")
+    reloaded, merged = prove(run)["hops"][2:]
+    assert reloaded["mean_kl"] < 1e-12
+    assert 1e-7 < merged["mean_kl"] < 0.01
+    broken_at(run, "merged", "mean KL", mean_kl=1e-7)
+    publish_model(run, quantise="none")  # the planted fault: nobody wrote down what the base was
+    broken_at(run, "reloaded", "mean KL")
 
 
 def test_derived_limits_are_told_with_their_reason(lora: Trained) -> None:

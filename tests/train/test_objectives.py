@@ -225,7 +225,7 @@ def test_distillation_is_the_divergence_written_out(method, way, tiny_base):
         works += [arrange(pairs(), 1 << 20), arrange(pairs(), 25)]
         assert works[-1].trunk is not None
     for work, budget in ((work, budget) for work in works for budget in (1 << 20, 30)):
-        objective = Distil(BaseModel(model if method == "lora" else teacher, way.attention), way, budget=budget)
+        objective = Distil(BaseModel(model if method == "lora" else teacher, way), way, budget=budget)
         loss, gradients = our_gradients(model, objective, work, way)
         assert loss == pytest.approx(expected.item(), rel=1e-9)
         assert difference(gradients, plain) <= EXACT
@@ -240,7 +240,7 @@ def test_the_teacher_is_not_the_student(tiny_base):
     """The planted fault: a teacher that has the student's weights has nothing to teach behind the same prompt."""
     model = base_model(tiny_base).double()
     same = [Sequence(ids=p.ids, weights=p.weights, row_id=p.row_id, partner=p) for p in pairs()]
-    objective = Distil(BaseModel(model, packed))
+    objective = Distil(BaseModel(model, Way()))
     with packed(model), torch.no_grad():
         assert objective.loss(model, grow(same)).total.item() == pytest.approx(0, abs=1e-12)
         assert objective.loss(model, grow(pairs())).total.item() > 1e-3
@@ -261,12 +261,12 @@ def test_the_teacher_reads_within_the_budget(tiny_base, monkeypatch):
     read: list[int] = []
     whole = BaseModel.log_probabilities
 
-    def counted(self, way, forest):
+    def counted(self, forest):
         read.append(forest.tokens)
-        return whole(self, way, forest)
+        return whole(self, forest)
 
     monkeypatch.setattr(BaseModel, "log_probabilities", counted)
-    teacher = BaseModel(model, packed)
+    teacher = BaseModel(model, Way())
     with packed(model), torch.no_grad():
         for budget in (1 << 20, 24, 15):
             read.clear()

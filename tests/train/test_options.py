@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from metier.core.errors import SettingsError
 from metier.core.settings import build
 from metier.core.types import Reasoned
+from metier.model.arithmetic import Rates
 from metier.model.settings import ModelSettings
 from metier.project import Project
 from metier.train import choices
@@ -26,33 +27,6 @@ def losses(run) -> list[float]:
 def weights(run) -> dict[str, torch.Tensor]:
     name = "adapter_model.safetensors" if (run / "model" / "adapter_config.json").exists() else "model.safetensors"
     return load_file(str(run / "model" / name))
-
-
-CHANGES = {
-    "epochs": {"epochs": 1.0, "max_steps": None},
-    "max_steps": {"max_steps": 5},
-    "rows_per_step": {"rows_per_step": 4},
-    "learning_rate": {"learning_rate": 5e-3},
-    "schedule": {"schedule": {"shape": "constant"}},
-    "final_rate": {"schedule": {"final_rate": 0.9}},
-    "warmup": {"schedule": {"warmup": 0.5}},
-    "weight_decay": {"optimiser": {"weight_decay": 0.5}},
-    "betas": {"optimiser": {"betas": (0.5, 0.9)}},
-    "clip": {"optimiser": {"clip": 0.01}},
-}
-
-
-@pytest.fixture(scope="module")
-def shared_results() -> dict[str, dict[str, torch.Tensor]]:
-    return {}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_every_option_changes_the_weights(name, run_to_end, shared_results):
-    if "default" not in shared_results:
-        shared_results["default"] = weights(run_to_end(plan(), "default"))
-    default, changed = shared_results["default"], weights(run_to_end(plan(**CHANGES[name]), "changed"))
-    assert any(not torch.equal(default[key], changed[key]) for key in default)
 
 
 def test_the_seed_changes_the_order_and_nothing_else_is_random(run_to_end):
@@ -136,6 +110,53 @@ def test_schedules_warm_up_and_end_where_they_should(name):
     assert rates[55] == pytest.approx(middle, abs=0.02)
 
 
+FAST = Rates(float32=100, bfloat16=210, int8=430)
+"""A CPU with bfloat16 and VNNI instructions, as measured."""
+SLOW = Rates(float32=115, bfloat16=25, int8=414)
+"""A CPU with VNNI only, as measured."""
+
+
+def precision(asked: str = "auto", *, width: int = 4096, rates: Rates = FAST, **kept: str) -> Reasoned:
+    settings, cpu = ModelSettings.model_validate({"precision": asked}), torch.device("cpu")
+    return choices.precision(settings, cpu, width=width, kept=kept, measure=lambda: rates)
+
+
+def test_bfloat16_is_chosen_where_it_was_measured_to_be_faster():
+    assert precision().value == "bfloat16"
+    assert "2.1×" in precision().reason
+    slow = precision(rates=SLOW)
+    assert (slow.value, "0.2×" in slow.reason) == ("float32", True)
+    assert precision(width=192).value == "float32"
+
+
+def test_a_run_keeps_the_precision_it_began_with(tmp_path):
+    assert choices.kept(tmp_path) == {}
+    (tmp_path / "choices.json").write_text(json.dumps([{"name": "model.precision", "value": "float32", "reason": ""}]))
+    kept = choices.kept(tmp_path)
+    chosen = precision(**kept)
+    assert (chosen.value, chosen.reason) == ("float32", "as this run began")
+    assert precision("bfloat16", width=1, **kept).value == "bfloat16"
+
+
+def test_a_quantised_base_says_what_it_brings_here():
+    int8 = ModelSettings(quantise="int8")
+    assert "3.6× as fast as float32" in choices.quantise(int8, lambda: SLOW).reason
+    assert "saves memory" not in choices.quantise(int8, lambda: FAST).reason
+    even = Rates(float32=100, bfloat16=300, int8=310)
+    assert "3.0× in bfloat16: it saves memory, not much time" in choices.quantise(int8, lambda: even).reason
+    assert "memory" in choices.quantise(ModelSettings(quantise="nf4"), lambda: FAST).reason
+
+
+def test_a_quantised_base_changes_the_run_and_is_recorded(run_to_end):
+    exact = run_to_end(plan({"method": "lora"}), "exact")
+    run = run_to_end(plan({"method": "lora", "quantise": "int8"}), "int8")
+    assert losses(exact) != losses(run)
+    assert losses(run) == pytest.approx(losses(exact), rel=0.05)
+    manifest = json.loads((run / "model" / "manifest.json").read_text())
+    assert manifest["facts"]["quantise"] == "int8"
+    assert "model.quantise" in [choice["name"] for choice in json.loads((run / "choices.json").read_text())]
+
+
 def test_derived_values_come_with_their_reason():
     automatic = TrainSettings()
     assert choices.epochs(automatic, 500, plain_text=False).value == 7.0
@@ -143,12 +164,13 @@ def test_derived_values_come_with_their_reason():
     assert choices.epochs(automatic, 500, plain_text=True).value == 1.0
     assert choices.learning_rate(automatic, "lora", 1_000_000_000).value == 2e-4
     assert choices.learning_rate(automatic, "full", 1_000_000_000).value == 2e-5
+    assert choices.learning_rate(automatic, "prompt", 1_000_000_000).value == 3e-2
     set_by_hand = TrainSettings(epochs=7, learning_rate=0.5, threads=3)
     for choice in (
         choices.epochs(set_by_hand, 500, plain_text=False),
         choices.learning_rate(set_by_hand, "full", 1),
         choices.threads(set_by_hand),
-        choices.precision(ModelSettings(precision="float32"), torch.device("cpu")),
+        precision("float32"),
     ):
         assert isinstance(choice, Reasoned)
         assert choice.reason == "as set"

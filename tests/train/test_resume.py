@@ -58,6 +58,15 @@ def test_a_stop_request_publishes_and_the_same_call_goes_on(number, run_to_end):
     assert artefact.verify(resumed / "model").digest == artefact.verify(whole / "model").digest
 
 
+def test_a_run_on_a_quantised_base_goes_on_bit_identical(run_to_end):
+    int8 = plan({"method": "lora", "quantise": "int8"}, checks=1)
+    whole = run_to_end(int8, "whole")
+    with pytest.raises(InterruptedRun):
+        run_to_end(int8, "stopped", StopAt(4, signal.SIGTERM))
+    resumed = run_to_end(int8, "stopped")
+    assert artefact.verify(resumed / "model").digest == artefact.verify(whole / "model").digest
+
+
 def test_a_second_request_stops_at_once(tiny_base, tiny_snapshot, tmp_path):
     from metier.train.stop import listening
 

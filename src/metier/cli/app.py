@@ -12,12 +12,15 @@ from metier.cli.doctor import doctor
 from metier.cli.evaluate import evaluate
 from metier.cli.init import init
 from metier.cli.options import LAID_OVER, SETTINGS_HELP, AsJson
+from metier.cli.plan import plan
 from metier.cli.prepare import prepare
 from metier.cli.prove import prove
 from metier.cli.report import report
 from metier.cli.run import run
 from metier.cli.schema import schema
+from metier.cli.sweep import sweep
 from metier.cli.train import train
+from metier.cli.verify import verify
 
 _START, _STAGES, _LOOK = "Start here", "One stage at a time", "Look and compare"
 
@@ -31,8 +34,9 @@ app = typer.Typer(
 app.command(rich_help_panel=_START)(init)
 app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(run)
 app.command(rich_help_panel=_START)(doctor)
-for _stage in (prepare, train, evaluate, prove, report):
+for _stage in (prepare, plan, sweep, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
+app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK)(schema)
 

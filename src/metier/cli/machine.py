@@ -13,6 +13,7 @@ import psutil
 
 from metier.core import extras
 from metier.core.__about__ import __version__
+from metier.core.memory import memory_limit
 from metier.core.report import Report, Table, Verdict
 from metier.report.cells import size
 
@@ -20,7 +21,6 @@ _GIB = 1 << 30
 _LITTLE_MEMORY = 3 * _GIB
 _LITTLE_DISK = 2 * _GIB
 _SHOWN = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "pydantic", "matplotlib")
-_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _MATRIX = 1024
 
 
@@ -59,16 +59,6 @@ def examine(folder: Path, *, deep: bool = False) -> Report:
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(psutil.Process().cpu_affinity() or ()) if psutil.LINUX or psutil.WINDOWS else os.cpu_count() or 1
-
-
-def memory_limit(limits: tuple[Path, ...] = _CGROUP_LIMITS) -> int:
-    """Return the bytes of memory that may be used: the machine's, or less where a container is given less."""
-    total = psutil.virtual_memory().total
-    for path in limits:
-        text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
-        if text.isdigit():
-            return min(total, int(text))
-    return total
 
 
 def gpu(command: str = "nvidia-smi") -> str:

@@ -8,7 +8,8 @@ MetierError                     exit 3  a fault of ours or of the machine
 │   ├── ProofError                      rendered rows that would train something other than what was meant
 │   └── MissingExtraError               an optional dependency that is not installed
 ├── AnswerNo                    exit 1  the answer is no
-│   └── ParityError                     what was saved, reloaded or merged is not what was trained
+│   ├── ParityError                     what was saved, reloaded or merged is not what was trained
+│   └── VerificationError               the engine does not compute what the plain step computes
 └── RunError                    exit 3  something went wrong while running
     ├── NonFiniteError                  a loss, gradient or weight is not a number
     ├── LossSpikeError                  a loss far above those of the steps before it
@@ -80,6 +81,10 @@ class AnswerNo(MetierError):
 
 class ParityError(AnswerNo):
     """A hop between trained, saved, reloaded and merged changed the model; `found` names the hop."""
+
+
+class VerificationError(AnswerNo):
+    """A check of `metier verify` does not hold; `found` names it."""
 
 
 class RunError(MetierError, RuntimeError):

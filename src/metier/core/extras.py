@@ -8,8 +8,12 @@ from metier.core.errors import MissingExtraError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "peft"),
-    "optimisers": ("bitsandbytes", "schedulefree"),
     "heads": ("sklearn",),
+    "adamw-8bit": ("bitsandbytes",),
+    "schedule-free": ("schedulefree",),
+    "qlora": ("bitsandbytes",),
+    "fast": ("gigatoken",),
+    "sweep": ("optuna",),
 }
 """Extra name -> the modules that it brings."""
 

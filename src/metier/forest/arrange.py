@@ -93,7 +93,7 @@ def _trunk(sequences: Many[Sequence], whole: Trie, cut: list[int]) -> tuple[Trun
     kept: dict[int, int] = {}
     nodes: list[Node] = []
     parents: list[int] = []
-    ids, positions = [], []
+    ids, positions, owners = [], [], []
     above = [Above()] * len(sequences)
     place = 0
     for number in cut:
@@ -110,12 +110,13 @@ def _trunk(sequences: Many[Sequence], whole: Trie, cut: list[int]) -> tuple[Trun
         nodes.append(Node(start=place, length=length, end=place + length, depth=node.depth))
         ids.append(sequences[node.example].ids[node.depth : node.depth + length])
         positions.append(np.arange(node.depth, node.depth + length))
+        owners.append(np.full(length, node.example))
         place += length
         for index in members:
             above[index] = Above(depth=node.depth + length, node=kept[number])
     if not nodes:
         return None, above
-    return Trunk(_bare(_with_ends(nodes, parents), ids, positions), parents), above
+    return Trunk(_bare(_with_ends(nodes, parents), ids, positions, owners), parents), above
 
 
 def _first_source(sequence: Sequence) -> int:
@@ -135,7 +136,9 @@ def _with_ends(nodes: list[Node], parents: list[int]) -> tuple[Node, ...]:
     )
 
 
-def _bare(nodes: tuple[Node, ...], ids: list[np.ndarray], positions: list[np.ndarray]) -> Forest:
+def _bare(
+    nodes: tuple[Node, ...], ids: list[np.ndarray], positions: list[np.ndarray], owners: list[np.ndarray]
+) -> Forest:
     """Make a forest without labels."""
     none = torch.empty(0, dtype=torch.int64)
     position = torch.from_numpy(np.concatenate(positions).astype(np.int64))
@@ -148,6 +151,7 @@ def _bare(nodes: tuple[Node, ...], ids: list[np.ndarray], positions: list[np.nda
         reach=int(position.max()) + 1,
         pieces=attention_pieces(nodes, ()),
         label_pieces=(),
+        owner=torch.from_numpy(np.concatenate(owners).astype(np.int64)),
     )  # fmt: skip
 
 

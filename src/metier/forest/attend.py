@@ -17,9 +17,13 @@ from metier.forest.flex import Sight, attend_flexibly
 from metier.forest.grow import Forest, Trunk
 from metier.forest.pieces import Node, attention_pieces
 from metier.forest.plain import Keys, Options, attend_plainly, default_scale
+from metier.model.autocast import is_autocast
 from metier.model.layers import decoder_layers
 
 NAME = "metier_forest"
+
+_KERNELS = ("cpu", "meta")
+"""Devices whose kernels take pieces of a forest; on `meta` a step is only gone through, to see what it would need."""
 
 
 class KeysKnown(Exception):
@@ -98,7 +102,7 @@ class Walk:
 def _is_plain(query: torch.Tensor, options: Options) -> bool:
     """Tell whether a layer needs more than the kernels do."""
     unusual = options.window is not None or options.softcap is not None or options.sinks is not None
-    return unusual or options.dropout > 0 or query.device.type != "cpu"
+    return unusual or options.dropout > 0 or query.device.type not in _KERNELS
 
 
 def forest_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's interface
@@ -143,7 +147,7 @@ def forest_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's
 def _alike(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Give tensors one type: under autocast rotary angles leave queries and keys in float32, values in bfloat16."""
     kind = tensors[0].device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensors[0].dtype
+    dtype = torch.get_autocast_dtype(kind) if is_autocast(kind) else tensors[0].dtype
     return tuple(tensor.to(dtype) for tensor in tensors)
 
 

@@ -4,7 +4,7 @@ Shapes: N = tokens of a forest, S = sequences in it, M = their labels, Q = disti
 """
 
 from collections.abc import Sequence as Many
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ class Forest:
     `sequence` int64 [M] the sequence (0..S-1) it belongs to. `last` int64 [S] is where each sequence ends, `lengths`
     are the tokens of the S sequences as they were given, `reach` one more than the highest position.
 
+    `owner` int64 [N] is a sequence that each token belongs to (several may share it; this is one of them), so that
+    (owner, position) names a token; `states` [1, N, E] is what enters the lowest layer that trains, where it is known.
+
     `pieces` and `label_pieces` say which queries meet which keys; `trunk` holds the keys and values of tokens that
     stand before this forest and were computed once for the whole step. `sequences` are the S sequences as they were
     given, for objectives that want more of them than labels.
@@ -42,7 +45,9 @@ class Forest:
     reach: int
     pieces: tuple[Piece, ...]
     label_pieces: tuple[Piece, ...]
+    owner: torch.Tensor
     trunk: "Trunk | None" = field(default=None)
+    states: torch.Tensor | None = field(default=None)
     sequences: tuple[Sequence, ...] = ()
 
     def to(self, device: torch.device) -> "Forest":
@@ -51,11 +56,8 @@ class Forest:
             return self
         names = ("ids", "positions", "source", "row", "token", "weight", "sequence", "last")
         moved = {name: value.to(device) for name, value in zip(names, self.tensors(), strict=True)}
-        return Forest(
-            nodes=self.nodes, lengths=self.lengths, reach=self.reach,
-            pieces=self.pieces, label_pieces=self.label_pieces, trunk=self.trunk,
-            sequences=self.sequences, **moved,
-        )  # fmt: skip
+        states = None if self.states is None else self.states.to(device)
+        return replace(self, **moved, states=states)
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """Return ids, positions, source, row, token, weight, sequence, last."""
@@ -154,11 +156,12 @@ def grow(
     above = above or [Above()] * len(sequences)
     ids = [sequence.ids[top.depth : needed(sequence)] for sequence, top in zip(sequences, above, strict=True)]
     grown = trie(ids, [top.node for top in above], share=share)
-    tokens, positions, places = [], [], [np.empty(0, dtype=np.int64)] * len(sequences)
+    tokens, positions, owners, places = [], [], [], [np.empty(0, dtype=np.int64)] * len(sequences)
     for node in grown.nodes:
         depth = above[node.example].depth + node.depth
         tokens.append(ids[node.example][node.depth : node.depth + node.length])
         positions.append(np.arange(depth, depth + node.length))
+        owners.append(np.full(node.length, node.example))
     for index, path in enumerate(grown.paths):
         spans = [np.arange(grown.nodes[number].start, grown.nodes[number].stop) for number in path]
         places[index] = np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
@@ -186,6 +189,7 @@ def grow(
         reach=int(position.max()) + 1 if len(position) else 0,
         pieces=attention_pieces(nodes, links),
         label_pieces=label_pieces(nodes, links, distinct),
+        owner=torch.from_numpy(_joined(owners)),
         trunk=trunk,
         sequences=tuple(sequences),
     )

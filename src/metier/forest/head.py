@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-_TILE = {"cpu": 1 << 18, "cuda": 1 << 26}
-"""Logits that exist at once: on a CPU what its second-level cache holds, on a GPU what keeps it busy."""
+_TILE = {"cpu": 1 << 18, "meta": 1 << 18, "cuda": 1 << 26}
+"""Logits that exist at once: on a CPU what its second-level cache holds, on a GPU what keeps it busy (meta: as CPU)."""
 
 
 _KEPT = 1 << 26

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from metier.forest.attend import KeysKnown, Walk, inner_model
 from metier.forest.grow import Forest, Trunk
 from metier.forest.head import HeadLosses
+from metier.model.autocast import is_autocast
 
 
 class _HiddenKnown(Exception):
@@ -27,7 +28,7 @@ def logits(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
         return (args[0] if walk.at_labels else args[0][:, forest.source],)
 
     with _before_head(model, at_source):
-        output = _run(model, forest, walk)
+        output = run(model, forest, walk)
     return output.logits[0, forest.row]
 
 
@@ -41,7 +42,7 @@ def hidden(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
         raise _HiddenKnown
 
     with _before_head(model, catch), suppress(_HiddenKnown):
-        _run(model, forest, walk)
+        run(model, forest, walk)
     return found[0][0] if walk.at_labels else found[0][0, forest.source]
 
 
@@ -55,7 +56,7 @@ def head_losses(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
     head = inner_model(model).get_output_embeddings()
     assert isinstance(head, torch.nn.Linear)
     states = hidden(model, forest)
-    autocast = torch.is_autocast_enabled(states.device.type)
+    autocast = is_autocast(states.device.type)
     dtype = torch.get_autocast_dtype(states.device.type) if autocast else states.dtype
     return HeadLosses.apply(states, head.weight, head.bias, forest.row, forest.token, dtype)
 
@@ -65,7 +66,7 @@ def read_trunk(model: torch.nn.Module, trunk: Trunk) -> None:
     forest = trunk.forest.to(next(model.parameters()).device)
     first = torch.zeros(1, dtype=torch.int64, device=forest.ids.device)
     with suppress(KeysKnown):
-        _run(model, forest, Walk(forest, record=trunk), keep=first)
+        run(model, forest, Walk(forest, record=trunk), keep=first)
 
 
 def states(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
@@ -83,7 +84,15 @@ def _decode(model: torch.nn.Module, forest: Forest, walk: Walk) -> Any:
     return decoder(input_ids=forest.ids, position_ids=forest.positions, use_cache=False, walk=walk)
 
 
-def _run(model: torch.nn.Module, forest: Forest, walk: Walk, *, keep: int | torch.Tensor = 0) -> Any:
+def run(model: torch.nn.Module, forest: Forest, walk: Walk, *, keep: int | torch.Tensor = 0) -> Any:
+    """Call a model on a forest, one with a head up to its last states. Call inside `attend.packed(model)`.
+
+    Args:
+        model: a causal language model of the library, one with a head, or an adapter around one.
+        forest: on the model's device.
+        walk: what every attention layer is told.
+        keep: places whose logits are wanted; 0: all that come out of the last layer.
+    """
     if not writes(model):
         return _decode(model, forest, walk)
     return model(input_ids=forest.ids, position_ids=forest.positions, use_cache=False, logits_to_keep=keep, walk=walk)

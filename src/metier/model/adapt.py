@@ -1,19 +1,17 @@
-"""Decide which weights train: all of them, adapters beside them, or chosen layers."""
+"""Decide which weights train, and put what trains into the base."""
 
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
-from metier.core import seeds
 from metier.core.errors import SettingsError
 from metier.core.types import Reasoned
 from metier.model.find import Base
-from metier.model.head import head_of
-from metier.model.layers import decoder_layers
-from metier.model.lora import CUSTOM_MODULES
-from metier.model.quiet import quiet
 from metier.model.settings import ModelSettings
+from metier.model.ways.bottleneck import add_bottlenecks
+from metier.model.ways.layers import train_layers
+from metier.model.ways.library import add_any, add_ia3
+from metier.model.ways.lora import add_lora
+from metier.model.ways.virtual import Virtual, add_virtual, in_front
 
 _FULL_BELOW = 50_000_000
 
@@ -31,13 +29,14 @@ def choose_method(model: PreTrainedModel, base: Base, settings: ModelSettings) -
     """
     count = count_parameters(model)
     if base.kind == "config":
-        if settings.method not in ("auto", "full"):
-            raise SettingsError(
-                f"model.method {settings.method!r} on a base with random weights", "full", "name a base with weights"
-            )
+        if settings.method not in ("auto", "full") or settings.quantise != "none":
+            found = f"model.method {settings.method!r}" if settings.quantise == "none" else "model.quantise"
+            raise SettingsError(f"{found} on a base with random weights", "full", "name a base with weights")
         return "full", Reasoned(name="model.method", value="full", reason="the base starts from random weights")
     if settings.method != "auto":
         return settings.method, Reasoned(name="model.method", value=settings.method, reason="as set")
+    if settings.quantise != "none":
+        return "lora", Reasoned(name="model.method", value="lora", reason=f"the base is frozen in {settings.quantise}")
     method = "full" if count < _FULL_BELOW else "lora"
     side = "below" if method == "full" else "at least"
     reason = f"{count / 1e6:.1f} million parameters, {side} {_FULL_BELOW // 1_000_000} million"
@@ -47,71 +46,59 @@ def choose_method(model: PreTrainedModel, base: Base, settings: ModelSettings) -
 def adapt(model: PreTrainedModel, base: Base, method: str, settings: ModelSettings, *, seed: int) -> torch.nn.Module:
     """Mark what trains, and add adapters where the method has them.
 
+    The result is a function of the base's weights, the settings and the seed: a resumed run finds the same one again.
+
     Args:
         model: the loaded base; changed in place.
         base: for the adapter's own record of what it belongs to.
-        method: "full", "lora" or "layers".
-        settings: ranks, targets, layers.
+        method: any of `ModelSettings.method` but "auto".
+        settings: ranks, targets, layers …
         seed: of the adapters' random start.
 
     Raises:
-        SettingsError: a target or a layer that the model does not have.
+        SettingsError: a target, a layer or a name that the model does not have; settings that exclude each other.
     """
     if method == "full":
         model.requires_grad_(True)
         return model
+    _require_untouched(method, settings)
     model.requires_grad_(False)
-    if method == "lora":
-        return _lora(model, base, settings, seed)
-    return _layers(model, settings)
+    adapted: torch.nn.Module
+    match method:
+        case "layers":
+            return train_layers(model, settings.layers)
+        case "bottleneck":
+            return add_bottlenecks(model, settings.bottleneck, dropout=settings.dropout, seed=seed)
+        case "prompt" | "prefix":
+            adapted = add_virtual(model, base, settings, method, seed=seed)
+        case "lora":
+            adapted = add_lora(model, base, settings, seed=seed)
+        case "ia3":
+            adapted = add_ia3(model, base, settings, seed=seed)
+        case _:
+            adapted = in_front(add_any(model, base, settings, seed=seed))
+    if isinstance(adapted, Virtual) and adapted.in_cache and settings.gradient_checkpointing:
+        raise SettingsError(
+            f"model.gradient_checkpointing with method {method}",
+            "one of them",
+            "recomputed layers do not see the learnt keys and values",
+        )
+    return adapted
 
 
-def _lora(model: PreTrainedModel, base: Base, settings: ModelSettings, seed: int) -> torch.nn.Module:
-    _require_targets(model, base, settings.targets or ())
-    config = LoraConfig(
-        task_type="CAUSAL_LM" if head_of(model) is None else "SEQ_CLS",
-        r=settings.rank,
-        lora_alpha=settings.alpha if settings.alpha is not None else 2 * settings.rank,  # pyrefly: ignore
-        lora_dropout=settings.dropout,
-        target_modules=list(settings.targets) if settings.targets else "all-linear",
-        base_model_name_or_path=base.name,
-    )
-    config._register_custom_module(CUSTOM_MODULES)
-    torch.manual_seed(seeds.key("adapter", seed))
-    with quiet():
-        return get_peft_model(model, config)
-
-
-def _require_targets(model: PreTrainedModel, base: Base, targets: tuple[str, ...]) -> None:
-    """Refuse targets that name nothing, and a head that is the embedding too: merged, it would change both."""
-    linear = {name: module for name, module in model.named_modules() if isinstance(module, (torch.nn.Linear, Conv1D))}
-    unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
-    if unknown:
-        names = sorted({name.rpartition(".")[2] for name in linear})
-        raise SettingsError(f"model.targets: {', '.join(unknown)} not in {base.name}", f"some of {', '.join(names)}")
-    embedding = model.get_input_embeddings().weight
-    tied = [name for name, module in linear.items() if module.weight is embedding]
-    for name in tied:
-        if any(f".{name}".endswith(f".{target}") for target in targets):
-            raise SettingsError(f"model.targets: {name} shares its weights with the embedding", "other layers")
-
-
-def _layers(model: PreTrainedModel, settings: ModelSettings) -> torch.nn.Module:
-    layers = decoder_layers(model)
-    share = {"top-half": 2, "top-third": 3}
-    if isinstance(settings.layers, str):
-        chosen: tuple[int, ...] = tuple(range(len(layers) - max(1, len(layers) // share[settings.layers]), len(layers)))
-    else:
-        chosen = settings.layers
-    wrong = [number for number in chosen if not 0 <= number < len(layers)]
-    if wrong or not chosen:
-        raise SettingsError(f"model.layers: {list(chosen)}", f"layer numbers from 0 to {len(layers) - 1}")
-    for number in chosen:
-        layers[number].requires_grad_(True)
-    inside = {id(module) for module in layers.modules()}
-    norms = [m for m in model.modules() if "norm" in type(m).__name__.lower() and id(m) not in inside]
-    for norm in norms[-1:]:
-        norm.requires_grad_(True)
-    if (head := head_of(model)) is not None:
-        head.requires_grad_(True)
-    return model
+def _require_untouched(method: str, settings: ModelSettings) -> None:
+    """Refuse a base of few bits where a method reads the weights themselves, or takes something out of them."""
+    if settings.quantise == "none":
+        return
+    chosen = settings.lora
+    touching = {
+        f"model.lora.init {chosen.init}": method == "lora" and chosen.init in ("pissa", "pissa-niter", "olora"),
+        "model.lora.dora": method == "lora" and chosen.dora,
+        "model.method peft": method == "peft",
+    }
+    if found := next((name for name, is_so in touching.items() if is_so), None):
+        raise SettingsError(
+            f"model.quantise {settings.quantise!r} with {found}",
+            "a method that only adds to what the base computes",
+            "set model.quantise none, or plain lora",
+        )

@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from metier.core.errors import ModelError, SettingsError
 from metier.model.quiet import LIBRARY_FAULTS, quiet
+from metier.model.settings import ModelSettings
 from metier.text.targets import HeadKind, Targets
 
 NAME = "score"
@@ -63,16 +64,21 @@ def give_head(model: PreTrainedModel, targets: Targets) -> PreTrainedModel:
     return headed.eval()
 
 
-def require_own_tokens(model: torch.nn.Module) -> None:
-    """Check that a head's adapter puts nothing before the rows: the library would read the head at a shifted place.
+def require_method(method: str, settings: ModelSettings) -> None:
+    """Check that a method trains a head too; the others save no head, or put tokens before the place that it reads.
 
     Raises:
-        SettingsError: the method learns a prompt or a prefix.
+        SettingsError: neither full, layers nor LoRA, or beside a base of few bits.
     """
-    if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning and head_of(model) is not None:
+    if method not in ("full", "layers", "lora"):
         raise SettingsError(
-            "model.method: a learnt prompt or prefix under a head", "full, layers, lora or another adapter",
+            f"model.method {method!r} under a head", "full, layers or lora",
             "set train.objective: chat to keep the method",
+        )  # fmt: skip
+    if settings.quantise != "none":
+        raise SettingsError(
+            f"model.quantise {settings.quantise!r} under a head", "none",
+            "set train.objective: chat to keep the base in few bits",
         )  # fmt: skip
 
 

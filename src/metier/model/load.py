@@ -4,23 +4,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from metier.core import artefact, seeds
 from metier.core.errors import ModelError
+from metier.model.adapter import attach, is_adapter
 from metier.model.configuration import read_config
-from metier.model.find import Base, check_safetensors, read_json
-from metier.model.head import NAME as HEAD_NAME
-from metier.model.head import give_head
+from metier.model.find import Base
+from metier.model.quantise.freeze import KINDS, Quantisation, quantise
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.text import targets
 
 Model = TypeVar("Model", bound=torch.nn.Module)
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 def device_here() -> torch.device:
@@ -79,48 +74,37 @@ def load_folder(folder: Path) -> PreTrainedModel:
     return model.float()
 
 
-def load_tuned(base: Base, model_folder: Path, *, device: torch.device | None = None) -> PreTrainedModel | PeftModel:
+def load_tuned(
+    base: Base, model_folder: Path, *, device: torch.device | None = None, exact_base: bool = False
+) -> torch.nn.Module:
     """Load what a run has trained: its adapter on the base, or its whole weights; in evaluation mode.
+
+    Args:
+        base: that it was trained on.
+        model_folder: as published by the run. An adapter trained beside a quantised base gets that base again.
+        device: None: the GPU when there is one.
+        exact_base: leave the base in float32 all the same.
 
     Raises:
         ModelError: a tensor of the adapter found no place, a place found no tensor, or all of its updates are zero.
     """
-    if not (model_folder / ADAPTER_CONFIG).is_file():
+    if not is_adapter(model_folder):
         return _placed(load_folder(model_folder), device)
-    weights = model_folder / ADAPTER_WEIGHTS
-    check_safetensors(weights)
-    read_json(model_folder / ADAPTER_CONFIG)
     _require_same_base(model_folder, base)
-    plain = load_base(base, device=torch.device("cpu"))
-    with quiet():
-        try:
-            tensors = load_file(str(weights))
-            _require_effect(weights, tensors)
-            if (head := targets.read(model_folder)) is not None:
-                plain = give_head(plain, head)
-                _require_head(weights, tensors)
-            config = PeftConfig.from_pretrained(str(model_folder))
-            config.inference_mode = True
-            model = get_peft_model(plain, config)
-            result = set_peft_model_state_dict(model, tensors)
-        except ModelError:
-            raise
-        except LIBRARY_FAULTS as error:
-            raise ModelError(
-                f"{model_folder}: the adapter does not fit ({error})",
-                f"an adapter of {base.name}",
-                "check that this adapter was trained on this base",
-            ) from error
-    missing = [name for name in result.missing_keys if "lora_" in name or "modules_to_save" in name]
-    if result.unexpected_keys or missing:
-        examples = ", ".join([*list(result.unexpected_keys)[:2], *missing[:2]])
-        raise ModelError(
-            f"{weights}: {len(result.unexpected_keys)} tensors found no place, "
-            f"{len(missing)} places found no tensor ({examples})",
-            f"an adapter of {base.name}",
-            "check that this adapter was trained on this base",
-        )
+    model = attach(load_base(base, device=torch.device("cpu")), base, model_folder)
+    if not exact_base:
+        quantise(model, quantisation(model_folder), device or device_here())
     return _placed(model, device)
+
+
+def quantisation(model_folder: Path) -> Quantisation:
+    """Return the number format of the base that a run's adapter was trained beside, as its manifest records it."""
+    if not artefact.exists(model_folder, "model"):
+        return "none"
+    kind = artefact.read(model_folder, "model").facts.get("quantise", "none")
+    if kind not in KINDS:
+        raise ModelError(f"{model_folder}: trained beside a base in {kind!r}", f"one of {', '.join(KINDS)}")
+    return kind
 
 
 def _require_same_base(model_folder: Path, base: Base) -> None:
@@ -141,19 +125,6 @@ def _placed(model: Model, device: torch.device | None) -> Model:
     torch.nn.Module.to(model, device or device_here())
     model.eval()
     return model
-
-
-def _require_effect(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Refuse an adapter that is empty or whose every update is zero: it would be served with no effect and no error."""
-    outer = [tensor for name, tensor in tensors.items() if "lora_B" in name or "lora_" not in name]
-    if not outer or not any(bool(tensor.any()) for tensor in outer):
-        raise ModelError(f"{path}: {len(tensors)} tensors, none of which changes the base", "a trained adapter")
-
-
-def _require_head(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Refuse an adapter whose head was not saved: PEFT would leave the head as it starts, and say nothing."""
-    if not any(name.endswith(f"{HEAD_NAME}.weight") for name in tensors):
-        raise ModelError(f"{path}: no tensor of the head ({HEAD_NAME}.weight)", "the head that was trained")
 
 
 def _require_all_loaded(folder: Path, facts: dict[str, Any]) -> None:

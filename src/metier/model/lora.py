@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import Linear
 
+from metier.model.autocast import is_autocast
+
 
 class LoraProduct(torch.autograd.Function):
     """The whole linear with its adapter; W and b are frozen."""
@@ -21,28 +23,37 @@ class LoraProduct(torch.autograd.Function):
         down: torch.Tensor,
         up: torch.Tensor,
         scale: float,
+        dtype: torch.dtype,
     ) -> torch.Tensor:
-        """Return y [..., O] of x [..., I], weight [O, I], bias [O] or None, down A [R, I] and up B [O, R]."""
-        flat = x.reshape(-1, x.shape[-1])
-        y = torch.addmm(bias, flat, weight.T) if bias is not None else flat @ weight.T
-        inner = flat @ down.T
-        y.addmm_(inner, up.T, alpha=scale)
+        """Return y [..., O] of x [..., I], weight [O, I], bias [O] or None, down A [R, I] and up B [O, R].
+
+        Products are computed in `dtype`, and y has it; what is kept for the backward pass is x in that type and the
+        weights as they are.
+        """
+        flat = x.reshape(-1, x.shape[-1]).to(dtype)
+        wide = weight.to(dtype)
+        y = torch.addmm(bias.to(dtype), flat, wide.T) if bias is not None else flat @ wide.T
+        inner = flat @ down.to(dtype).T
+        y.addmm_(inner, up.to(dtype).T, alpha=scale)
         context.save_for_backward(flat, inner, weight, down, up)
-        context.scale, context.shape = scale, x.shape
+        context.scale, context.shape, context.dtype, context.dtype_in = scale, x.shape, dtype, x.dtype
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyrefly: ignore
         """Return the gradients of x, A and B."""
         flat, inner, weight, down, up = context.saved_tensors
+        dtype = context.dtype
         g = gradient.reshape(-1, gradient.shape[-1])
-        inside = (g @ up).mul_(context.scale)
-        to_x = None
+        inside = (g @ up.to(dtype)).mul_(context.scale)
+        to_x = to_down = to_up = None
         if context.needs_input_grad[0]:
-            to_x = (g @ weight).addmm_(inside, down).view(context.shape)
-        to_down = inside.T @ flat if context.needs_input_grad[3] else None
-        to_up = (inner.T @ g).mul_(context.scale).T if context.needs_input_grad[4] else None
-        return to_x, None, None, to_down, to_up, None
+            to_x = (g @ weight.to(dtype)).addmm_(inside, down.to(dtype)).view(context.shape).to(context.dtype_in)
+        if context.needs_input_grad[3]:
+            to_down = (inside.T @ flat).to(down.dtype)
+        if context.needs_input_grad[4]:
+            to_up = (inner.T @ g).mul_(context.scale).T.to(up.dtype)
+        return to_x, None, None, to_down, to_up, None, None
 
 
 class LoraLinear(Linear):
@@ -55,7 +66,9 @@ class LoraLinear(Linear):
             return super().forward(x, *args, **kwargs)
         base = self.base_layer
         down, up = self.lora_A[plain].weight, self.lora_B[plain].weight
-        return LoraProduct.apply(x, base.weight, base.bias, down, up, self.scaling[plain])
+        kind = x.device.type
+        dtype = torch.get_autocast_dtype(kind) if is_autocast(kind) else x.dtype
+        return LoraProduct.apply(x, base.weight, base.bias, down, up, self.scaling[plain], dtype)
 
     def _plain(self, x: torch.Tensor) -> str | None:
         """Return the name of the only adapter if nothing but x W.T + s (x A.T) B.T is asked for."""
@@ -71,7 +84,7 @@ class LoraLinear(Linear):
         if type(base) is not torch.nn.Linear or base.weight.requires_grad:
             return None
         alike = x.dtype == base.weight.dtype == self.lora_A[name].weight.dtype
-        return name if alike and not torch.is_autocast_enabled(x.device.type) else None
+        return name if alike or is_autocast(x.device.type) else None
 
 
 CUSTOM_MODULES: dict[type[torch.nn.Module], type[torch.nn.Module]] = {torch.nn.Linear: LoraLinear}

@@ -14,9 +14,10 @@ from metier.core import artefact
 from metier.core.errors import DataError, InputError, ModelError, ParityError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned
+from metier.model.adapter import is_adapter, why_unmergeable
 from metier.model.find import Base
 from metier.model.head import give_head
-from metier.model.load import ADAPTER_CONFIG, device_here, load_base, load_folder, load_tuned
+from metier.model.load import device_here, load_base, load_folder, load_tuned, quantisation
 from metier.model.merge import merge
 from metier.promote import reference, wording
 from metier.promote.distance import Distance, measure
@@ -41,6 +42,7 @@ class Evidence:
     base: Base
     known: Reference
     limits: Limits
+    limits_merged: Limits
     from_base: Distance | None
 
 
@@ -63,7 +65,8 @@ def prove(run: Path, base: Base, *, settings: PromoteSettings, progress: Progres
     artefact.read(run / "model", "model")
     limits = _limits(run, settings, progress)
     with progress.task("prove", 4) as bar:
-        hops, evidence = _walk(run, base, limits, do_merge=settings.merge, advance=bar.advance)
+        limits_merged = _limits_merged(run, settings, limits, progress)
+        hops, evidence = _walk(run, base, (limits, limits_merged), do_merge=settings.merge, advance=bar.advance)
     _publish(run, base, hops, limits, evidence)
     broken = next((hop for hop in hops if not hop.ok), None)
     if broken is not None:
@@ -85,18 +88,33 @@ def _limits(run: Path, settings: PromoteSettings, progress: Progress) -> Limits:
     return limits
 
 
+def _limits_merged(run: Path, settings: PromoteSettings, limits: Limits, progress: Progress) -> Limits:
+    """Derive the limits of the merged model: an adapter of a rounded base is folded into the exact one."""
+    if not settings.merge or not _has_adapter(run) or (kind := quantisation(run / "model")) == "none":
+        return limits
+    merged = derive_limits(settings, rounded=True)
+    reason = f"it was trained beside a base in {kind} and is merged into the base in float32"
+    progress.chose(Reasoned(name="promote.mean_kl of the merged model", value=merged.mean_kl, reason=reason))
+    return merged
+
+
 def _walk(
-    run: Path, base: Base, limits: Limits, *, do_merge: bool, advance: Callable[[], None]
+    run: Path, base: Base, limits: tuple[Limits, Limits], *, do_merge: bool, advance: Callable[[], None]
 ) -> tuple[list[Hop], Evidence | None]:
-    """Take the hops in order until one breaks; hops behind it are not reached and not listed."""
+    """Take the hops in order until one breaks; hops behind it are not reached and not listed.
+
+    `limits` are those of the merged hop last, of all others first.
+    """
     try:
         known = reference.read(run / "parity-reference")
     except DataError as error:
         return [Hop(name="trained", ok=False, detail=str(error))], None
-    evidence = Evidence(run=run, base=base, known=known, limits=limits, from_base=_from_base(run, base, known))
+    moved = _from_base(run, base, known)
+    evidence = Evidence(run=run, base=base, known=known, limits=limits[0], limits_merged=limits[1], from_base=moved)
     hops = [_trained(evidence)]
     takes: list[tuple[str, Callable[[Evidence], Hop]]] = [("saved", _saved), ("reloaded", _reloaded)]
-    if do_merge and _has_adapter(run):
+    unmergeable = why_unmergeable(run / "model")
+    if do_merge and _has_adapter(run) and not unmergeable:
         takes.append(("merged", _merged))
     for name, take in takes:
         advance()
@@ -107,8 +125,10 @@ def _walk(
         gc.collect()  # a whole model went out of use: the next one may need its memory
         if not hops[-1].ok:
             return hops, evidence
-    if not _has_adapter(run):
+    if not _has_adapter(run) or (do_merge and unmergeable):
         detail = "whole weights were trained: model/ is the plain model, nothing to merge"
+        if unmergeable:
+            detail = f"serve it on its base, it cannot be merged: {unmergeable}"
         hops.append(dataclasses.replace(hops[-1], name="merged", detail=detail))
     advance()
     return hops, evidence
@@ -157,9 +177,8 @@ def _merged(evidence: Evidence) -> Hop:
     artefact.verify(folder, "model")
     if words := _wording(evidence, folder):
         return Hop(name="merged", ok=False, detail=words)
-    return judge(
-        "merged", _ready(load_folder(folder)), evidence.known, limits=evidence.limits, from_base=evidence.from_base
-    )
+    limits, moved = evidence.limits_merged, evidence.from_base
+    return judge("merged", _ready(load_folder(folder)), evidence.known, limits=limits, from_base=moved)
 
 
 def _ready(model: torch.nn.Module) -> torch.nn.Module:
@@ -192,7 +211,7 @@ def _figures(distance: Distance) -> dict[str, Any]:
 
 
 def _has_adapter(run: Path) -> bool:
-    return (run / "model" / ADAPTER_CONFIG).is_file()
+    return is_adapter(run / "model")
 
 
 def _plan(run: Path) -> dict[str, Any]:

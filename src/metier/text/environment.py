@@ -1,12 +1,11 @@
 """Chat templates as Hugging Face models write them: an immutable Jinja sandbox with the same filters and functions.
 
-Run as a program (`python -I environment.py`) it is the child process that renders templates nobody here has read,
-under limits on memory, processor time and output; so it imports nothing but the standard library and Jinja.
+`serve` is what the child process does that renders templates nobody here has read, under limits on memory, processor
+time and output; so this imports nothing but the standard library, Jinja, and `trace`, which does the same.
 """
 
 import json
 import struct
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import IO, Any, NoReturn
@@ -15,6 +14,8 @@ from jinja2 import Template, TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from metier.text import trace
 
 REFUSALS = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
 """What a template can raise about the messages it was given."""
@@ -44,10 +45,15 @@ def compile_template(source: str, today: str) -> Template:
     Raises:
         jinja2.TemplateSyntaxError: it is not Jinja.
     """
+    return _functional(today).from_string(source)
+
+
+def _functional(today: str) -> ImmutableSandboxedEnvironment:
+    """Return an environment with the functions that templates call."""
     environment = _environment()
     functions: dict[str, Any] = {"strftime_now": datetime.fromisoformat(today).strftime, "raise_exception": _refuse}
     environment.globals.update(functions)
-    return environment.from_string(source)
+    return environment
 
 
 def check_syntax(source: str) -> None:
@@ -90,6 +96,39 @@ def answer(template: Template, request: Mapping[str, Any], longest: int) -> dict
         return {"memory": True}
     except REFUSALS as error:
         return {"refusal": str(error) or type(error).__name__}
+
+
+class Compiled:
+    """A template ready for both kinds of request: to render a conversation, or to trace how it is rendered.
+
+    Args:
+        source: Jinja text.
+        today: the day that `strftime_now` shows, as an ISO date.
+        longest: most characters that one text may have.
+
+    Raises:
+        jinja2.TemplateSyntaxError: it is not Jinja.
+    """
+
+    def __init__(self, source: str, today: str, longest: int) -> None:
+        self._source = source
+        self._today = today
+        self._longest = longest
+        self._template = compile_template(source, today)
+        self._tracing: Template | None = None
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one request: its texts, or where it says `trace` how the template makes them."""
+        found = answer(self._template, request, self._longest)
+        return self._traced(request, found["texts"]) if request.get("trace") and "texts" in found else found
+
+    def _traced(self, request: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+        """Return `traces`, or nothing where the template cannot be followed."""
+        try:
+            self._tracing = self._tracing or trace.prepare(_functional(self._today), self._source)
+            return {"traces": trace.trace_cuts(self._tracing, request, texts)}
+        except (trace.Untraceable, MemoryError, *REFUSALS):
+            return {}
 
 
 def _text(template: Template, request: Mapping[str, Any], count: int, generation: bool, longest: int) -> str:
@@ -168,19 +207,15 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         return
     allow = _limit(settings["memory"])
     write_message(answers, {"ready": True})
-    template: Template | None = None
+    compiled: Compiled | None = None
     while (batch := read_message(requests)) is not None:
         allow(settings["seconds"])
         try:
             # compiling computes the template's constants, so it stands under the limits too
-            template = template or compile_template(settings["source"], settings["today"])
+            compiled = compiled or Compiled(settings["source"], settings["today"], settings["longest"])
         except REFUSALS as error:
             write_message(answers, [{"refusal": f"it cannot be compiled: {error}"} for _ in batch])
         except MemoryError:
             write_message(answers, [{"memory": True} for _ in batch])
         else:
-            write_message(answers, [answer(template, request, settings["longest"]) for request in batch])
-
-
-if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+            write_message(answers, [compiled.answer(request) for request in batch])

@@ -83,7 +83,7 @@ def check(
         _beginning(done, renderer),
         _lost(done, rows, renderer),
         _prefix(done, rows),
-        _answers(rows, renderer),
+        _answers(done, rows, renderer),
     )
     return Proof(findings=findings, counts=_counts(done, rows))
 
@@ -221,11 +221,12 @@ def _prefix(rendered: Rendered, rows: Items[Row]) -> Finding:
     return Finding(name="prefix", ok=True, detail=detail)
 
 
-def _answers(rows: Items[Row], renderer: Renderer) -> Finding:
+def _answers(rendered: Rendered, rows: Items[Row], renderer: Renderer) -> Finding:
     """Read back what is learnt: templates can drop parts of answers, for example of turns that also call tools."""
     chats = [row for row in rows if not isinstance(row, TextRow)]
     read = chats[:: max(1, len(chats) // _ROWS_READ)]
-    wrong = [row.source for row in read if not _shows_answers(row, renderer)]
+    learnt = _learnt_letters(rendered, {row.id for row in read}, renderer.tokenizer)
+    wrong = [row.source for row in read if row.id in learnt and not _shows_answers(row, learnt[row.id], renderer)]
     if wrong:
         return Finding(
             name="answers",
@@ -237,12 +238,18 @@ def _answers(rows: Items[Row], renderer: Renderer) -> Finding:
     return Finding(name="answers", ok=True, detail=f"{len(read):,} rows read back, each holds its answers")
 
 
-def _shows_answers(row: Row, renderer: Renderer) -> bool:
-    result = render(row, renderer)
-    if isinstance(result, Dropped):
-        return True
+def _learnt_letters(rendered: Rendered, wanted: set[str], tokenizer: Tokenizer) -> dict[str, str]:
+    """Return what is learnt of some rows, of all their sequences, by the rows' ids."""
+    letters = dict.fromkeys(wanted & set(rendered.row_ids), "")
+    for number, row_id in enumerate(rendered.row_ids):
+        if row_id in letters:
+            sequence = rendered.sequence(number)
+            letters[row_id] += _letters(tokenizer.decode(sequence.ids[sequence.weights > 0], skip_special=False))
+    return letters
+
+
+def _shows_answers(row: Row, said: str, renderer: Renderer) -> bool:
     tokenizer = renderer.tokenizer
-    said = "".join(_letters(tokenizer.decode(each.ids[each.weights > 0], skip_special=False)) for each in result)
     conversation = conversation_of(row, renderer)
     answers = [text for number in conversation.learnt for text in _answer_texts(conversation.messages[number])]
     return all(_letters(_read_back(answer, tokenizer)) in said for answer in answers)

@@ -1,7 +1,8 @@
 """All rows of a split as three arrays, rendered once and kept on disk under a key of everything that made them."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,17 +10,25 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from metier.core import artefact, digest
+from metier.core import artefact, digest, extras
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Dropped, Row, Sequence
+from metier.text.pieces import Encoder, Unequal
+from metier.text.pour import Foundry, Poured, ranges
 from metier.text.render import Renderer, render_many
 
 _KIND = "rendered"
 _ARRAYS = "sequences.safetensors"
 _NAMES = "rows.json"
-_SLICE = 128
-"""Rows between two moves of the progress bar, and the most rendered at once."""
+_SLICE = 4096
+"""Rows poured at once, and between two moves of the progress bar."""
+
+_TOGETHER = 128
+"""Most rows that a template renders at once."""
+
+FEWEST_ROWS = 3_000
+"""Fewer are encoded before a second library for it would have been loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,24 +71,92 @@ class Rendered:
 
 
 def render_rows(rows: Items[Row], renderer: Renderer, progress: Progress) -> Rendered:
-    """Render every row, in order.
+    """Render every row, in order; all at once where that is proven to give the same as one by one (see `pour`).
 
     Raises:
         ProofError: the template is not prefix-stable for a row.
         DataError: a row that cannot be learnt at all; see `render.render`.
     """
-    sequences: list[Sequence] = []
-    dropped: list[Dropped] = []
+    for fast in (True, False):
+        try:
+            foundry = Foundry(renderer, _encoder(rows, renderer, fast=fast))
+            return _joined([*_slices(rows, renderer, foundry, progress)], rows)
+        except Unequal as error:
+            progress.say(f"rendering {'with the slower tokenizer' if fast else 'row by row'}: {error}")
+    return _joined([*_slices(rows, renderer, None, progress)], rows)
+
+
+def _encoder(rows: Items[Row], renderer: Renderer, *, fast: bool) -> Encoder:
+    """Choose what encodes: a second library only where it is there and its loading pays."""
+    wanted = fast and len(rows) >= FEWEST_ROWS and not extras.missing("fast")
+    return renderer.tokenizer.encoder(fast=wanted, parallel=os.environ.get("RAYON_NUM_THREADS") != "1")
+
+
+def _slices(rows: Items[Row], renderer: Renderer, foundry: Foundry | None, progress: Progress) -> Iterator["_Slice"]:
+    """Render slice after slice."""
     with progress.task("render", len(rows)) as task:
         for start in range(0, len(rows), _SLICE):
             part = rows[start : start + _SLICE]
-            for result in render_many(part, renderer):
-                if isinstance(result, Dropped):
-                    dropped.append(result)
-                else:
-                    sequences.extend(result)
-            task.advance(len(part))
-    return columns(sequences, dropped)
+            poured, left = foundry.pour(part) if foundry else ([], list(range(len(part))))
+            task.advance(len(part) - len(left))
+            dropped: list[Dropped] = []
+            for first in range(0, len(left), _TOGETHER):
+                places = left[first : first + _TOGETHER]
+                results = render_many([part[place] for place in places], renderer)
+                poured.append(_poured(places, results, dropped))
+                task.advance(len(places))
+            yield _Slice(start, poured, dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Rows from `start` on, in any order."""
+
+    start: int
+    poured: list[Poured]
+    dropped: list[Dropped]
+
+
+def _poured(places: list[int], results: Items[tuple[Sequence, ...] | Dropped], dropped: list[Dropped]) -> Poured:
+    """Bring rows that were rendered one by one into the form of the others."""
+    found: list[tuple[int, Sequence]] = []
+    for place, result in zip(places, results, strict=True):
+        if isinstance(result, Dropped):
+            dropped.append(result)
+        else:
+            found += [(place, sequence) for sequence in result]
+    return Poured(
+        places=np.asarray([place for place, _ in found], np.int64),
+        ids=np.concatenate([np.zeros(0, np.int32), *(sequence.ids for _, sequence in found)]),
+        weights=np.concatenate([np.zeros(0, np.float32), *(sequence.weights for _, sequence in found)]),
+        lengths=np.asarray([len(sequence) for _, sequence in found], np.int64),
+    )
+
+
+def _joined(slices: list[_Slice], rows: Items[Row]) -> Rendered:
+    """Put all sequences into the order of their rows."""
+    parts = [(each.start, part) for each in slices for part in each.poured]
+    places = np.concatenate([np.zeros(0, np.int64), *(start + part.places for start, part in parts)])
+    lengths = np.concatenate([np.zeros(0, np.int64), *(part.lengths for _, part in parts)])
+    order = np.argsort(places, kind="stable")
+    moved = np.concatenate(([0], np.cumsum(lengths[order])))
+    targets = np.empty(len(order), np.int64)
+    targets[order] = moved[:-1]
+    ids, weights = np.empty(moved[-1], np.int32), np.empty(moved[-1], np.float32)
+    first = 0
+    for _, part in parts:
+        into = ranges(targets[first : first + len(part.lengths)], part.lengths)
+        ids[into], weights[into] = part.ids, part.weights
+        first += len(part.lengths)
+    named = [rows[place] for place in places[order]]
+    return Rendered(
+        ids=ids,
+        weights=weights,
+        offsets=moved.astype(np.int64),
+        row_ids=tuple([row.id for row in named]),
+        sources=tuple([row.source for row in named]),
+        dropped=tuple(entry for each in slices for entry in each.dropped),
+    )
 
 
 def cached(store: Path, key: str, make: Callable[[], Rendered]) -> Rendered:

@@ -17,6 +17,12 @@ SECONDS = 10
 _START_SECONDS = 60
 """Longest time for the interpreter to start; nothing of the template runs in it."""
 
+_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import metier; del sys.path[0]; "
+    "from metier.text import environment; environment.serve(sys.stdin.buffer, sys.stdout.buffer)"
+)
+"""What the child runs; its argument is the folder that holds this package, first for a moment: it is to be this one."""
+
 MEMORY_BYTES = 512 << 20
 """Address space of the child."""
 
@@ -71,7 +77,7 @@ class Sandbox:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         child = subprocess.Popen(
-            [sys.executable, "-I", str(Path(environment.__file__))],
+            [sys.executable, "-I", "-c", _PROGRAM, str(Path(environment.__file__).parents[2])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from metier.text import environment
 from metier.text.sandbox import LONGEST_TEXT, Sandbox, check_size
 from metier.text.settings import TextSettings
 from metier.text.tokenizer import Tokenizer
+from metier.text.trace import Trace
 
 FIXED_DAY = date(2025, 1, 1)
 """What `text.today: null` means."""
@@ -81,6 +82,18 @@ class Template:
             else list(answer["texts"])
             for answer in self.ask(requests)
         ]
+
+    def traces(self, asked: "Beginnings") -> list[Trace] | None:
+        """Return how each beginning of a conversation is written, for all texts that answer alike; see `trace`.
+
+        None where the template looks into the texts in a way that cannot be followed, or refuses the conversation.
+
+        Raises:
+            ModelError: it takes more time or memory than it may.
+        """
+        request = {"messages": asked.messages, "tools": asked.tools or None, "cuts": asked.cuts, "trace": True}
+        (answer,) = self.ask([request | {"variables": self.variables}])
+        return [Trace.read(entry) for entry in answer["traces"]] if "traces" in answer else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +181,10 @@ def _resource(package: str, name: str) -> str:
 
 
 def _in_process(source: str, name: str, today: str) -> Ask:
-    template = environment.compile_template(source, today)
+    compiled = environment.Compiled(source, today, LONGEST_TEXT)
 
     def ask(requests: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-        return check_size([environment.answer(template, request, LONGEST_TEXT) for request in requests], name)
+        return check_size([compiled.answer(request) for request in requests], name)
 
     return ask
 

@@ -15,6 +15,7 @@ from metier.core.errors import ModelError
 from metier.text import folder as folder_files
 from metier.text import guard
 from metier.text.guard import Marked, Twins
+from metier.text.pieces import Encoder, Fast, Slow
 
 _SLOW_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 _ENDS_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>", "<|end|>")
@@ -62,10 +63,12 @@ class Tokenizer:
         facts = folder_files.read(folder)
         engine, plain = _engine(path), _engine(path)
         special = _special_tokens(engine, facts.control_tokens)
+        known = engine.get_added_tokens_decoder()
+        controls = [_control(content, known.get(number)) for content, number in special.items()]
         for instance in (engine, plain):
             instance.no_padding()
             instance.no_truncation()
-            instance.add_special_tokens([_control(content, engine, number) for content, number in special.items()])
+            instance.add_special_tokens(controls)
         plain.encode_special_tokens = True
         bos, eos, pad = (_id_of(engine, path, facts, name) for name in ("bos_token", "eos_token", "pad_token"))
         stops = tuple(dict.fromkeys([*facts.stop_ids, *(() if eos is None else (eos,))]))
@@ -132,6 +135,23 @@ class Tokenizer:
         """Return a copy of a plain value with the mark inside every special-token string."""
         return guard.with_marks(value, self._pattern, mark)
 
+    def added_tokens(self) -> list[AddedToken]:
+        """Return the tokens that are cut out of a text before anything else is looked at."""
+        return list(self._engine.get_added_tokens_decoder().values())
+
+    @property
+    def normalises(self) -> bool:
+        """Whether text is rewritten before it is encoded."""
+        return self._engine.normalizer is not None
+
+    def encoder(self, *, fast: bool, parallel: bool) -> Encoder:
+        """Return what encodes many texts at once, control tokens recognised: `fast` asks for gigatoken.
+
+        Raises:
+            Unequal: it cannot read this tokenizer.
+        """
+        return Fast(self._engine, parallel=parallel) if fast else Slow(self._engine)
+
     def encode_parts(self, first: Marked, second: Marked) -> list[int]:
         """Encode two texts that follow one another so that no token spans both; read as in `encode_marked`."""
         return self._twins_for(first.text + second.text).encode_parts(first, second)
@@ -190,9 +210,8 @@ def _special_tokens(engine: Engine, listed: Sequence[str]) -> dict[str, int]:
     return special
 
 
-def _control(content: str, engine: Engine, number: int) -> AddedToken:
+def _control(content: str, token: AddedToken | None) -> AddedToken:
     """Return the token as the file has it, flagged special."""
-    token = engine.get_added_tokens_decoder().get(number)
     if token is None:
         return AddedToken(content, normalized=False, special=True)
     sides = {"single_word": token.single_word, "lstrip": token.lstrip, "rstrip": token.rstrip}

@@ -2,13 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from metier.core.progress import Progress
+from metier.core.types import Reasoned
+from metier.forest.frozen import above
 from metier.forest.way import Way
 from metier.text.rendered import Rendered
+from metier.train import frozen
 from metier.train.batches import Order
+from metier.train.fit import Fit
 from metier.train.noise import noisy
 from metier.train.objectives.classify import Headed
 from metier.train.objectives.distil import Distil
@@ -44,16 +50,17 @@ def objective(model: torch.nn.Module, train: TrainSettings, way: Way, *, view: V
     if view.targets is not None:
         return Headed(view.targets.kind, way)
     if view.distils:
+        assert train.micro_batch_tokens is not None  # chosen by then
         return Distil(_base(model, way, "objective distil", progress), way, budget=train.micro_batch_tokens)
     plain = Supervised(way)
     if not settings.label_smoothing and not settings.kl_to_base:
         return plain
     base = _base(model, way, "regularise.kl_to_base", progress) if settings.kl_to_base else None
-    return Regularised(plain, settings, way=way, base=base)
+    return Regularised(plain, settings, way, base=base)
 
 
 def _base(model: torch.nn.Module, way: Way, wanted_by: str, progress: Progress) -> BaseModel:
-    base = BaseModel(model, way.attention)
+    base = BaseModel(model, way)
     if base.copied_bytes:
         progress.say(f"train.{wanted_by}: a frozen copy of the base takes {base.copied_bytes / 1e6:.1f} MB")
     return base
@@ -70,3 +77,40 @@ def disturbed(attention: Attention, settings: RegulariseSettings, rows: Rendered
             yield
 
     return both
+
+
+def with_states(fit: Fit, bound_gb: float, progress: Progress, *, folder: Path) -> Fit:
+    """Return a run that computes its frozen lowest layers once, where that is possible, pays and is exact.
+
+    Args:
+        fit: the run without.
+        bound_gb: most gigabytes on disk.
+        progress: told of the choice.
+        folder: where the states are kept, or were kept by another run with the same frozen layers and rows.
+    """
+    if not frozen.lowest_trained(fit.model):
+        return fit
+    trained = [fit.rendered.sequence(number) for number in range(len(fit.rendered))]
+    sequences = [*trained, *fit.validation]
+    passes = fit.order.steps * fit.settings.rows_per_step / len(trained)
+    choice = frozen.worth(fit.model, sequences, passes=passes, bound_gb=bound_gb)
+    if not choice.value:
+        progress.chose(choice)
+        return fit
+    kept = frozen.keep(folder, fit.model, fit.way, sequences, arithmetic=fit.arithmetic, progress=progress)
+    rows = fit.order.step(0)
+    assert fit.settings.micro_batch_tokens is not None  # chosen by then
+    work = fit.way.arrange([trained[row] for row in rows], fit.settings.micro_batch_tokens)
+    error = frozen.check(fit.model, fit.way, work, kept, rows)
+    if error > frozen.TOLERANCE:
+        reason = f"losses from kept states differ by {error:.1e} nats on this base"
+        progress.chose(Reasoned(name=choice.name, value=0, reason=reason))
+        return fit
+    progress.chose(choice)
+
+    @contextmanager
+    def from_there(model: torch.nn.Module) -> Iterator[None]:
+        with fit.attention(model), above(model, kept.layer):
+            yield
+
+    return replace(fit, frozen=kept, attention=from_there)

@@ -14,6 +14,23 @@ class Numbered(Protocol):
     def sequence(self, number: int) -> Sequence:
         """Return one sequence."""
 
+    def __len__(self) -> int:
+        """Return the number of sequences."""
+
+
+class Ordered(Protocol):
+    """Which rows each step trains on."""
+
+    @property
+    def steps(self) -> int:
+        """Number of steps in the run."""
+
+    def step(self, step: int) -> list[int]:
+        """Return the row indices of a step."""
+
+    def epoch(self, step: int) -> float:
+        """Return how many epochs lie behind us after a step."""
+
 
 class Order:
     """The sequence of rows a run sees: one permutation an epoch, each keyed by (seed, epoch).
@@ -54,3 +71,24 @@ class Order:
             self._permutation = seeds.permutation(self.rows, "order", self.seed, epoch)
             self._epoch = epoch
         return int(self._permutation[inside])
+
+
+class Beginning:
+    """The first steps of an order, as a run of its own.
+
+    Args:
+        whole: the order.
+        steps: how many.
+    """
+
+    def __init__(self, whole: Ordered, steps: int) -> None:
+        self._whole = whole
+        self.steps = min(steps, whole.steps)
+
+    def step(self, step: int) -> list[int]:
+        """Return the row indices of a step."""
+        return self._whole.step(step)
+
+    def epoch(self, step: int) -> float:
+        """Return how many epochs lie behind us after a step."""
+        return self._whole.epoch(step)

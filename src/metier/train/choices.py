@@ -1,14 +1,22 @@
 """What a run derives from the data and the model, each with the reason that is printed and kept."""
 
+import json
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
 from metier.core.errors import SettingsError
 from metier.core.types import Reasoned
+from metier.model.arithmetic import Rates
 from metier.model.settings import ModelSettings
 from metier.train.settings import TrainSettings
+
+_OF_ADAPTERS = {"bottleneck": 1e-3, "prompt": 3e-2, "prefix": 1e-2, "ia3": 1e-2, "peft": 2e-3}
+"""Peak rates of methods whose weights are far from those of the base: learnt tokens and factors want large steps."""
 
 _ROWS_SEEN = 3500
 _MOST_EPOCHS = 10
@@ -21,6 +29,10 @@ _BESIDE_ADAMW = {
     "schedule-free": (2.0, "its average takes the noise of a larger rate out"),
 }
 """Optimiser -> its learning rate as a multiple of AdamW's, and why."""
+_WIDE = 512
+"""Hidden size from which bfloat16 is worth its rounding on a CPU (docs/log.md, 2026-11-21)."""
+_CLEARLY = 1.5
+"""Gain in products below which a whole step gains next to nothing."""
 
 
 def epochs(settings: TrainSettings, rows: int, *, plain_text: bool) -> Reasoned:
@@ -37,11 +49,13 @@ def epochs(settings: TrainSettings, rows: int, *, plain_text: bool) -> Reasoned:
 def learning_rate(settings: TrainSettings, method: str, parameters: int) -> Reasoned:
     """Choose the peak learning rate."""
     name = "train.learning_rate"
-    if settings.learning_rate is not None:
+    if settings.learning_rate not in (None, "auto"):
         return Reasoned(name=name, value=settings.learning_rate, reason="as set")
     small = parameters < 20_000_000
     if method == "lora":
         value, what = 2e-3 if small else 2e-4, "LoRA on"
+    elif method in _OF_ADAPTERS:
+        value, what = _OF_ADAPTERS[method], f"{method}: few new weights in a frozen base of"
     else:
         value, what = 1e-3 if small else 2e-5 if parameters > 500_000_000 else 1e-4, f"{method} training of"
     factor, why = _BESIDE_ADAMW[settings.optimiser.name]
@@ -77,13 +91,58 @@ def threads(settings: TrainSettings) -> Reasoned:
     return Reasoned(name=name, value=count, reason=f"{count} {'core' if count == 1 else 'cores'} may be used here")
 
 
-def precision(settings: ModelSettings, device: torch.device) -> Reasoned:
-    """Choose the arithmetic of the matrix products."""
+def precision(
+    settings: ModelSettings, device: torch.device, *, width: int, kept: dict[str, Any], measure: Callable[[], Rates]
+) -> Reasoned:
+    """Choose the arithmetic of the matrix products.
+
+    Args:
+        settings: what is asked for.
+        device: that the model runs on.
+        width: hidden size of the base: narrow ones spend their time elsewhere.
+        kept: what this run chose when it began.
+        measure: gives the speed of this machine; not asked where it does not matter.
+    """
     name = "model.precision"
     if settings.precision != "auto":
         if settings.precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
             raise SettingsError("model.precision bfloat16", "a GPU that has it", "set float32")
         return Reasoned(name=name, value=settings.precision, reason="as set")
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return Reasoned(name=name, value="bfloat16", reason="this GPU has it; trained weights stay float32")
-    return Reasoned(name=name, value="float32", reason=f"exact and fast enough on this {device.type}")
+    if name in kept:
+        return Reasoned(name=name, value=kept[name], reason="as this run began")
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return Reasoned(name=name, value="bfloat16", reason="this GPU has it; trained weights stay float32")
+        return Reasoned(name=name, value="float32", reason="this GPU has no bfloat16; TF32 stays off")
+    return _precision_of_a_cpu(name, width, measure)
+
+
+def _precision_of_a_cpu(name: str, width: int, measure: Callable[[], Rates]) -> Reasoned:
+    if width < _WIDE:
+        return Reasoned(name=name, value="float32", reason=f"a base of width {width} gains too little from bfloat16")
+    gain = measure().gain("bfloat16")
+    reason = f"bfloat16 products are {gain:.1f}× as fast as float32 on this CPU"
+    if gain < _CLEARLY:
+        return Reasoned(name=name, value="float32", reason=reason)
+    return Reasoned(name=name, value="bfloat16", reason=f"{reason}; trained weights stay float32")
+
+
+def quantise(settings: ModelSettings, measure: Callable[[], Rates]) -> Reasoned:
+    """Say what the chosen number format of the frozen base brings here."""
+    name, kind = "model.quantise", settings.quantise
+    if kind != "int8":
+        return Reasoned(name=name, value=kind, reason="as set; for memory: each pass unpacks the weights again")
+    found = measure()
+    gains = f"int8 products are {found.gain('int8'):.1f}× as fast as float32 on this CPU"
+    if found.int8 < _CLEARLY * max(found.float32, found.bfloat16):
+        other = "float32" if found.float32 >= found.bfloat16 else "bfloat16"
+        gains += f", {found.gain(other):.1f}× in {other}: it saves memory, not much time"
+    return Reasoned(name=name, value=kind, reason=f"as set; {gains}")
+
+
+def kept(run: Path) -> dict[str, Any]:
+    """Return what a run chose when it began, by name; nothing for a new one."""
+    path = run / "choices.json"
+    if not path.is_file():
+        return {}
+    return {choice["name"]: choice["value"] for choice in json.loads(path.read_text(encoding="utf-8"))}

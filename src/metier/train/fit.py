@@ -16,15 +16,15 @@ from metier.core.types import Sequence
 from metier.forest.arrange import Arrangement
 from metier.forest.way import Way
 from metier.train import checkpoint, guard
-from metier.train.batches import Numbered, Order
+from metier.train.batches import Numbered, Ordered
 from metier.train.checkpoint import Place
+from metier.train.frozen import Frozen
 from metier.train.log import StepLogFile
 from metier.train.loop import Arithmetic, StepLog, gradient, seed_step, validation_loss
 from metier.train.objectives.regularised import Attention
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build
 from metier.train.optimisers.optimiser import Optimiser
-from metier.train.replay import MixedOrder
 from metier.train.schedule import rate
 from metier.train.settings import TrainSettings
 from metier.train.stop import StopRequest, listening
@@ -35,20 +35,26 @@ _HELD_OUT_AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One run of the loop; `run` is its only verb. `way` is how the model is computed, `attention` its context."""
+    """One run of the loop; `run` is its only verb. `way` is how the model is computed, `attention` its context.
+
+    `frozen` holds the states of all sequences where the lowest layers never change: first those of `rendered`, then
+    those of `validation`. `until`: the step after which `run` returns with a checkpoint published; None: the last one.
+    """
 
     run_folder: Path
     model: torch.nn.Module
     objective: Objective
     rendered: Numbered
     validation: Many[Sequence]
-    order: Order | MixedOrder
+    order: Ordered
     settings: TrainSettings
     peak_rate: float
     seed: int
     arithmetic: Arithmetic
     way: Way
     attention: Attention
+    frozen: Frozen | None = None
+    until: int | None = None
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
@@ -71,7 +77,7 @@ class Fit:
             progress.task("train", self.order.steps, place.step) as bar,
         ):
             try:
-                while place.step < self.order.steps and not place.stopped:
+                while place.step < self._end and not place.stopped:
                     place, figures = self._advance(log, place, optimiser, progress)
                     place = self._check(log, place, validation, figures, optimiser)
                     place = self._publish_if_due(log, place, optimiser, request)
@@ -79,6 +85,10 @@ class Fit:
             finally:
                 log.close()
         return place
+
+    @property
+    def _end(self) -> int:
+        return self.order.steps if self.until is None else min(self.until, self.order.steps)
 
     def _start(self, optimiser: Optimiser) -> Place:
         """Load the newest checkpoint; a guard that rolls back needs one from the very start."""
@@ -109,7 +119,7 @@ class Fit:
 
     def _gradient(self, place: Place, rows: list[int], optimiser: Optimiser) -> tuple[StepLog | None, str]:
         """Compute a step's gradient; returns what the guard has to say against it ("": nothing)."""
-        work = self._arrange([self.rendered.sequence(row) for row in rows])
+        work = self._arrange([self.rendered.sequence(row) for row in rows], rows)
         optimiser.set_rate(self._rate(place, place.step))
         seed_step(self.seed, place.step)
         clip = self.settings.optimiser.clip
@@ -124,7 +134,8 @@ class Fit:
         settings = self.settings.guard
         after = guard.refuse(f"step {place.step + 1}: {found}", place, settings)
         if settings.on_spike == "roll_back" and place.scheduled_step is not None:
-            checkpoint.load(checkpoint.folder(self.run_folder, place.scheduled_step), optimiser)
+            earlier = checkpoint.load(checkpoint.folder(self.run_folder, place.scheduled_step), optimiser)
+            after = dataclasses.replace(after, recent_losses=earlier.recent_losses)  # those that its weights had
         after = dataclasses.replace(after, step=place.step + 1)
         did = guard.describe(settings, after)
         log.write({"step": after.step, "guard": settings.on_spike, "found": found, "did": did})
@@ -180,7 +191,7 @@ class Fit:
         due = self._is_check(place.step) or (every is not None and place.step % every == 0)
         if due:
             place = dataclasses.replace(place, scheduled_step=place.step)
-        if due or request.asked:
+        if due or request.asked or place.step == self._end:
             log.sync()
             checkpoint.save(self.run_folder, optimiser, place)
         if request.asked and place.step < self.order.steps:
@@ -194,12 +205,15 @@ class Fit:
         steps, checks = self.order.steps, min(self.settings.checks, self.order.steps)
         return done * checks // steps > (done - 1) * checks // steps
 
-    def _arrange(self, sequences: Many[Sequence]) -> Arrangement:
-        return self.way.arrange(list(sequences), self.settings.micro_batch_tokens)
+    def _arrange(self, sequences: Many[Sequence], numbers: Many[int]) -> Arrangement:
+        assert self.settings.micro_batch_tokens is not None  # chosen by the planner
+        work = self.way.arrange(list(sequences), self.settings.micro_batch_tokens)
+        return work if self.frozen is None else self.frozen.give(work, numbers)
 
     def _validation_batches(self) -> list[Arrangement]:
-        starts = range(0, len(self.validation), _HELD_OUT_AT_ONCE)
-        return [self._arrange(self.validation[start : start + _HELD_OUT_AT_ONCE]) for start in starts]
+        trained, total = len(self.rendered), len(self.validation)
+        groups = [range(start, min(start + _HELD_OUT_AT_ONCE, total)) for start in range(0, total, _HELD_OUT_AT_ONCE)]
+        return [self._arrange([self.validation[i] for i in group], [trained + i for i in group]) for group in groups]
 
 
 def memory_bytes() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from metier.core.errors import DataError
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
+from metier.report.cells import duration, size
 
 _MOST_POINTS = 300
 """Longer curves are drawn as means over equal shares of the steps, with the lowest and highest as a band."""
@@ -84,6 +85,7 @@ def _facts(summary: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:
         ("tokens", summary["tokens"]),
         ("tokens per second", round(summary["tokens"] / seconds) if seconds else None),
         ("seconds of training", round(seconds, 1)),
+        ("steps refused by the guard", summary.get("refused_steps", 0)),
         ("peak memory (GiB)", round(summary["peak_memory_bytes"] / 2**30, 2)),
         ("computed on", f"{summary['device']}, threads: {summary['threads']}"),
         ("torch", summary["torch"]),
@@ -166,3 +168,15 @@ def _choices(path: Path) -> tuple[Table, ...]:
 
 def _plain(value: Any) -> Cell:
     return value if isinstance(value, (str, int, float)) or value is None else json.dumps(value, ensure_ascii=False)
+
+
+def in_brief(run: Path) -> list[tuple[str, Cell]]:
+    """Return time and memory of a run for the head of a page; nothing before it is trained."""
+    if not (run / "summary.json").is_file():
+        return []
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    threads = f"{summary['threads']} thread{'s' * (summary['threads'] != 1)}"
+    return [
+        ("training", f"{duration(summary['seconds'])} on {summary['device']}, {threads}"),
+        ("peak memory", size(summary["peak_memory_bytes"])),
+    ]

@@ -1,37 +1,47 @@
 """Train: a snapshot and a base in, a run directory out. The same call goes on where a killed one stopped."""
 
 import json
-from dataclasses import asdict, dataclass
+import os
+import shutil
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from metier.core import artefact, extras, lock
 from metier.core.errors import DataError
 from metier.core.progress import Progress, Silent
 from metier.core.types import Reasoned, Row, TextRow
-from metier.forest.way import Way, probe
+from metier.forest.way import ALONE, Way, probe
 from metier.model.adapt import adapt, choose_method, count_parameters
+from metier.model.arithmetic import float32_means_float32, rates
 from metier.model.find import Base
-from metier.model.head import give_head, require_own_tokens
+from metier.model.head import give_head, require_method
 from metier.model.load import device_here, load_base
+from metier.model.quantise.freeze import quantise, require_possible
 from metier.model.save import save_trained
+from metier.model.ways.virtual import unpackable
 from metier.text import targets
 from metier.text.context import saved
 from metier.text.render import Renderer, open_renderer
 from metier.text.rendered import Rendered, render_rows
 from metier.text.rows import load_split
-from metier.train import checkpoint, choices, head_start, reference, replay, views
-from metier.train.assemble import disturbed, objective, order
+from metier.train import checkpoint, choices, frozen, head_start, reference, replay, views
+from metier.train.assemble import disturbed, objective, order, with_states
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
 from metier.train.plan import TrainingPlan
+from metier.train.planning.run import settle
+from metier.train.sweep import auto
 from metier.train.teaching import answered
 from metier.train.views import View
 
 _VALIDATION_ROWS = 256
+_MICRO_BATCH = 1024
+"""Tokens computed at once where no planner has chosen: in the trials of a sweep and in a proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +96,58 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         artefact.sweep(run / "checkpoints")
         threads = choices.threads(settings.train)
         torch.set_num_threads(threads.value)
+        os.environ.setdefault("RAYON_NUM_THREADS", str(threads.value))  # tokenizers make their pool at its first use
         material = gather(snapshot, base, run, settings, progress)
-        loaded = _load(run, base, settings, material, progress)
-        chosen = loaded.chosen
-        for choice in (threads, *chosen, *material.renderer.choices):
+        float32_means_float32()
+        asked = settings
+        settings, planned = _settled(run, base, settings, material, progress)
+        loaded = adapted(bare(base, settings), base, settings, material, progress, run=run)
+        fit = assembled(run, loaded, settings, material, progress)
+        chosen = [threads, *planned, *loaded.chosen, *material.renderer.choices]
+        if settings.train.learning_rate == "auto":
+            fit, chosen = auto.decide(fit, chosen, progress)
+        for choice in chosen:
             progress.chose(choice)
-        _write_settings(run, snapshot, base, settings, [threads, *chosen, *material.renderer.choices])
-        fit = _fit(run, loaded, settings, material, progress)
+        _write_settings(run, snapshot, base, asked, chosen)
+        auto.forget(run)
         place = fit.run(progress)
         _finish(run, loaded.model, base, settings, material, place)
         _write_summary(run, place, fit, material, started)
+        shutil.rmtree(run / frozen.FOLDER, ignore_errors=True)
     return run
+
+
+def ready(run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
+    """Load and adapt the base and make the loop of a run, without starting it."""
+    loaded = adapted(bare(base, settings), base, settings, material, progress, run=run)
+    return assembled(run, loaded, settings, material, progress)
+
+
+def _settled(
+    run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress
+) -> tuple[TrainingPlan, list[Reasoned]]:
+    """Fix what the planner chooses; a run that goes on keeps what it began with, whatever memory is free now."""
+    names = ("train.micro_batch_tokens", "model.gradient_checkpointing")
+    path = run / "choices.json"
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    before = {entry["name"]: entry["value"] for entry in entries}
+    if all(name in before for name in names):
+        tokens, checkpointing = (before[name] for name in names)
+        reason = "as this run began"
+    elif not material.view.plain:
+        tokens = settings.train.micro_batch_tokens or _MICRO_BATCH
+        checkpointing = bool(settings.model.gradient_checkpointing)
+        reason = f"not planned: the objective {material.view.objective.name}"
+    else:
+        tokens, checkpointing = settle(base, settings, material.train, progress)
+        reason = "planned"
+    fixed = replace(
+        settings,
+        train=settings.train.model_copy(update={"micro_batch_tokens": tokens}),
+        model=settings.model.model_copy(update={"gradient_checkpointing": checkpointing}),
+    )
+    values = zip(names, (tokens, checkpointing), strict=True)
+    return fixed, [Reasoned(name=name, value=value, reason=reason) for name, value in values]
 
 
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:
@@ -107,6 +158,7 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
         raise DataError(f"{snapshot}: no training rows", "at least one", "look at dropped.jsonl there")
     found = views.view(settings.train.objective, rows, renderer)
     views.require_alone(found, settings.train.regularise)
+    views.require_teacher(found, base)
     validation = load_split(snapshot, "validation")
     if found.targets is not None:
         extras.require("heads")  # the evaluation will want it: better to hear of it now
@@ -136,46 +188,77 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     )
 
 
-def _load(run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Loaded:
-    """Load and adapt the base."""
-    device = device_here()
-    views.require_teacher(material.view, base)
-    model = load_base(base, device=device, seed=settings.seed)
+def bare(base: Base, settings: TrainingPlan) -> PreTrainedModel:
+    """Load a base where it will be trained; one to be quantised stays on the CPU until then.
+
+    Raises:
+        SettingsError: this quantisation does not go with the method or the machine.
+    """
+    device, quantisation = device_here(), settings.model.quantise
+    require_possible(quantisation, settings.model.method, device)
+    return load_base(base, device=device if quantisation == "none" else torch.device("cpu"), seed=settings.seed)
+
+
+def adapted(
+    model: PreTrainedModel, base: Base, settings: TrainingPlan, material: Material, progress: Progress, *, run: Path
+) -> Loaded:
+    """Adapt a loaded base, in place, and choose what depends on it; what `run` has chosen before is not chosen anew."""
+    device, quantisation = device_here(), settings.model.quantise
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
-    way = probe(model)
+    if material.view.targets is not None:
+        require_method(method, settings.model)
     chosen = [
         material.view.choice,
         method_choice,
-        choices.precision(settings.model, device),
+        choices.precision(settings.model, device, width=_width(model), kept=choices.kept(run), measure=rates),
+        *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
         choices.learning_rate(settings.train, method, parameters),
         choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
-        way.reasoned(),
     ]
     if material.view.targets is not None:
         model = give_head(model, material.view.targets)
         rows = (material.train, material.validation)
         chosen.append(head_start.start(model, material.view.targets.kind, run, rows=rows, progress=progress))
-    adapted = adapt(model, base, method, settings.model, seed=settings.seed)
-    require_own_tokens(adapted)
+    tuned = adapt(model, base, method, settings.model, seed=settings.seed)
+    way, how = _way(tuned)
+    chosen.append(how)
+    trained = count_parameters(tuned, trained_only=True)
+    whole = count_parameters(tuned)
+    tuned = quantise(tuned, quantisation, device)
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
-    trained = count_parameters(adapted, trained_only=True)
-    share = 100 * trained / count_parameters(adapted)
-    progress.say(
-        f"{trained / 1e6:.2f} million of {count_parameters(adapted) / 1e6:.2f} million numbers train ({share:.1f} %)"
-    )
-    return Loaded(model=adapted, way=way, chosen=chosen)
+    share = 100 * trained / whole
+    progress.say(f"{trained / 1e6:.2f} million of {whole / 1e6:.2f} million numbers train ({share:.1f} %)")
+    return Loaded(model=tuned, way=way, chosen=chosen)
 
 
-def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
+def _width(model: PreTrainedModel) -> int:
+    return model.config.get_text_config().hidden_size
+
+
+def _way(model: torch.nn.Module) -> tuple[Way, Reasoned]:
+    """Find out how an adapted model is computed: what was added to the base may mix rows, or change its head."""
+    if reason := unpackable(model):
+        return ALONE, Reasoned(name="forest", value="one by one", reason=reason)
+    way = probe(model)
+    return way, way.reasoned()
+
+
+def assembled(
+    run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, progress: Progress, *,
+    states: Path | None = None,
+) -> Fit:  # fmt: skip
+    """Put a run of the loop together; `states`: where those of frozen layers are kept, None: in the run's folder."""
     train, model, way = settings.train, loaded.model, loaded.way
     chosen = {choice.name: choice.value for choice in loaded.chosen}
     schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
     sizes = (len(material.train), len(material.general or ()))
-    return Fit(
+    tokens = train.micro_batch_tokens or _MICRO_BATCH
+    train = train.model_copy(update={"schedule": schedule, "micro_batch_tokens": tokens})
+    fit = Fit(
         run_folder=run,
         model=model,
         objective=objective(model, train, way, view=material.view, progress=progress),
@@ -184,11 +267,14 @@ def _fit(run: Path, loaded: Loaded, settings: TrainingPlan, material: Material, 
         rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
         validation=_validation_sample(material.validation),
         order=order(train, sizes, chosen["train.epochs"], settings.seed),
-        settings=train.model_copy(update={"schedule": schedule}),
+        settings=train,
         peak_rate=chosen["train.learning_rate"],
         seed=settings.seed,
         arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),
     )
+    if train.regularise.neftune_alpha is not None or not material.view.plain:
+        return fit  # noise: what enters a layer is never the same twice; other objectives read other rows, or states
+    return with_states(fit, settings.model.frozen_cache_gb, progress, folder=states or run / frozen.FOLDER)
 
 
 def _validation_sample(rendered: Rendered) -> list[Any]:
@@ -208,7 +294,9 @@ def _finish(
         source = render_rows(material.rows[:64], material.renderer, Silent())
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
     reference.record(run, model, sequences, material.rows, material.renderer)
-    facts = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
+    facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
+    if settings.model.quantise != "none":
+        facts["quantise"] = settings.model.quantise
     with artefact.publish(run / "model", kind="model", facts=facts) as folder:
         save_trained(model, base, folder, precision=settings.model.save_precision)
         (folder / "chat_template.jinja").write_text(material.renderer.template.source, encoding="utf-8")

@@ -153,12 +153,14 @@ class TrainSettings(Settings):
     rows_per_step: int = Field(16, ge=1)
     """Rows in one optimiser step: what is averaged, however it is computed."""
 
-    micro_batch_tokens: int = Field(4096, ge=1)
-    """Most tokens computed at once; a step is split into as many parts as needed, with exactly the same gradient."""
+    micro_batch_tokens: int | None = Field(None, ge=1)
+    """Most tokens computed at once; a step is split into as many parts as needed, with exactly the same gradient.
+    null: what is fast here and fits into memory."""
 
-    learning_rate: float | None = Field(None, gt=0)
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
     """Peak learning rate. null: 1e-3 below 20 million parameters, 1e-4 for larger full models, 2e-4 for LoRA, times
-    what the optimiser needs beside AdamW; the choice is printed with its reason."""
+    what the optimiser needs beside AdamW. `auto`: rates around that one are tried on the first rows, for at most a
+    tenth of the run's cost. The choice is printed with its reason."""
 
     schedule: ScheduleSettings = ScheduleSettings()
     """How the learning rate moves over the run."""

@@ -35,6 +35,11 @@ class View:
         return self.objective.name == "distil"
 
     @property
+    def plain(self) -> bool:
+        """Whether the model learns to write what the rows say."""
+        return self.targets is None and not self.distils
+
+    @property
     def generates(self) -> bool:
         """Whether the teacher's own answers take the place of those in the rows."""
         return self.distils and self.objective.answers == "generated"
@@ -75,7 +80,7 @@ def require_alone(found: View, settings: RegulariseSettings) -> None:
     Raises:
         SettingsError: label smoothing, a pull to the base's words or general rows, without words that are learnt.
     """
-    if found.targets is None and not found.distils:
+    if found.plain:
         return
     idle = [name for name in ("label_smoothing", "kl_to_base", "replay") if settings.model_dump()[name]]
     if idle:

@@ -51,7 +51,7 @@ class Distil:
         found: dict[int, torch.Tensor] = {}
         for indices, plain in self._way.arrange(partners, self._budget).forests:
             part = plain.to(forest.ids.device)
-            said = self._teacher.log_probabilities(self._way, part)
+            said = self._teacher.log_probabilities(part)
             for place, index in enumerate(indices):
                 own = part.sequence == place
                 assert torch.equal(part.token[own], forest.token[forest.sequence == index])

@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 import torch
-from peft import PeftModel
 from torch.nn.functional import cross_entropy
 
 from metier.forest import score
 from metier.forest.grow import Forest, Trunk
 from metier.forest.way import Way
+from metier.model.ways.off import adapter_off, keeps_base
 from metier.train.objectives.supervised import Loss, Supervised, weighted
 from metier.train.settings import RegulariseSettings
 
@@ -36,7 +36,7 @@ class Regularised:
         base: None without kl_to_base.
     """
 
-    def __init__(self, plain: Supervised, settings: RegulariseSettings, *, way: Way, base: "BaseModel | None") -> None:
+    def __init__(self, plain: Supervised, settings: RegulariseSettings, way: Way, *, base: "BaseModel | None") -> None:
         self._plain = plain
         self._settings = settings
         self._way = way
@@ -50,7 +50,7 @@ class Regularised:
         """Return the loss with its additions; in evaluation mode the plain one."""
         if not model.training:
             return self._plain.loss(model, forest)
-        expected = None if self._base is None else self._base.log_probabilities(self._way, forest)
+        expected = None if self._base is None else self._base.log_probabilities(forest)
         logits = score.at_least_float32(self._way.logits(model, forest))
         smoothing = self._settings.label_smoothing
         nats = cross_entropy(logits, forest.token, reduction="none", label_smoothing=smoothing)
@@ -69,13 +69,16 @@ class BaseModel:
 
     Args:
         model: before its first step.
-        attention: the context that a model computes in.
+        way: how the model is computed.
     """
 
-    def __init__(self, model: torch.nn.Module, attention: Attention) -> None:
-        self._adapted = model if isinstance(model, PeftModel) else None
+    def __init__(self, model: torch.nn.Module, way: Way) -> None:
+        self._adapted = model if keeps_base(model) else None
+        if self._adapted is not None:
+            with adapter_off(self._adapted):
+                pass  # what cannot be switched off says so before the first step
         self._copy = None if self._adapted is not None else copy.deepcopy(model).requires_grad_(False).eval()
-        self._attention = attention
+        self._way = way
         self._trunk_of: Trunk | None = None
         self._trunk: Trunk | None = None
 
@@ -86,10 +89,10 @@ class BaseModel:
         return sum(weight.numel() * weight.element_size() for weight in weights)
 
     @torch.no_grad()
-    def log_probabilities(self, way: Way, forest: Forest) -> torch.Tensor:
+    def log_probabilities(self, forest: Forest) -> torch.Tensor:
         """Return the base's log-probabilities [M, V] at the labels of a forest, without noise or dropout."""
         with self._as_base() as model:
-            logits = way.logits(model, replace(forest, trunk=self._own_trunk(model, forest.trunk)))
+            logits = self._way.logits(model, replace(forest, trunk=self._own_trunk(model, forest.trunk)))
         return torch.log_softmax(score.at_least_float32(logits), dim=-1)
 
     def _own_trunk(self, model: torch.nn.Module, trunk: Trunk | None) -> Trunk | None:
@@ -104,13 +107,13 @@ class BaseModel:
     @contextmanager
     def _as_base(self) -> Iterator[torch.nn.Module]:
         if self._copy is not None:
-            with self._attention(self._copy):
+            with self._way.attention(self._copy):
                 yield self._copy
         elif self._adapted is not None:
             was_training = self._adapted.training
             self._adapted.eval()
             try:
-                with self._adapted.disable_adapter():
+                with adapter_off(self._adapted):
                     yield self._adapted
             finally:
                 self._adapted.train(was_training)

@@ -17,7 +17,6 @@ from metier.train.optimisers.groups import Weight, classify, groups, trained_par
 from metier.train.optimisers.optimiser import Optimiser, Pull
 from metier.train.settings import OptimiserSettings, RegulariseSettings
 
-_EXTRA = "optimisers"
 _MUON_MOMENTUM = 0.95
 _SGD_MOMENTUM = 0.9
 
@@ -63,7 +62,7 @@ def _adamw(weights: list[Weight], settings: OptimiserSettings) -> Parts:
 
 
 def _adamw_8bit(weights: list[Weight], settings: OptimiserSettings) -> Parts:
-    library = extras.load("bitsandbytes", _EXTRA)
+    library = extras.load("bitsandbytes", "adamw-8bit")
     return (library.optim.AdamW8bit(groups(weights, settings), lr=0.0, betas=settings.betas),)
 
 
@@ -90,7 +89,7 @@ def _sgd(weights: list[Weight], settings: OptimiserSettings) -> Parts:
 
 
 def _schedule_free(weights: list[Weight], settings: OptimiserSettings) -> Parts:
-    library = extras.load("schedulefree", _EXTRA)
+    library = extras.load("schedulefree", "schedule-free")
     return (library.AdamWScheduleFree(groups(weights, settings), lr=0.0, betas=settings.betas),)
 
 

@@ -1,0 +1,170 @@
+"""How far the planner's predictions are from what a run then needs: peak memory, and CPU time of a step.
+
+python -m bench.plan_accuracy            every configuration in a process of its own, one thread; writes the table
+python -m bench.plan_accuracy --one '{"shape": "S", …}'
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+STEPS = 4
+CONFIGURATIONS = [
+    {"shape": shape, "work": work, "method": method, "checkpointing": checkpointing, "tokens": tokens}
+    for shape, work, method, checkpointing, tokens in (
+        ("S", "balanced", "lora", False, 512),
+        ("S", "balanced", "lora", False, 4096),
+        ("S", "balanced", "lora", True, 4096),
+        ("S", "prompt-heavy", "lora", False, 1024),
+        ("S", "unshared", "lora", False, 1024),
+        ("S", "balanced", "full", False, 512),
+        ("S", "balanced", "full", False, 4096),
+        ("S", "balanced", "full", True, 4096),
+        ("S", "balanced", "layers", False, 4096),
+        ("40M", "balanced", "lora", False, 1024),
+        ("40M", "balanced", "lora", True, 4096),
+        ("40M", "balanced", "full", False, 1024),
+        ("40M", "prompt-heavy", "layers", False, 1024),
+    )
+]
+
+
+def main() -> None:
+    """Predict and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", help="a configuration as JSON; prints its figures as JSON")
+    parser.add_argument("--out", type=Path, default=Path("docs/results") / f"{date.today()}-plan.md")
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(compare(json.loads(arguments.one))))
+        return
+    results = []
+    for configuration in CONFIGURATIONS:
+        results.append(_apart(configuration))
+        arguments.out.write_text(page(results), encoding="utf-8")
+    print(arguments.out)
+
+
+def _apart(configuration: dict[str, Any]) -> dict[str, Any]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "bench.plan_accuracy", "--one", json.dumps(configuration)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{configuration}: {done.stderr[-3000:]}")
+    figures = json.loads(done.stdout.splitlines()[-1])
+    print(configuration, figures, flush=True)
+    return configuration | figures
+
+
+def compare(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Predict a configuration, then train a few steps with it, in this process."""
+    import numpy as np
+    import torch
+
+    from bench import rows, shapes
+    from metier.core.memory import resident
+    from metier.core.types import Sequence
+    from metier.forest.way import Way
+    from metier.model.find import find
+    from metier.model.settings import ModelSettings
+    from metier.train.planning.predict import Configuration, Setting, measured_rates, simulate, step_seconds
+
+    torch.set_num_threads(1)
+    shape = shapes.SHAPES[chosen["shape"]]
+    base = find(str(shapes.folder(chosen["shape"])), Path())
+    steps = [
+        [
+            Sequence(ids=np.array(e.ids, np.int32), weights=np.array(e.weights, np.float32), row_id=str(n))
+            for n, e in enumerate(examples)
+        ]
+        for examples in rows.steps(chosen["work"], shape.vocabulary, STEPS)
+    ]
+    settings = ModelSettings(method=chosen["method"])
+    work = [Way().arrange(sequences, chosen["tokens"]) for sequences in steps]
+    heaviest = max(work, key=lambda each: max(forest.tokens for _, forest in each.forests))
+    setting = Setting(base=base, model=settings, process=resident())
+    configuration = Configuration(
+        method=chosen["method"], checkpointing=chosen["checkpointing"], micro_batch_tokens=chosen["tokens"]
+    )
+    started = process_time()
+    simulation = simulate(setting, configuration, heaviest)
+    rates = measured_rates(simulation, setting, torch.device("cpu"))
+    predicted = {
+        "memory": simulation.memory.total,
+        "seconds": sum(step_seconds(simulation, each, rates) for each in work[1:]) / (STEPS - 1),
+    }
+    parts = {name: getattr(simulation.memory, name) for name in simulation.memory.__slots__}
+    spent = process_time() - started
+    measured = _measured(base, settings, work, chosen)
+    return {"predicted": predicted, "measured": measured, "planning": spent, "parts": parts}
+
+
+def _measured(base: Any, settings: Any, work: list[Any], chosen: dict[str, Any]) -> dict[str, float]:
+    """Train the steps; return the peak of resident memory in bytes and the CPU seconds of a step but the first."""
+    import torch
+    from metier.train.optimiser import adamw
+
+    from metier.forest.way import probe
+    from metier.model.adapt import adapt
+    from metier.model.load import load_base
+    from metier.train.loop import Arithmetic, step
+    from metier.train.objectives.supervised import Supervised
+    from metier.train.settings import TrainSettings
+
+    model = load_base(base, device=torch.device("cpu"))
+    way = probe(model)
+    adapted = adapt(model, base, chosen["method"], settings, seed=0)
+    if chosen["checkpointing"]:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    adapted.train()
+    optimiser, objective = adamw(adapted, TrainSettings()), Supervised(way)
+    times = []
+    with way.attention(adapted):
+        for each in work:
+            started = process_time()
+            step(adapted, objective, each, optimiser, clip=1.0, arithmetic=Arithmetic(device=torch.device("cpu")))
+            times.append(process_time() - started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"memory": peak, "seconds": sum(times[1:]) / (STEPS - 1)}
+
+
+def page(results: list[dict[str, Any]]) -> str:
+    """Return the table."""
+    lines = [
+        f"# Planner: predicted against measured, {date.today()}",
+        "",
+        f"`python -m bench.plan_accuracy`: each configuration in a process of its own, one thread, random weights, "
+        f"16 rows a step, {STEPS} steps of which the first is not timed. Memory is the peak resident size of the whole "
+        "process, loading included; time is CPU time of a step. `off`: (predicted - measured) / measured.",
+        "",
+        "| shape | rows | method | checkpointing | micro-batch | memory predicted | measured | off "
+        "| step predicted | measured | off |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    missed = []
+    for each in results:
+        predicted, measured = each["predicted"], each["measured"]
+        off = {name: predicted[name] / measured[name] - 1 for name in ("memory", "seconds")}
+        name = f"{each['shape']} {each['work']} {each['method']} {each['tokens']}"
+        name += " with checkpointing" if each["checkpointing"] else ""
+        missed += [f"{name}: {part} {value:+.0%}" for part, value in off.items() if abs(value) > 0.15]
+        lines.append(
+            f"| {each['shape']} | {each['work']} | {each['method']} | {'yes' if each['checkpointing'] else 'no'} "
+            f"| {each['tokens']} | {predicted['memory'] / 2**20:.0f} MiB | {measured['memory'] / 2**20:.0f} MiB "
+            f"| {off['memory']:+.0%} | {predicted['seconds']:.2f} s | {measured['seconds']:.2f} s "
+            f"| {off['seconds']:+.0%} |"
+        )
+    lines += ["", "More than 15 % off: " + ("; ".join(missed) if missed else "none") + ".", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

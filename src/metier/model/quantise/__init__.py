@@ -1,0 +1,1 @@
+"""A frozen base in fewer bits, for adapters that train beside it."""

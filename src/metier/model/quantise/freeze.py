@@ -1,0 +1,126 @@
+"""Put a frozen base into fewer bits: every linear layer that does not train, save the head."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, get_args
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from metier.core import extras
+from metier.core.errors import ModelError, SettingsError
+from metier.model.quantise.int8 import LEAST_FEATURES, Int8Linear
+from metier.model.quantise.nf4 import EXTRA, Nf4Linear
+from metier.model.quiet import quiet
+
+Quantisation = Literal["none", "int8", "nf4", "nf4-double"]
+
+KINDS: tuple[Quantisation, ...] = get_args(Quantisation)
+
+QUANTISED = (Int8Linear, Nf4Linear)
+"""The layers that `quantise` puts in the place of linear ones."""
+
+
+def require_possible(kind: Quantisation, method: str, device: torch.device) -> None:
+    """Refuse what cannot be trained or computed, before a base is loaded for it.
+
+    Raises:
+        SettingsError: the method changes the weights that would be frozen, or int8 where it cannot be computed.
+        MissingExtraError: NF4 without bitsandbytes.
+    """
+    if kind == "none":
+        return
+    if method in ("full", "layers"):
+        raise SettingsError(
+            f"model.quantise {kind!r} with model.method {method!r}",
+            "a method that leaves the base frozen: rounded weights cannot be trained",
+            "set model.method lora, or model.quantise none",
+        )
+    if kind != "int8":
+        extras.require(EXTRA)
+    elif device.type != "cpu":
+        raise SettingsError("model.quantise 'int8' on a GPU", "a CPU; its kernels are for CPUs", "set nf4 or none")
+
+
+def int8_is_exact(product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> bool:
+    """Tell whether the largest possible int8 products are summed without loss: some kernels cut sums at 16 bits."""
+    signs = torch.where(torch.arange(64) % 2 == 0, 1, -1)
+    tokens = torch.full((32, 64), 127, dtype=torch.int8)
+    codes = torch.cat([torch.full((16, 64), 127), signs.expand(16, 64) * 127]).to(torch.int8)
+    return torch.equal(product(tokens, codes.t()).long(), tokens.long() @ codes.long().t())
+
+
+def quantise(model: torch.nn.Module, kind: Quantisation, device: torch.device) -> torch.nn.Module:
+    """Replace the frozen linear layers of an adapted base by layers of fewer bits, then put the model on `device`.
+
+    Adapters, embeddings, norms and the head stay as they are. It goes layer by layer, so that a GPU never holds the
+    whole base in float32. The same base gives the same bits everywhere.
+
+    Args:
+        model: with its adapters; changed in place.
+        kind: "none" only moves the model.
+        device: where it will run.
+
+    Raises:
+        ModelError: there is no layer to quantise, or this CPU cannot compute in it.
+        MissingExtraError: NF4 without bitsandbytes.
+    """
+    if kind != "none":
+        _require_kernels(kind, device)
+        places = list(_places(model))
+        if not places:
+            raise ModelError(f"model.quantise {kind!r}: no frozen linear layer in {type(model).__name__}", "some")
+        for parent, name, layer in places:
+            setattr(parent, name, _replacement(layer, kind).to(device))
+    return model.to(device)
+
+
+def _require_kernels(kind: Quantisation, device: torch.device) -> None:
+    if kind != "int8":
+        extras.require(EXTRA)
+    elif device.type == "cpu" and not int8_is_exact(torch._int_mm):
+        raise ModelError(
+            "int8: the integer products of this CPU are not exact (sums are cut off)",
+            "a CPU with VNNI instructions",
+            "set model.quantise none, or run where the adapter was trained",
+        )
+
+
+def _places(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torch.nn.Module]]:
+    """Yield (parent, attribute, layer) of what is quantised: of an adapter's layers, only the base layer inside."""
+    kept = {id(weight) for weight in _shared_weights(model)}
+    adapters: tuple[str, ...] = ()
+    for path, parent in model.named_modules():
+        inside = path.startswith(adapters) if adapters else False
+        if isinstance(parent, BaseTunerLayer):
+            adapters += (f"{path}.",)
+        elif inside:
+            continue
+        for name, layer in parent.named_children():
+            if isinstance(parent, BaseTunerLayer) and name != "base_layer":
+                continue
+            if isinstance(layer, (torch.nn.Linear, Conv1D)) and _may_be_rounded(layer.weight, kept):
+                yield parent, name, layer
+
+
+def _may_be_rounded(weight: torch.Tensor, kept: set[int]) -> bool:
+    return not weight.requires_grad and id(weight) not in kept and min(weight.shape) >= LEAST_FEATURES
+
+
+def _shared_weights(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the weights of embeddings and head, which every base keeps in full."""
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel):
+            for layer in (part.get_input_embeddings(), part.get_output_embeddings()):
+                if layer is not None:
+                    yield from layer.parameters()
+
+
+def _replacement(layer: torch.nn.Module, kind: Quantisation) -> torch.nn.Module:
+    assert isinstance(layer, (torch.nn.Linear, Conv1D))
+    weight = layer.weight.t() if isinstance(layer, Conv1D) else layer.weight
+    if kind == "int8":
+        return Int8Linear(weight, layer.bias)
+    with quiet():
+        return Nf4Linear(weight, layer.bias, double=kind == "nf4-double")

@@ -1,0 +1,79 @@
+"""A frozen linear layer in four bits (NF4: Dettmers et al. 2023, QLoRA, section 3), through bitsandbytes' kernels.
+
+The library's own layer repacks its weights for bfloat16 when it is first used for inference on some CPUs, and answers
+otherwise from then on. This one keeps one layout, so that what is validated is what trains.
+
+Shapes: I = inputs, O = outputs of the layer, B = I * O / 64 blocks.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.nn.functional import linear
+
+LIBRARY = "bitsandbytes"
+EXTRA = "qlora"
+_BLOCK = 64
+_BLOCKS_TOGETHER = 256
+
+
+class Nf4Linear(torch.nn.Module):
+    """`x @ W.T + bias` with W as packed four-bit codes and a largest value for each block of 64 weights.
+
+    W is unpacked for each pass and thrown away. With `double` the largest values are themselves stored in eight bits,
+    256 of them to a block: 4.13 bits a weight instead of 4.5.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, double: bool) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        packed, state = _library().quantize_4bit(
+            weight.detach().float().contiguous(), blocksize=_BLOCK, compress_statistics=double, quant_type="nf4"
+        )
+        self.packed = torch.nn.Parameter(packed, requires_grad=False)
+        self.largest = torch.nn.Parameter(state.absmax, requires_grad=False)
+        self.is_double = double
+        if double:
+            self.offset = torch.nn.Parameter(state.offset, requires_grad=False)
+            self.outer_largest = torch.nn.Parameter(state.state2.absmax, requires_grad=False)
+            self.outer_codes = torch.nn.Parameter(state.state2.code, requires_grad=False)
+        self.bias = None if bias is None else torch.nn.Parameter(bias.detach().clone(), requires_grad=False)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weights as they count, float32 [O, I]; a copy: writing to it changes nothing."""
+        library = _library()
+        largest = self.largest.data
+        if self.is_double:
+            inner = library.dequantize_blockwise(
+                largest, absmax=self.outer_largest.data, code=self.outer_codes.data, blocksize=_BLOCKS_TOGETHER
+            )
+            largest = inner + self.offset
+        shape = torch.Size((self.out_features, self.in_features))
+        state = library.QuantState(absmax=largest, shape=shape, dtype=torch.float32, blocksize=_BLOCK, quant_type="nf4")
+        return library.dequantize_4bit(self.packed.data, quant_state=state)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [..., O] of x [..., I]."""
+        return _Product.apply(x, self)
+
+
+class _Product(torch.autograd.Function):
+    """The product and its gradient; the unpacked weights are made again for the backward pass, never kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, layer: Nf4Linear) -> torch.Tensor:
+        ctx.layer, ctx.dtype = layer, x.dtype
+        weight = layer.weight.to(x.dtype)
+        return linear(x, weight, None if layer.bias is None else layer.bias.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        gradient = gradients[0]
+        return (gradient @ ctx.layer.weight.to(gradient.dtype)).to(ctx.dtype), None
+
+
+def _library() -> ModuleType:
+    return import_module(f"{LIBRARY}.functional")

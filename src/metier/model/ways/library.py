@@ -1,0 +1,138 @@
+"""Any method of the PEFT library by its own name and configuration, and (IA)³ by the names of its layers."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.utils.constants import (
+    TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as INNER,
+)
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from metier.core import seeds
+from metier.core.errors import SettingsError
+from metier.core.table import find, nearest
+from metier.model.find import Base
+from metier.model.quiet import LIBRARY_FAULTS, quiet
+from metier.model.settings import ModelSettings
+from metier.model.ways import start
+from metier.model.ways.bottleneck import blocks
+
+_REFUSED = {
+    "adalora": "its ranks are moved by a call between the steps, which a loop that knows no method does not make",
+    "cpt": "it needs the types of the tokens and a loss of its own",
+    "lily": "its router averages over all tokens of a call: other rows, and words yet to come, enter every answer",
+    "multitask_prompt_tuning": "it needs a task number with every row",
+    "poly": "it needs a task number with every row",
+    "shadow": "its model is no causal language model to the rest of the library",
+    "xlora": "it needs adapters that are trained already",
+}
+_OURS = {
+    "alora_invocation_tokens": "it looks for them once in a call, which holds many rows",
+    "auto_mapping": "",
+    "base_model_name_or_path": "set base",
+    "inference_mode": "",
+    "monteclora_config": "it needs a loss of its own",
+    "peft_type": "set model.peft.type",
+    "peft_version": "",
+    "revision": "set base",
+    "task_type": "",
+    "tokenizer_kwargs": "use method prompt with model.virtual.text",
+    "tokenizer_name_or_path": "use method prompt with model.virtual.text",
+}
+"""Fields that follow from the rest of the project, would read files that the project does not name, or want more than
+the loop gives."""
+
+
+def add_any(model: PreTrainedModel, base: Base, settings: ModelSettings, *, seed: int) -> PeftModel:
+    """Put the adapters of `model.peft` into a frozen model.
+
+    Raises:
+        SettingsError: an unknown method or field (with the nearest known one), or values that do not fit the base.
+    """
+    if settings.peft is None:
+        raise SettingsError("model.method peft without model.peft", "peft: {type: NAME, config: {…}}")
+    kinds = {kind.value.lower(): config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    name = settings.peft.type.lower().replace("-", "_")
+    kind = find(kinds, name, "model.peft.type")
+    if name in _REFUSED:
+        raise SettingsError(f"model.peft.type {name!r}: {_REFUSED[name]}", "another method")
+    values = _checked(name, kind, settings.peft.config)
+    with quiet():
+        try:
+            config = kind(task_type="CAUSAL_LM", **values)
+        except LIBRARY_FAULTS as error:
+            raise SettingsError(f"model.peft.config: {error}", f"a configuration of {name}") from error
+    if isinstance(config, LoraConfig) and start.needs_data(config):
+        raise SettingsError(
+            f"model.peft.config.init_lora_weights {config.init_lora_weights!r}: needs data before training",
+            "a start that needs none, such as pissa or olora",
+        )
+    return wrap(model, base, config, seed=seed, where=f"model.peft ({name})")
+
+
+def _checked(name: str, kind: type[PeftConfig], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method's values with our defaults, or say which name is not one of its fields."""
+    known = {field.name for field in dataclasses.fields(kind) if field.init}
+    free = sorted(known - set(_OURS))
+    for key in values:
+        if key in _OURS:
+            raise SettingsError(f"model.peft.config.{key}: not for you to set", "", _OURS[key])
+        if key not in known:
+            close = nearest(key, free)
+            hint = f"did you mean {close!r}?" if close else ""
+            raise SettingsError(f"model.peft.config.{key}: unknown to {name}", f"one of {', '.join(free)}", hint)
+    wants_linear = "target_modules" in known and name not in ("ia3", "ln_tuning", "trainable_tokens", "adaption_prompt")
+    return ({"target_modules": "all-linear"} if wants_linear else {}) | dict(values)
+
+
+def add_ia3(model: PreTrainedModel, base: Base, settings: ModelSettings, *, seed: int) -> PeftModel:
+    """Put learnt factors on keys, values and the input of the second MLP matrix (Liu et al. 2022).
+
+    Raises:
+        SettingsError: a target that names nothing; an architecture that the library does not know, without targets.
+    """
+    if settings.targets is None:
+        config = IA3Config(task_type="CAUSAL_LM")
+    else:
+        inner = _inner_layers(model, base, settings.targets)
+        config = IA3Config(task_type="CAUSAL_LM", target_modules=list(settings.targets), feedforward_modules=inner)
+    return wrap(model, base, config, seed=seed, where="model.targets")
+
+
+def _inner_layers(model: PreTrainedModel, base: Base, targets: tuple[str, ...]) -> list[str]:
+    """Return the targets whose input is scaled rather than their output: those that end an MLP."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, (torch.nn.Linear, Conv1D))]
+    unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
+    if unknown:
+        names = sorted({name.rpartition(".")[2] for name in linear})
+        raise SettingsError(f"model.targets: {', '.join(unknown)} not in {base.name}", f"some of {', '.join(names)}")
+    attention = {name for name, _ in blocks(model, "attention")}
+    known = INNER.get(str(model.config.model_type))
+    if known is not None:
+        return [target for target in targets if any(f".{target}".endswith(f".{name}") for name in known)]
+    ends = [name for name in linear if not any(name.startswith(f"{block}.") for block in attention)]
+    return [target for target in targets if any(f".{name}".endswith(f".{target}") for name in ends)]
+
+
+def wrap(model: PreTrainedModel, base: Base, config: PeftConfig, *, seed: int, where: str) -> PeftModel:
+    """Put the adapters of a configuration into a model, from the random numbers of a seed alone.
+
+    Raises:
+        SettingsError: the library refuses; `where` names the settings.
+    """
+    config.base_model_name_or_path = base.name
+    torch.manual_seed(seeds.key("adapter", seed))
+    with quiet():
+        try:
+            adapted = get_peft_model(model, config)
+        except LIBRARY_FAULTS as error:
+            raise SettingsError(f"{where}: {error}", f"settings that fit {base.name}") from error
+    assert isinstance(adapted, PeftModel)
+    if isinstance(config, LoraConfig) and start.takes_from_base(config):
+        start.remember(adapted)
+    return adapted

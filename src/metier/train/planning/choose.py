@@ -1,0 +1,110 @@
+"""Choose micro-batches and checkpointing so that a run fits, and refuse one that cannot, before weights are loaded."""
+
+from dataclasses import dataclass
+
+from metier.core.errors import SettingsError
+from metier.core.types import Reasoned
+from metier.forest.arrange import arrange
+from metier.report.cells import size
+from metier.text.rendered import Rendered
+from metier.train.batches import Order
+from metier.train.planning.predict import Configuration, Setting, Simulation, simulate
+from metier.train.planning.tokens import Usage, usage
+
+_PREFERRED = {"cpu": {"lora": 1024, "full": 4096, "layers": 4096}, "cuda": {}}
+"""Fastest micro-batches by device and method: measured on the 15M shape, one core."""
+_PREFERRED_ELSEWHERE = 16_384
+_LEAST = 256
+_USABLE = 0.9
+"""Share of the memory there is that a plan may fill; the rest is for what else happens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The chosen configuration, gone through; what an epoch consists of; the bytes there are."""
+
+    simulation: Simulation
+    usage: Usage
+    room: int
+
+    @property
+    def fits(self) -> bool:
+        """Tell whether it fits."""
+        return self.simulation.memory.total <= _USABLE * self.room
+
+    def choices(self, model_asked: bool | None, tokens_asked: int | None) -> list[Reasoned]:
+        """Return what was chosen, with its reason."""
+        chosen = self.simulation.configuration
+        fits = f"fits {size(self.simulation.memory.total)} of {size(self.room)}"
+        needed = "does not fit without" if chosen.checkpointing else "not needed"
+        return [
+            Reasoned(
+                name="train.micro_batch_tokens", value=chosen.micro_batch_tokens,
+                reason=fits if tokens_asked is None else f"as set; {fits}",
+            ),
+            Reasoned(
+                name="model.gradient_checkpointing", value=chosen.checkpointing,
+                reason=needed if model_asked is None else "as set",
+            ),
+        ]  # fmt: skip
+
+    def line(self) -> str:
+        """Say it in one line."""
+        epoch = self.usage
+        return (
+            f"plan: {epoch.shared:,} of {epoch.padded:,} padded tokens computed in an epoch "
+            f"({epoch.speed_up:.1f}× fewer), "
+            f"{100 * epoch.label_share:.0f} % of all are learnt; about {size(self.simulation.memory.total)} of memory"
+        )
+
+
+def choose(
+    setting: Setting, method: str, *, rendered: Rendered, order: Order, asked: tuple[int | None, bool | None], room: int
+) -> Planned:
+    """Take the preferred micro-batch, and where it does not fit smaller ones, then checkpointing.
+
+    Args:
+        setting: base, adapters, what the process holds.
+        method: resolved.
+        rendered: the training rows.
+        order: in which they are drawn.
+        asked: `train.micro_batch_tokens` and `model.gradient_checkpointing` as set.
+        room: bytes there are.
+
+    Returns:
+        The first that fits, or the last tried.
+    """
+    tokens, checkpointing = asked
+    device = "cuda" if setting.bfloat16 else "cpu"
+    preferred = _PREFERRED[device].get(method, 1024 if device == "cpu" else _PREFERRED_ELSEWHERE)
+    budgets = (
+        [tokens] if tokens is not None else [preferred >> half for half in range(8) if preferred >> half >= _LEAST]
+    )
+    planned = None
+    for recompute in [checkpointing] if checkpointing is not None else [False, True]:
+        for budget in budgets:
+            counted = usage(rendered, order, budget)
+            configuration = Configuration(method=method, checkpointing=recompute, micro_batch_tokens=budget)
+            simulation = simulate(setting, configuration, arrange(counted.heaviest, budget))
+            planned = Planned(simulation=simulation, usage=counted, room=room)
+            if planned.fits:
+                return planned
+    assert planned is not None
+    return planned
+
+
+def require_fit(planned: Planned, smaller: str) -> None:
+    """Refuse a run that cannot fit.
+
+    Raises:
+        SettingsError: with what it needs, what there is and what would fit.
+    """
+    if not planned.fits:
+        memory, chosen = planned.simulation.memory, planned.simulation.configuration
+        raise SettingsError(
+            f"{chosen.name} with micro-batches of {chosen.micro_batch_tokens:,} tokens needs {size(memory.total)} "
+            f"(weights {size(memory.weights)}, optimiser and gradients {size(memory.optimiser + memory.gradients)}, "
+            f"activations {size(memory.activations)})",
+            f"at most {size(_USABLE * planned.room)}, nine tenths of the memory here",
+            smaller,
+        )

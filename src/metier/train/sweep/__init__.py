@@ -1,0 +1,1 @@
+"""Search settings by successive halving on the validation loss."""

@@ -1,0 +1,64 @@
+"""No row sees another: a secret planted in one row must not move what the others predict, by a single bit."""
+
+import math
+from collections.abc import Sequence as Many
+
+import torch
+
+from metier.core.types import Sequence
+from metier.forest import score
+from metier.forest.attend import inner_model
+from metier.forest.way import Way
+from metier.train.loop import Arithmetic
+from metier.train.verify.gradient import budgets
+from metier.train.verify.rows import plant
+from metier.train.verify.verdicts import Check
+
+NAME = "no row sees another"
+
+
+def contamination(
+    model: torch.nn.Module, way: Way, rows: Many[Sequence], arithmetic: Arithmetic, *, bound: float = 0.0
+) -> Check:
+    """Compare the losses of all other rows with and without the secret, for every budget."""
+    vocabulary = inner_model(model).config.get_text_config(decoder=True).vocab_size
+    planted = plant(rows, vocabulary)
+    if planted is None:
+        return Check(name=NAME, found=None, bound=bound, unit="nats", detail="no row has two tokens of its own")
+    largest, moved = 0.0, 0.0
+    for budget in budgets(rows):
+        before = label_losses(model, way, rows, budget, arithmetic)
+        after = label_losses(model, way, planted.rows, budget, arithmetic)
+        differences = [furthest(a, b) for a, b in zip(before, after, strict=True)]
+        moved = max(moved, differences.pop(planted.place))
+        largest = max(largest, *differences)
+    row = rows[planted.place]
+    if moved == 0:
+        return Check(name=NAME, found=None, bound=bound, unit="nats", detail="the secret moved not even its own row")
+    detail = f"{len(row) - planted.start} tokens of {row.source or row.row_id} changed, which moved it by {moved:.1g}"
+    return Check(name=NAME, found=largest, bound=bound, unit="nats", detail=detail)
+
+
+def furthest(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Return the largest difference; what is no number is infinitely far away."""
+    return (first - second).abs().nan_to_num(nan=math.inf).max().item()
+
+
+@torch.no_grad()
+def label_losses(
+    model: torch.nn.Module, way: Way, rows: Many[Sequence], budget: int, arithmetic: Arithmetic
+) -> list[torch.Tensor]:
+    """Return -log p in nats at the labels of each row, computed as a step computes them."""
+    found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+    work = way.arrange(list(rows), budget)
+    with way.attention(model), arithmetic.autocast():
+        if work.trunk is not None:
+            score.read_trunk(model, work.trunk)
+        for indices, plain in work.forests:
+            forest = plain.to(arithmetic.device)
+            losses = way.losses(model, forest)
+            for place, index in enumerate(indices):
+                found[index] = losses[forest.sequence == place]
+    if work.trunk is not None:
+        work.trunk.forget()
+    return found

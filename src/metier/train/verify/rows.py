@@ -1,0 +1,88 @@
+"""The rows that are looked at: a few, cut to a length without losing what they share; and one with a secret in it.
+
+Shapes: T = tokens of a row.
+"""
+
+from collections.abc import Sequence as Many
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from metier.core import seeds
+from metier.core.errors import DataError
+from metier.core.types import Sequence
+from metier.text.rendered import Rendered
+
+
+def choose(rendered: Rendered, count: int, tokens: int) -> list[Sequence]:
+    """Return at most `count` rows with labels, evenly spread, each of at most `tokens` tokens.
+
+    Raises:
+        DataError: fewer than two rows have labels.
+    """
+    labelled = [number for number in range(len(rendered)) if rendered.sequence(number).weights.any()]
+    if len(labelled) < 2:
+        raise DataError(f"{len(labelled)} training rows with something to learn", "at least two", "add rows")
+    count = min(count, len(labelled))
+    places = [labelled[place * len(labelled) // count] for place in range(count)]
+    return [cut(rendered.sequence(place), tokens) for place in places]
+
+
+def cut(row: Sequence, tokens: int) -> Sequence:
+    """Take tokens out of the middle: the beginning, which others share, and the last label stay."""
+    if len(row) <= tokens:
+        return row
+    end = int(np.flatnonzero(row.weights)[-1]) + 1
+    tail = min(tokens // 2, end)
+    head = min(tokens - tail, end - tail)
+    kept = np.concatenate([np.arange(head), np.arange(end - tail, end)])
+    weights = row.weights[kept].copy()
+    weights[0] = 0
+    return replace(row, ids=row.ids[kept], weights=weights)
+
+
+def columns(rows: Many[Sequence]) -> Rendered:
+    """Return rows as a run reads them."""
+    return Rendered(
+        ids=np.concatenate([row.ids for row in rows]),
+        weights=np.concatenate([row.weights for row in rows]),
+        offsets=np.cumsum([0, *(len(row) for row in rows)]).astype(np.int64),
+        row_ids=tuple(row.row_id for row in rows),
+        sources=tuple(row.source for row in rows),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """Rows of which the one at `place` has a secret where no other row looks, from token `start` on."""
+
+    rows: list[Sequence]
+    place: int
+    start: int
+
+
+def plant(rows: Many[Sequence], vocabulary: int) -> Planted | None:
+    """Change the private tokens of the row that has most of them; None: no row has two.
+
+    Its first private token stays: it decides where the row stands among the others, and only what a row says may
+    change here, not where anything is computed.
+    """
+    starts = [
+        1 + max(_common(row, other) for place, other in enumerate(rows) if place != here)
+        for here, row in enumerate(rows)
+    ]
+    place = max(range(len(rows)), key=lambda here: len(rows[here]) - starts[here])
+    row, start = rows[place], starts[place]
+    if len(row) <= start:
+        return None
+    secret = row.ids.copy()
+    shift = seeds.generator("secret", len(row)).integers(1, vocabulary, len(row) - start)
+    secret[start:] = (secret[start:] + shift) % vocabulary
+    changed = [*rows[:place], replace(row, ids=secret.astype(row.ids.dtype)), *rows[place + 1 :]]
+    return Planted(rows=changed, place=place, start=start)
+
+
+def _common(first: Sequence, second: Sequence) -> int:
+    shorter = min(len(first), len(second))
+    different = np.flatnonzero(first.ids[:shorter] != second.ids[:shorter])
+    return int(different[0]) if len(different) else shorter
