@@ -22,12 +22,12 @@ from metier.project import BaseFromConfig, Place, find_run, name_of
 from metier.promote.report import report as parity_report
 from metier.report import html, markdown
 from metier.report.page import Chapter, Page, as_plain
-from metier.text.proof import Proof, check, paint
+from metier.text.proof import Proof, check
 from metier.text.render import open_renderer
 from metier.text.rendered import render_rows
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
-from metier.train import general
+from metier.train import general, views
 from metier.train.plan import TrainingPlan
 from metier.train.report import in_brief
 from metier.train.report import report as training_report
@@ -135,7 +135,8 @@ def show(place: Place, run: Run, count: int) -> Shown:
     for choice in renderer.choices:
         place.progress.chose(choice)
     rows = load_split(run.snapshot, "train")
-    painted = tuple((row.source, tuple(paint(row, renderer))) for row in rows[:count])
+    seen = views.view(run.plan.train.objective, rows, renderer)
+    painted = tuple((row.source, tuple(views.painted(seen, row))) for row in rows[:count])
     return Shown(rows=painted, proof=check(rows, renderer, progress=place.progress))
 
 

@@ -31,7 +31,7 @@ def reference(recorded: torch.Tensor) -> Reference:
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """What the model under test will answer, row by row; yielded out of order, as the forest may."""
     said: list[torch.Tensor] = []
-    monkeypatch.setattr(distance, "label_logits", lambda model, rows: reversed(list(enumerate(said))))
+    monkeypatch.setattr(distance, "label_answers", lambda model, rows: reversed(list(enumerate(said))))
     return said
 
 

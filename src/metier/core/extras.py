@@ -8,6 +8,7 @@ from metier.core.errors import MissingExtraError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "peft"),
+    "heads": ("sklearn",),
     "adamw-8bit": ("bitsandbytes",),
     "schedule-free": ("schedulefree",),
     "qlora": ("bitsandbytes",),

@@ -4,7 +4,7 @@ Shapes: T = tokens of one sequence.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -63,10 +63,14 @@ class ChatRow(RowBase):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledRow(RowBase):
-    """A text and the one label that belongs to it."""
+    """A text and what belongs to it: `label` as text.
+
+    `answer` says what that text is: the name of one label, a JSON list of names (perhaps empty), or a number.
+    """
 
     text: str
     label: str
+    answer: Literal["label", "labels", "score"] = "label"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +109,15 @@ class Sequence:
 
     `ids` int32 [T]; `weights` float32 [T]: `weights[t]` weighs predicting `ids[t]` from what precedes it, 0 = context
     only (so `weights[0]` is always 0). This is the only place where targets and positions are tied together.
+    `target` float32 [K]: what a head is to say at the one label. `partner`: the same answer behind another prompt.
     """
 
     ids: np.ndarray
     weights: np.ndarray
     row_id: str
     source: str = ""
+    target: np.ndarray | None = None
+    partner: "Sequence | None" = None
 
     def __len__(self) -> int:
         """Return the number of tokens T."""

@@ -3,21 +3,25 @@
 R = questions. Every metric is a function of sums over rows, see `score.stats`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from metier.core.types import Scored
+from metier.evaluate.answers import flags, of_head
 from metier.evaluate.questions import Question
 from metier.evaluate.task import METRICS_OF, Task
-from metier.score import classify, structured
+from metier.score import calibration, classify, regression, structured
 from metier.score.exact import clean, exact_match
 from metier.score.overlap import word_f1
 from metier.score.stats import Measure, Statistic, exponential, ratio
 
-Unit = Literal["share", "nats per token", "perplexity"]
+Unit = Literal["share", "nats per token", "perplexity", "number"]
+NUMBERS = ("brier", "confidence")
+"""What a head tells of every row beside its answer: Brier's score, and the probability of what it chose."""
+
 _SHARE = (0.0, 1.0)
 _ANY = (-np.inf, np.inf)
 
@@ -48,6 +52,7 @@ METRICS: dict[str, Metric] = {
     "macro_f1": Metric(
         title="macro-F1", meaning="F1 averaged over labels, rare ones counting as much", statistic=classify.macro_f1
     ),
+    "micro_f1": Metric(title="micro-F1", meaning="F1 over all (row, label) pairs", statistic=classify.micro_f1),
     "label_known": Metric(title="known label", meaning="answers that are a label at all", per_row=("label_known",)),
     "json_valid": Metric(title="valid JSON", meaning="answers that are JSON", per_row=("json_valid",)),
     "field_accuracy": Metric(
@@ -62,6 +67,34 @@ METRICS: dict[str, Metric] = {
         per_row=("field_hits", "field_false_alarms", "field_misses"),
     ),
     "word_f1": Metric(title="word F1", meaning="words shared with the right answer", per_row=("word_f1",)),
+    "brier": Metric(
+        title="Brier score",
+        meaning="squared error of the probabilities, summed over the labels; 0 is perfect",
+        unit="number",
+        higher_is_better=False,
+    ),
+    "ece": Metric(
+        title="calibration error",
+        meaning="how far the probability of what is chosen is from how often it is right",
+        higher_is_better=False,
+        statistic=calibration.expected_error,
+    ),
+    "mae": Metric(
+        title="mean absolute error", meaning="in the unit of the rows", unit="number", higher_is_better=False
+    ),
+    "rmse": Metric(
+        title="root mean square error",
+        meaning="the same with large errors counting more",
+        unit="number",
+        higher_is_better=False,
+        statistic=regression.root_mean_square,
+    ),
+    "spearman": Metric(
+        title="rank correlation",
+        meaning="Spearman's: 1 when the order is right, 0 when there is none",
+        unit="number",
+        statistic=regression.correlation,
+    ),
     "ended": Metric(title="ended", meaning="answers that ended by themselves, not at the limit", per_row=("ended",)),
     "loss": Metric(
         title="loss",
@@ -86,6 +119,7 @@ class Side:
     """One model's part: `outputs` [R] (None where nothing was asked), whether each `ended`, and its losses.
 
     `nats` and `tokens` are float64 [R], weighted sums over the labels of a row; 0 and 0 where it was not measured.
+    `numbers`: name (see `NUMBERS`) -> float64 [R], where a head gives every class a probability.
     """
 
     name: str
@@ -93,16 +127,20 @@ class Side:
     ended: tuple[bool, ...]
     nats: np.ndarray = field(default_factory=lambda: np.zeros(0))
     tokens: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def columns(questions: Sequence[Question], task: Task, side: Side) -> dict[str, np.ndarray]:
     """Return the columns float64 [R, k] of every metric that applies; rows it does not concern are all zeros."""
     asked = [place for place, question in enumerate(questions) if question.reference is not None]
     found: dict[str, np.ndarray] = {}
+    if questions and all(question.headed is not None for question in questions):
+        found = of_head([question.reference or "" for question in questions], list(side.outputs), task, side.numbers)
+        return {name: found[name] for name in METRICS if name in found}
     if asked:
         outputs = [side.outputs[place] or "" for place in asked]
         references = [questions[place].reference or "" for place in asked]
-        tables = _of_answers(outputs, references, task) | {"ended": _flags([side.ended[place] for place in asked])}
+        tables = _of_answers(outputs, references, task) | {"ended": flags([side.ended[place] for place in asked])}
         for name, table in tables.items():
             whole = np.zeros((len(questions), table.shape[1]))
             whole[asked] = table
@@ -135,36 +173,35 @@ def scored(questions: Sequence[Question], side: Side, tables: dict[str, np.ndarr
             if np.any(table[place]):
                 values = zip(METRICS[name].per_row, table[place], strict=False)
                 found += [Scored(row_id=question.row_id, model=side.name, metric=m, value=float(v)) for m, v in values]
+        found += [
+            Scored(row_id=question.row_id, model=side.name, metric=name, value=float(values[place]))
+            for name, values in side.numbers.items()
+        ]
     return found
 
 
 def _of_answers(outputs: list[str], references: list[str], task: Task) -> dict[str, np.ndarray]:
     makers = {
-        "accuracy": lambda: _flags([clean(o) == clean(r) for o, r in zip(outputs, references, strict=True)]),
-        "exact_match": lambda: _flags([exact_match(o, r) for o, r in zip(outputs, references, strict=True)]),
+        "accuracy": lambda: flags([clean(o) == clean(r) for o, r in zip(outputs, references, strict=True)]),
+        "exact_match": lambda: flags([exact_match(o, r) for o, r in zip(outputs, references, strict=True)]),
         "macro_f1": lambda: classify.counts(outputs, references, classify.labels_of(references)),
         "label_known": lambda: _known(outputs, references),
         "json_valid": lambda: _valid(outputs, references),
         "field_accuracy": lambda: _fields(outputs, references)[:, :2],
         "field_f1": lambda: _fields(outputs, references)[:, 2:],
-        "word_f1": lambda: _flags([word_f1(o, r) for o, r in zip(outputs, references, strict=True)]),
+        "word_f1": lambda: flags([word_f1(o, r) for o, r in zip(outputs, references, strict=True)]),
     }
     return {name: makers[name]() for name in METRICS_OF[task]}
 
 
-def _flags(values: Sequence[float]) -> np.ndarray:
-    """Return float64 [n, 2]: the value of each row, and that it counts."""
-    return np.stack([np.asarray(values, dtype=np.float64), np.ones(len(values))], axis=1)
-
-
 def _known(outputs: list[str], references: list[str]) -> np.ndarray:
     labels = set(classify.labels_of(references))
-    return _flags([clean(output) in labels for output in outputs])
+    return flags([clean(output) in labels for output in outputs])
 
 
 def _valid(outputs: list[str], references: list[str]) -> np.ndarray:
     """Return float64 [n, 2]; only rows whose right answer is a structure are concerned."""
-    table = _flags([structured.parse(output) is not None for output in outputs])
+    table = flags([structured.parse(output) is not None for output in outputs])
     return table * np.array([structured.parse(reference) is not None for reference in references])[:, None]
 
 

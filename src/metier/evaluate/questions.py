@@ -1,7 +1,9 @@
 """What is asked: held-out rows as prompts, right answers and sequences to measure the loss on; imports no torch."""
 
+from collections.abc import Collection
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from metier.core import digest, seeds
 from metier.core.errors import DataError, ModelError
@@ -13,7 +15,10 @@ _PROMPTS_COMPARED = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One held-out row. `reference` is the right answer; None for plain text, which is only measured by its loss."""
+    """One held-out row. `reference` is the right answer; None for plain text, which is only measured by its loss.
+
+    `headed`: it is answered by a head, with one label, a JSON list of labels or a number; None: in writing.
+    """
 
     row_id: str
     source: str
@@ -22,6 +27,7 @@ class Question:
     group: str | None = None
     slice: str | None = None
     labelled: bool = False
+    headed: Literal["label", "labels", "score"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,6 +48,16 @@ class Material:
         """SHA-256 of all token ids that a model gets to see."""
         seen = [[sequence.ids.tolist() for sequence in entry] for entry in self.sequences]
         return digest.of_value([self.prompts, seen])
+
+    def only(self, row_ids: Collection[str]) -> "Material":
+        """Return the material of some rows."""
+        places = [place for place, question in enumerate(self.questions) if question.row_id in row_ids]
+        return replace(
+            self,
+            questions=tuple(self.questions[place] for place in places),
+            prompts=tuple(self.prompts[place] for place in places),
+            sequences=tuple(self.sequences[place] for place in places),
+        )
 
 
 def choose(rows: Many[Row], most: int | None) -> list[Row]:
@@ -76,6 +92,21 @@ def gather(rows: Many[Row], renderer: Renderer) -> Material:
     return Material(
         questions=tuple(questions), prompts=tuple(prompts), sequences=tuple(sequences), left_out=tuple(left_out)
     )
+
+
+def together(whole: Material, rows: Many[Row], renderer: Renderer) -> tuple[Material, Material]:
+    """Render the same rows another way too, and keep what can be asked in both.
+
+    Args:
+        whole: the rows as the base is asked.
+        rows: the same rows as the tuned model is asked.
+        renderer: renders those.
+    """
+    other = gather(rows, renderer)
+    if other.digest == whole.digest:
+        return whole, whole
+    shared = {question.row_id for question in whole.questions} & {question.row_id for question in other.questions}
+    return whole.only(shared), other.only(shared)
 
 
 def require_same_prompts(rows: Many[Row], ours: Renderer, theirs: Renderer) -> None:
@@ -116,5 +147,5 @@ def _question(row: Row, asked: Prompt | None) -> Question:
         reference=asked.reference if asked else None,
         group=row.group,
         slice=row.slice,
-        labelled=isinstance(row, LabelledRow),
+        labelled=isinstance(row, LabelledRow) and row.answer == "label",
     )

@@ -8,7 +8,7 @@ from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import stored, tables
 from metier.evaluate.metrics import METRICS
 from metier.evaluate.stored import Evaluation
-from metier.evaluate.wording import retention_sentence, sentence
+from metier.evaluate.wording import level, retention_sentence, sentence
 
 _NAMES = ("base", "tuned")
 
@@ -50,13 +50,18 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
     that is told as such; and so is what it forgot.
     """
     found = sentence(facts["verdict"], confidence=facts["conditions"]["settings"]["confidence"])
+    if facts.get("spared") and facts["verdict"]["verdict"] in ("equivalent", "identical"):
+        return Verdict(text=f"{found.text}: as good without the long prompt as the base with it", good=True)
     if facts["verdict"]["verdict"] != "better":
         return found
     caveats = []
     constant = _constant_answer(facts)
     low = facts["verdict"]["tuned"]["low"]
-    if constant is not None and low is not None and low <= constant:
-        caveats.append(f"not shown to be better than always answering the most frequent ({100 * constant:.1f} %)")
+    metric = METRICS[facts["verdict"]["name"]]
+    end = low if metric.higher_is_better else facts["verdict"]["tuned"]["high"]
+    if constant is not None and end is not None and (end <= constant) == metric.higher_is_better:
+        value = level(facts["verdict"]["name"], constant)
+        caveats.append(f"not shown to be better than always answering the most frequent ({value})")
     if facts["retention"] and facts["retention"]["verdict"] == "lost":
         caveats.append("it forgot some general text (below)")
     if not caveats:
@@ -66,6 +71,8 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
 
 def _constant_answer(facts: Mapping[str, Any]) -> float | None:
     """Return the deciding metric of a model that always says the most frequent thing, where that is known."""
+    if facts.get("constant"):
+        return float(facts["constant"]["value"])
     name = facts["verdict"]["name"]
     if name in ("field_f1", "field_accuracy") and facts["fields"] and not facts["fields_left_out"]:
         rows = sum(entry["rows"] for entry in facts["fields"])
@@ -81,14 +88,22 @@ def _facts(facts: Mapping[str, Any]) -> tuple[tuple[str, Cell], ...]:
         ("rows asked", f"{conditions['rows']:,} of the {conditions['split']} split"),
         ("kind of answer", f"{facts['task']['value']} ({facts['task']['reason']})"),
         ("metric that decides", f"{METRICS[facts['metric']['value']].title} ({facts['metric']['reason']})"),
-        ("answers", f"greedy, at most {conditions['decoding']['max_new_tokens']} tokens"),
+        ("answers", _how_answered(conditions["decoding"])),
     ]
-    if facts["commonest"]:
+    lines += [("base", f"{choice['value']}: {choice['reason']}") for choice in _of_base(facts)]
+    if facts.get("spared"):
+        lines.append(("prompt", _spared(facts["spared"])))
+    if facts.get("constant"):
+        value = level(facts["metric"]["value"], facts["constant"]["value"])
+        lines.append(("always the same answer", f"{facts['constant']['answer']}: {value}"))
+    elif facts["commonest"]:
         lines.append(
             ("always the most frequent answer", f"would be right in {100 * facts['commonest']['share']:.1f} %")
         )
     if facts["retention"]:
         lines.append(("forgotten?", retention_sentence(facts["retention"])))
+    elif facts.get("head") and conditions["settings"]["retention"]:
+        lines.append(("forgotten?", "not measured: a model with a head writes no text"))
     if facts["test_openings"]:
         lines.append(("test split opened", _times(facts["test_openings"])))
     if facts["left_out"]:
@@ -98,6 +113,25 @@ def _facts(facts: Mapping[str, Any]) -> tuple[tuple[str, Cell], ...]:
     asked = "base asked in an earlier evaluation" if base is None else f"base {base:.0f} s"
     lines.append(("time", f"{asked}, tuned {tuned:.0f} s"))
     return tuple(lines)
+
+
+def _how_answered(decoding: Mapping[str, Any]) -> str:
+    if decoding["kind"] == "head":
+        return "read from a head at the last token of the prompt"
+    return f"greedy, at most {decoding['max_new_tokens']} tokens"
+
+
+def _of_base(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what was chosen for the base that a head is compared with."""
+    return [choice for choice in facts["choices"] if choice["name"] == "evaluate.base"]
+
+
+def _spared(spared: Mapping[str, Any]) -> str:
+    """Say what a distilled model is not told any more."""
+    return (
+        f"the base reads the long prompt, the tuned model does without it: "
+        f"{spared['tokens_saved_per_request']:.1f} tokens fewer a request, {spared['tokens_saved']:,} in all"
+    )
 
 
 def _times(count: int) -> str:

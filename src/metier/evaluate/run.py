@@ -16,10 +16,10 @@ from metier.core.__about__ import __version__
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row
-from metier.evaluate import openings, retain, stored
+from metier.evaluate import headed, openings, retain, stored
 from metier.evaluate.answer import Answered, Asked, Decoding, answer, remembered
 from metier.evaluate.metrics import Side, columns, scored
-from metier.evaluate.questions import Material, choose, gather, require_same_prompts
+from metier.evaluate.questions import Material, choose, gather, require_same_prompts, together
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
 from metier.evaluate.task import Task, deciding_metric, recognise
@@ -27,6 +27,8 @@ from metier.evaluate.wording import sentence
 from metier.evaluate.worst import worst
 from metier.model.find import Base
 from metier.model.load import device_here, load_base, load_tuned
+from metier.text import context, targets
+from metier.text.context import Saved
 from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
@@ -40,14 +42,19 @@ _LEFT_OUT_NAMED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Job:
-    """What an evaluation is about, once everything is rendered and decided."""
+    """What an evaluation is about, once everything is rendered and decided.
+
+    The tuned model is asked the same, but after a distillation without the long prompt; `spared` counts the tokens.
+    """
 
     snapshot_digest: str
     renderer: Renderer
     material: Material
     general_rows: tuple[Row, ...]
     asked: Asked
+    asked_tuned: Asked
     choices: tuple[Reasoned, ...]
+    spared: Saved | None = None
 
 
 def evaluate(
@@ -73,6 +80,10 @@ def evaluate(
         NonFiniteError: a model's logits are not numbers.
     """
     model = artefact.verify(run / "model", "model")
+    if (head := targets.read(run / "model")) is not None:
+        seed = _seed(run) if base.kind == "config" else 0
+        where = headed.Where(snapshot=snapshot, base=base, run=run, head=head, seed=seed)
+        return headed.evaluate(where, text=text, settings=settings, progress=progress)
     job = _job(snapshot, base, run, text, settings)
     for choice in job.choices:
         progress.chose(choice)
@@ -87,7 +98,7 @@ def evaluate(
         return answer(load_base(base, device=device, seed=seed), job.asked, name="base", progress=progress)
 
     def ask_tuned() -> Answered:
-        return answer(load_tuned(base, run / "model", device=device), job.asked, name="tuned", progress=progress)
+        return answer(load_tuned(base, run / "model", device=device), job.asked_tuned, name="tuned", progress=progress)
 
     started = time.monotonic()
     first, kept = remembered(store, _key(base, job, device, seed), ask_base)
@@ -115,26 +126,37 @@ def _job(snapshot: Path, base: Base, run: Path, text: TextSettings, settings: Ev
         raise DataError(
             f"{snapshot}: no {settings.split} rows", "at least one", f"name a {settings.split} file or raise its share"
         )
-    require_same_prompts(rows, renderer, open_renderer(run / "model", text))
-    material = gather(rows, renderer)
+    drop = context.dropped(_plan(run))
+    student = context.student_renderer(renderer, drop)
+    seen = [context.student_row(row, drop) for row in rows]
+    require_same_prompts(seen, student, context.student_renderer(open_renderer(run / "model", text), drop))
+    material, shorter = together(gather([context.teacher_row(row, drop) for row in rows], renderer), seen, student)
     pieces = retain.general_sequences(renderer) if settings.retention else []
     task = recognise(material.questions, settings)
     limit = _new_tokens(material, renderer, settings)
     tokenizer = renderer.tokenizer
     decoding = Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit.value, pad_id=tokenizer.pad_id)
+    general = [sequences for _, sequences in pieces]
+
+    def asked(part: Material) -> Asked:
+        return Asked(prompts=part.prompts, rows=part.sequences, general=general, decoding=decoding)
+
     return _Job(
         snapshot_digest=artefact.read(snapshot, "snapshot").digest,
         renderer=renderer,
         material=material,
         general_rows=tuple(row for row, _ in pieces),
-        asked=Asked(
-            prompts=material.prompts,
-            rows=material.sequences,
-            general=[sequences for _, sequences in pieces],
-            decoding=decoding,
-        ),
+        asked=asked(material),
+        asked_tuned=asked(shorter),
         choices=(task, deciding_metric(material.questions, task.value, settings), limit),
+        spared=None if drop is None else _spared(material, shorter),
     )
+
+
+def _spared(whole: Material, shorter: Material) -> Saved:
+    """Count the tokens of the prompts that base and tuned model are asked."""
+    counts = [sum(len(prompt) for prompt in part.prompts if prompt is not None) for part in (whole, shorter)]
+    return Saved(requests=len(whole.questions), with_prompt=counts[0], without=counts[1])
 
 
 def _new_tokens(material: Material, renderer: Renderer, settings: EvaluateSettings) -> Reasoned:
@@ -150,7 +172,12 @@ def _new_tokens(material: Material, renderer: Renderer, settings: EvaluateSettin
 
 def _seed(run: Path) -> int:
     """Return the seed of a base that began with random weights."""
-    return json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]["seed"]
+    return _plan(run)["seed"]
+
+
+def _plan(run: Path) -> dict[str, Any]:
+    """Return what the run was trained with."""
+    return json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]
 
 
 def _key(base: Base, job: _Job, device: torch.device, seed: int) -> str:
@@ -184,6 +211,7 @@ def _conclude(
         ledger = retain.ledger(job.general_rows, answered[0].general, answered[1].general, settings)
     return facts | {
         "retention": ledger,
+        "spared": None if job.spared is None else job.spared.as_dict(),
         "worst": worst(questions, *sides, task=task, most=settings.worst),
         "left_out": len(job.material.left_out),
         "left_out_rows": [dataclasses.asdict(row) for row in job.material.left_out[:_LEFT_OUT_NAMED]],

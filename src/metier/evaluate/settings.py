@@ -20,13 +20,15 @@ class EvaluateSettings(Settings):
     """Longest answer, in tokens. null: a quarter more than the longest right answer, at most 512."""
 
     task: Literal["auto", "label", "json", "text"] = "auto"
-    """What a right answer is: one of a set of labels, a JSON value, or free text. `auto`: as the rows show."""
+    """What a right answer is: one of a set of labels, a JSON value, or free text. `auto`: as the rows show. A model
+    with a head answers as it was trained to."""
 
-    metric: Literal["auto", "exact_match", "accuracy", "macro_f1", "field_accuracy", "field_f1", "word_f1", "loss"] = (
-        "auto"
-    )
-    """The one metric that gives the verdict. `auto`: accuracy for labels, F1 of the fields for JSON, exact match
-    for short answers, loss for free text."""
+    metric: Literal[
+        "auto", "exact_match", "accuracy", "macro_f1", "micro_f1", "field_accuracy", "field_f1", "word_f1", "brier",
+        "mae", "rmse", "spearman", "loss",
+    ] = "auto"  # fmt: skip
+    """The one metric that gives the verdict. `auto`: accuracy for labels, micro-F1 for lists of labels, mean absolute
+    error for numbers, F1 of the fields for JSON, exact match for short answers, loss for free text."""
 
     margin: float = Field(0.01, ge=0)
     """The largest difference that does not matter, in the metric's unit (0.01 = one point of a share, or 0.01 nats per

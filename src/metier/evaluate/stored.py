@@ -16,7 +16,7 @@ import numpy as np
 from metier.core import artefact
 from metier.core.errors import DataError
 from metier.core.types import Answer, Scored
-from metier.evaluate.metrics import Side
+from metier.evaluate.metrics import NUMBERS, Side
 from metier.evaluate.questions import Question
 
 KIND = "evaluation"
@@ -94,6 +94,7 @@ def answers_of(questions: Sequence[Question], side: Side) -> list[Answer]:
                 "ended": ended,
                 "group": question.group,
                 "labelled": question.labelled,
+                "headed": question.headed,
             },
         )
         for question, output, ended in zip(questions, side.outputs, side.ended, strict=True)
@@ -109,18 +110,25 @@ def _question(entry: dict[str, Any]) -> Question:
         group=entry["extra"]["group"],
         slice=entry["slice"],
         labelled=entry["extra"]["labelled"],
+        headed=entry["extra"].get("headed"),
     )
 
 
 def _side(name: Which, answers: list[dict[str, Any]], losses: dict[tuple[str, str, str], float]) -> Side:
     own = [entry for entry in answers if entry["model"] == name]
     sums = np.array([[losses.get((name, e["row_id"], part), 0.0) for part in ("nats", "tokens")] for e in own])
+    headed = bool(own) and own[0]["extra"].get("headed") is not None
     return Side(
         name=name,
         outputs=tuple(entry["output"] if entry["extra"]["asked"] else None for entry in own),
         ended=tuple(entry["extra"]["ended"] for entry in own),
         nats=sums[:, 0],
         tokens=sums[:, 1],
+        numbers={
+            number: np.array([losses[(name, entry["row_id"], number)] for entry in own])
+            for number in NUMBERS
+            if headed and all((name, entry["row_id"], number) in losses for entry in own)
+        },
     )
 
 

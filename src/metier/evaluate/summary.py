@@ -75,7 +75,9 @@ def summarise(questions: Sequence[Question], base: Side, tuned: Side, settings: 
         "fields_left_out": max(0, len(paths) - _MOST_FIELDS),
         **(_labels(questions, base, tuned, settings) if task == "label" else {"labels": [], "confusions": []}),
         "groups": any(question.group is not None for question in questions),
-        "commonest": _commonest([question.reference or "" for question in questions]) if task != "text" else None,
+        "commonest": _commonest([question.reference or "" for question in questions])
+        if task not in ("text", "score")
+        else None,
     }
 
 
@@ -135,7 +137,8 @@ def _identical(name: str, base: Side, tuned: Side) -> bool:
     """Tell whether all answers (for a loss: all losses) of the two models are the same, bit for bit."""
     if name in ("loss", "perplexity"):
         return bool(np.array_equal(base.nats, tuned.nats) and np.array_equal(base.tokens, tuned.tokens))
-    return base.outputs == tuned.outputs and base.ended == tuned.ended
+    same = base.outputs == tuned.outputs and base.ended == tuned.ended
+    return same and all(np.array_equal(base.numbers[n], tuned.numbers[n]) for n in base.numbers.keys() & tuned.numbers)
 
 
 def _within(whole: Measure, questions: Sequence[Question], name: str) -> Measure:

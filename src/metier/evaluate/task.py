@@ -10,10 +10,12 @@ from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.score import classify, structured
 
-Task = Literal["label", "json", "text"]
+Task = Literal["label", "labels", "score", "json", "text"]
 
 METRICS_OF: dict[Task, tuple[str, ...]] = {
     "label": ("accuracy", "macro_f1", "label_known"),
+    "labels": ("exact_match", "micro_f1", "macro_f1"),
+    "score": ("mae", "rmse", "spearman"),
     "json": ("exact_match", "json_valid", "field_accuracy", "field_f1"),
     "text": ("exact_match", "word_f1"),
 }
@@ -25,10 +27,41 @@ _ROWS_PER_LABEL = 3
 _SHORT_ANSWER_WORDS = 5
 
 
+CALIBRATION = ("brier", "ece")
+"""What is measured beside a task's metrics where a head gives every class a probability."""
+
+_HEADED: dict[Task, tuple[str, str]] = {
+    "label": ("accuracy", "the head chooses one label"),
+    "labels": ("micro_f1", "the head chooses any number of labels"),
+    "score": ("mae", "the head says a number"),
+}
+
+
 def recognise(questions: Sequence[Question], settings: EvaluateSettings) -> Reasoned:
-    """Say which task these questions are: the setting, or what their right answers look like."""
+    """Say which task these questions are: what a head was trained for, the setting, or what right answers look like.
+
+    Raises:
+        SettingsError: another task was set than the one the head was trained for.
+    """
     name = "evaluate.task"
     references = [question.reference for question in questions if question.reference is not None]
+    if (headed := _of_head(questions)) is not None:
+        if settings.task not in ("auto", headed):
+            raise SettingsError(f"{name}: '{settings.task}' for a model with a head", f"'{headed}'", "leave it out")
+        return Reasoned(name=name, value=headed, reason=_HEADED[headed][1])
+    return _as_written(name, references, questions, settings)
+
+
+def _of_head(questions: Sequence[Question]) -> Task | None:
+    """Return the task of the head that answers; None: the answers are written."""
+    kinds = {question.headed for question in questions}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _as_written(
+    name: str, references: Sequence[str], questions: Sequence[Question], settings: EvaluateSettings
+) -> Reasoned:
+    """Say what written answers are."""
     if settings.task != "auto":
         return Reasoned(name=name, value=settings.task, reason="as set")
     if not references:
@@ -54,6 +87,9 @@ def deciding_metric(questions: Sequence[Question], task: Task, settings: Evaluat
     name = "evaluate.metric"
     references = [question.reference for question in questions if question.reference is not None]
     measured = (*METRICS_OF[task], "loss") if references else ("loss",)
+    headed = _of_head(questions) is not None
+    if headed:
+        measured = (*METRICS_OF[task], *(CALIBRATION if task == "label" else ()))
     if settings.metric != "auto":
         if settings.metric not in measured:
             raise SettingsError(
@@ -62,7 +98,7 @@ def deciding_metric(questions: Sequence[Question], task: Task, settings: Evaluat
                 "leave it out, or set evaluate.task",
             )
         return Reasoned(name=name, value=settings.metric, reason="as set")
-    value, reason = _automatic(references, task)
+    value, reason = _HEADED[task] if headed else _automatic(references, task)
     return Reasoned(name=name, value=value, reason=reason)
 
 

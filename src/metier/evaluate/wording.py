@@ -25,7 +25,7 @@ def change(name: str, value: float | None, *, unit: bool = True) -> str:
         return "–"
     share = METRICS[name].unit == "share"
     text = f"{100 * value:+.1f}" if share else f"{'+' if value >= 0 else '-'}{_plain(abs(value))}"
-    ending = {"share": " points", "nats per token": " nats", "perplexity": ""}[METRICS[name].unit] if unit else ""
+    ending = {"share": " points", "nats per token": " nats"}.get(METRICS[name].unit, "") if unit else ""
     return text.replace("-", _MINUS) + ending
 
 

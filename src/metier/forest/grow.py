@@ -28,7 +28,8 @@ class Forest:
     (owner, position) names a token; `states` [1, N, E] is what enters the lowest layer that trains, where it is known.
 
     `pieces` and `label_pieces` say which queries meet which keys; `trunk` holds the keys and values of tokens that
-    stand before this forest and were computed once for the whole step.
+    stand before this forest and were computed once for the whole step. `sequences` are the S sequences as they were
+    given, for objectives that want more of them than labels.
     """
 
     ids: torch.Tensor
@@ -47,6 +48,7 @@ class Forest:
     owner: torch.Tensor
     trunk: "Trunk | None" = field(default=None)
     states: torch.Tensor | None = field(default=None)
+    sequences: tuple[Sequence, ...] = ()
 
     def to(self, device: torch.device) -> "Forest":
         """Return the forest with its tensors on `device`."""
@@ -189,6 +191,7 @@ def grow(
         label_pieces=label_pieces(nodes, links, distinct),
         owner=torch.from_numpy(_joined(owners)),
         trunk=trunk,
+        sequences=tuple(sequences),
     )
 
 

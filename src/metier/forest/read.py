@@ -1,6 +1,6 @@
 """Read many sequences without learning: losses of rows and log-probabilities at labels, each beginning read once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Many
 
 import torch
@@ -21,7 +21,7 @@ def label_logits(
     model: torch.nn.Module, sequences: Many[Sequence], *, micro_batch_tokens: int = 4096
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield (index of the sequence, log-probabilities float32 [M_i, V] at its labels), in no particular order."""
-    for indices, forest, logits in _read(model, sequences, micro_batch_tokens):
+    for indices, forest, logits in visit(model, sequences, micro_batch_tokens, Way.logits):
         logp = torch.log_softmax(logits.float(), dim=-1)
         for place, index in enumerate(indices):
             yield index, logp[forest.sequence == place]
@@ -38,7 +38,7 @@ def row_losses(
     """Return for each sequence its weighted loss in nats and its weight, both sums over its labels."""
     results: list[tuple[float, float]] = [(0.0, 0.0)] * len(sequences)
     with (progress or Silent()).task("measure loss", len(sequences)) as bar:
-        for indices, forest, logits in _read(model, sequences, micro_batch_tokens):
+        for indices, forest, logits in visit(model, sequences, micro_batch_tokens, Way.logits):
             nats = cross_entropy(score.at_least_float32(logits), forest.token, reduction="none")
             sums = by_sequence(forest, (nats * forest.weight).double())
             weights = by_sequence(forest, forest.weight.double())
@@ -53,10 +53,16 @@ def by_sequence(forest: Forest, values: torch.Tensor) -> torch.Tensor:
     return values.new_zeros(len(forest.lengths)).index_add_(0, forest.sequence, values)
 
 
-def _read(
-    model: torch.nn.Module, sequences: Many[Sequence], budget: int
+def visit(
+    model: torch.nn.Module,
+    sequences: Many[Sequence],
+    budget: int,
+    read: Callable[[Way, torch.nn.Module, Forest], torch.Tensor],
 ) -> Iterator[tuple[tuple[int, ...], Forest, torch.Tensor]]:
-    """Yield (indices of sequences, their forest, logits [M, V]); a sequence without labels has nothing to read."""
+    """Yield (indices of sequences, their forest, what `read` says at its labels, [M, ...]).
+
+    A sequence without labels has nothing to read.
+    """
     labelled = [index for index, sequence in enumerate(sequences) if sequence.weights.any()]
     way: Way = probe(model)
     device = next(model.parameters()).device
@@ -68,6 +74,6 @@ def _read(
                 score.read_trunk(model, arrangement.trunk)
             for places, plain in arrangement.forests:
                 forest = plain.to(device)
-                yield tuple(chosen[place] for place in places), forest, way.logits(model, forest)
+                yield tuple(chosen[place] for place in places), forest, read(way, model, forest)
             if arrangement.trunk is not None:
                 arrangement.trunk.forget()

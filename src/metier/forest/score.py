@@ -69,15 +69,32 @@ def read_trunk(model: torch.nn.Module, trunk: Trunk) -> None:
         run(model, forest, Walk(forest, record=trunk), keep=first)
 
 
+def states(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
+    """Return the decoder's last states [M, E] where each label is predicted. Call inside `attend.packed(model)`.
+
+    What a head of classes or numbers reads; what the head of a vocabulary reads may be scaled on its way there.
+    """
+    walk = Walk(forest)
+    found = _decode(model, forest, walk).last_hidden_state[0]
+    return (found if walk.at_labels else found[forest.source])[forest.row]
+
+
+def _decode(model: torch.nn.Module, forest: Forest, walk: Walk) -> Any:
+    decoder = inner_model(model).base_model
+    return decoder(input_ids=forest.ids, position_ids=forest.positions, use_cache=False, walk=walk)
+
+
 def run(model: torch.nn.Module, forest: Forest, walk: Walk, *, keep: int | torch.Tensor = 0) -> Any:
-    """Call a model on a forest. Call inside `attend.packed(model)`.
+    """Call a model on a forest, one with a head up to its last states. Call inside `attend.packed(model)`.
 
     Args:
-        model: a causal language model of the library, or an adapter around one.
+        model: a causal language model of the library, one with a head, or an adapter around one.
         forest: on the model's device.
         walk: what every attention layer is told.
         keep: places whose logits are wanted; 0: all that come out of the last layer.
     """
+    if not writes(model):
+        return _decode(model, forest, walk)
     return model(input_ids=forest.ids, position_ids=forest.positions, use_cache=False, logits_to_keep=keep, walk=walk)
 
 
@@ -90,6 +107,11 @@ def _before_head(model: torch.nn.Module, hook: Callable[[torch.nn.Module, tuple[
         yield
     finally:
         handle.remove()
+
+
+def writes(model: torch.nn.Module) -> bool:
+    """Tell whether a model has a head over the vocabulary."""
+    return inner_model(model).get_output_embeddings() is not None
 
 
 def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
@@ -107,6 +129,17 @@ def alone(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
 
 def logits_alone(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
     """Return the same as `logits`, each sequence in a call of its own. Call outside `attend.packed`."""
+    return _by_path(forest, lambda ids, keep: model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits[0])
+
+
+def states_alone(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
+    """Return the same as `states`, each sequence in a call of its own. Call outside `attend.packed`."""
+    decoder = inner_model(model).base_model
+    return _by_path(forest, lambda ids, keep: decoder(input_ids=ids, use_cache=False).last_hidden_state[0, keep])
+
+
+def _by_path(forest: Forest, read: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Read [M, ...] of a sequence's tokens [1, T] at its places int64 [M_i], sequence by sequence."""
     place = torch.empty(len(forest.row), dtype=torch.int64)
     parts, done = [], 0
     for number in range(len(forest.lengths)):
@@ -115,7 +148,7 @@ def logits_alone(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
             continue
         path = forest.path(number)
         keep = torch.searchsorted(path, forest.source[forest.row[labels]])
-        parts.append(model(input_ids=forest.ids[:, path], use_cache=False, logits_to_keep=keep).logits[0])
+        parts.append(read(forest.ids[:, path], keep))
         place[labels.cpu()] = torch.arange(done, done + len(labels))
         done += len(labels)
     return torch.cat(parts)[place.to(parts[0].device)]

@@ -15,9 +15,13 @@ from metier.forest.grow import Forest
 from metier.model.quiet import LIBRARY_FAULTS
 
 TOLERANCE = 1e-3
-"""Nats by which a label in a forest may differ from the same label alone; rounding is a hundred times smaller."""
+"""Nats by which a label in a forest may differ from the same label alone; rounding is a hundred times smaller.
+
+Where there are no words, the share of its size by which a state may."""
 
 _PROBE_BUDGET = 24
+
+Reader = Callable[[torch.nn.Module, Forest], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,10 @@ class Way:
         """Return the logits [M, V] that predict each label. Call inside `attention(model)`."""
         return score.logits(model, forest) if self.packed else score.logits_alone(model, forest)
 
+    def states(self, model: torch.nn.Module, forest: Forest) -> torch.Tensor:
+        """Return the decoder's last states [M, E] where each label is predicted. Call inside `attention(model)`."""
+        return score.states(model, forest) if self.packed else score.states_alone(model, forest)
+
     def arrange(self, sequences: list[Sequence], budget: int, *, share: bool = True) -> Arrangement:
         """Split sequences into forests of at most `budget` tokens."""
         return arrange(sequences, budget, share=share and self.packed)
@@ -69,25 +77,37 @@ def probe(model: torch.nn.Module) -> Way:
     """Try a model on a few short random sequences, with and without a shared beginning, and take the fastest exact way.
 
     A model whose layers carry state from token to token, or that ignores restarting positions, leaks from one sequence
-    into the next; it shows here before it can show in training.
+    into the next; it shows here before it can show in training. A model that writes nothing is compared by its states.
     """
     was_training = model.training
     model.eval()
     sequences = _sequences(inner_model(model).config.get_text_config(decoder=True).vocab_size)
     device = next(model.parameters()).device
-    expected = _by_row(lambda forest: score.alone(model, forest), arrange(sequences, 1 << 20, share=False), device)
+    writes = score.writes(model)
+    alone, read = (score.alone, score.losses) if writes else (_sized(score.states_alone), _sized(score.states))
+    expected = _by_row(lambda forest: alone(model, forest), arrange(sequences, 1 << 20, share=False), device)
     way = Way()
     try:
-        error = _error(model, way, sequences, expected, device)
+        error = _error(model, way, sequences, expected, read)
         if not error <= TOLERANCE:
             way = replace(way, labels_only=False)
-            error = _error(model, way, sequences, expected, device)
+            error = _error(model, way, sequences, expected, read)
         way = replace(way, error=error) if error <= TOLERANCE else replace(ALONE, error=error)
-        if way.packed:
+        if way.packed and writes:
             way = replace(way, plain_head=_head_is_plain(model, way, sequences, expected, device))
     finally:
         model.train(was_training)
     return way
+
+
+def _sized(read: Reader) -> Reader:
+    """Let states be read as shares of their largest number, so that one tolerance fits all models."""
+
+    def sized(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
+        found = read(model, forest)
+        return found / found.abs().amax(dim=-1, keepdim=True)
+
+    return sized
 
 
 def _sequences(vocabulary: int) -> list[Sequence]:
@@ -118,17 +138,18 @@ def _by_row(
 
 
 def _error(
-    model: torch.nn.Module, way: Way, sequences: list[Sequence], expected: list[torch.Tensor], device: torch.device
+    model: torch.nn.Module, way: Way, sequences: list[Sequence], expected: list[torch.Tensor], read: Reader
 ) -> float:
     """Return the largest difference of the whole forest, and of one cut into a trunk and what hangs from it."""
     largest = 0.0
+    device = next(model.parameters()).device
     try:
         with packed(model, labels_only=way.labels_only):
             for budget in (1 << 20, _PROBE_BUDGET):
                 arrangement = arrange(sequences, budget)
                 if arrangement.trunk is not None:
                     score.read_trunk(model, arrangement.trunk)
-                seen = _by_row(lambda forest: score.losses(model, forest), arrangement, device)
+                seen = _by_row(lambda forest: read(model, forest), arrangement, device)
                 largest = max(largest, *(_largest(a, b) for a, b in zip(seen, expected, strict=True)))
     except LIBRARY_FAULTS:
         return float("inf")

@@ -13,10 +13,13 @@ from transformers import PreTrainedModel
 from metier.core.errors import ModelError
 from metier.core.settings import build
 from metier.model.find import Base, check_safetensors, read_json
+from metier.model.head import NAME as HEAD_NAME
+from metier.model.head import give_head
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.settings import BottleneckSettings
 from metier.model.ways import bottleneck, start
 from metier.model.ways.virtual import Virtual, in_front
+from metier.text import targets
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -63,6 +66,9 @@ def attach(plain: PreTrainedModel, base: Base, folder: Path) -> torch.nn.Module:
         try:
             tensors = load_file(str(weights))
             _require_effect(weights, tensors)
+            if (head := targets.read(folder)) is not None:
+                plain = give_head(plain, head)
+                _require_head(weights, tensors)
             model = _empty(plain, folder)
             places = get_peft_model_state_dict(model, save_embedding_layers=False)
             _require_all_placed(base, weights, sorted(tensors.keys() - places), sorted(places.keys() - tensors))
@@ -111,6 +117,12 @@ def _require_effect(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     others = [tensor for name, tensor in tensors.items() if ".lora_" not in name]
     if not acts and not any(bool(tensor.any()) for tensor in others):
         raise ModelError(f"{path}: {len(tensors)} tensors, none of which changes the base", "a trained adapter")
+
+
+def _require_head(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Refuse an adapter whose head was not saved: PEFT would leave the head as it starts, and say nothing."""
+    if not any(name.endswith(f"{HEAD_NAME}.weight") for name in tensors):
+        raise ModelError(f"{path}: no tensor of the head ({HEAD_NAME}.weight)", "the head that was trained")
 
 
 @torch.no_grad()

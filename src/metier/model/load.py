@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from metier.core import artefact, seeds
 from metier.core.errors import ModelError
@@ -13,6 +13,7 @@ from metier.model.configuration import read_config
 from metier.model.find import Base
 from metier.model.quantise.freeze import KINDS, Quantisation, quantise
 from metier.model.quiet import LIBRARY_FAULTS, quiet
+from metier.text import targets
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -49,15 +50,16 @@ def _random(folder: Path, seed: int) -> PreTrainedModel:
 
 
 def load_folder(folder: Path) -> PreTrainedModel:
-    """Load a whole model from a Hugging Face folder, in float32, on the CPU.
+    """Load a whole model from a Hugging Face folder, in float32, on the CPU; with a head where it was trained with one.
 
     Raises:
         ModelError: a weight is missing, left over or of another shape, or a file is damaged.
     """
     config = read_config(folder)
+    kind = AutoModelForCausalLM if targets.read(folder) is None else AutoModelForSequenceClassification
     with quiet():
         try:
-            model, facts = AutoModelForCausalLM.from_pretrained(
+            model, facts = kind.from_pretrained(
                 str(folder),
                 config=config,
                 dtype=torch.float32,

@@ -12,6 +12,7 @@ from metier.model.find import Base
 from metier.model.load import load_tuned
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.save import copy_tokenizer, save_whole
+from metier.text import targets
 
 
 def merge(base: Base, model_folder: Path, out: Path) -> Path:
@@ -37,4 +38,6 @@ def merge(base: Base, model_folder: Path, out: Path) -> Path:
     ) as folder:
         save_whole(model, folder)
         copy_tokenizer(model_folder, folder)
+        if (head := targets.read(model_folder)) is not None:
+            targets.write(head, folder)
     return out

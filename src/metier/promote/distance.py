@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from metier.core.errors import ModelError
-from metier.forest.read import label_logits
+from metier.forest.states import label_answers
 from metier.promote.reference import Reference
 
 _CHUNK_POSITIONS = 64
@@ -39,7 +39,7 @@ def measure(model: torch.nn.Module, reference: Reference) -> Distance:
         ModelError: the model answers over another vocabulary.
     """
     total, agreed, largest, worst = 0.0, 0, -math.inf, ""
-    for index, answers in label_logits(model, reference.sequences):
+    for index, answers in label_answers(model, reference.sequences):
         expected = reference.logprobs(index)
         if answers.shape != expected.shape:
             raise ModelError(

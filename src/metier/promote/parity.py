@@ -16,6 +16,7 @@ from metier.core.progress import Progress
 from metier.core.types import Reasoned
 from metier.model.adapter import is_adapter, why_unmergeable
 from metier.model.find import Base
+from metier.model.head import give_head
 from metier.model.load import device_here, load_base, load_folder, load_tuned, quantisation
 from metier.model.merge import merge
 from metier.promote import reference, wording
@@ -23,6 +24,7 @@ from metier.promote.distance import Distance, measure
 from metier.promote.hops import Hop, Limits, derive_limits, finite, judge
 from metier.promote.reference import Reference
 from metier.promote.settings import PromoteSettings
+from metier.text import targets
 
 _DO = {
     "trained": "train again; what this run recorded is damaged",
@@ -135,7 +137,8 @@ def _walk(
 def _from_base(run: Path, base: Base, known: Reference) -> Distance | None:
     """Measure how far training moved the model: what a hop that silently lost the training would show."""
     try:
-        return measure(load_base(base, seed=_plan(run)["seed"]), known)
+        model, head = load_base(base, seed=_plan(run)["seed"]), targets.read(run / "model")
+        return measure(model if head is None else give_head(model, head), known)
     except ModelError:
         return None
 

@@ -57,9 +57,10 @@ def read(folder: Path) -> Reference:
         sequences = tuple(_sequence(entry) for entry in entries)
         prompts = tuple(None if entry["prompt_ids"] is None else tuple(entry["prompt_ids"]) for entry in entries)
         stop_ids = tuple(manifest.facts["stop_ids"])
+        per_label = int(manifest.facts.get("answers_per_label", 1))
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DataError(f"{folder}: not a parity reference ({error})", "the one that training wrote") from error
-    counts = [int((sequence.weights != 0).sum()) for sequence in sequences]
+    counts = [per_label * int((sequence.weights != 0).sum()) for sequence in sequences]
     _require_answers(folder, recorded, sum(counts))
     offsets = tuple(int(place) for place in np.cumsum([0, *counts]))
     return Reference(sequences=sequences, prompt_ids=prompts, stop_ids=stop_ids, recorded=recorded, offsets=offsets)

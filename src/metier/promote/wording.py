@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metier.core.errors import DataError
-from metier.core.types import ChatRow, Dropped, LabelledRow, Row
+from metier.core.types import ChatRow, Dropped, LabelledRow, Row, Sequence
 from metier.promote.reference import Reference
+from metier.text import context, targets
+from metier.text.pooled import pooled_row
 from metier.text.render import Renderer, open_renderer, prompt, render
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
@@ -17,11 +19,15 @@ _SAY_WHERE_TO_STOP = ("generation_config.json", "config.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """What was rendered for training: the reference rows by id, and the settings; `stop_ids` are the base's own."""
+    """What was rendered for training: the reference rows by id, and the settings; `stop_ids` are the base's own.
+
+    `headed`: a head was trained, so that rows end where it is read.
+    """
 
     rows: dict[str, Row]
     settings: TextSettings
     stop_ids: tuple[int, ...]
+    headed: bool = False
 
 
 def read(run: Path, base_folder: Path, reference: Reference) -> Wording:
@@ -34,11 +40,14 @@ def read(run: Path, base_folder: Path, reference: Reference) -> Wording:
     """
     facts = json.loads((run / "settings.json").read_text(encoding="utf-8"))
     given = TextSettings.model_validate(facts["plan"]["text"])
-    renderer = open_renderer(base_folder, given)
+    drop = context.dropped(facts["plan"])
+    renderer = context.student_renderer(open_renderer(base_folder, given), drop)
+    rows = _rows(Path(facts["snapshot"]), reference)
     return Wording(
-        rows=_rows(Path(facts["snapshot"]), reference),
-        settings=given.model_copy(update={"template": "auto", "max_tokens": renderer.limit}),
+        rows={row_id: context.student_row(row, drop) for row_id, row in rows.items()},
+        settings=renderer.settings.model_copy(update={"template": "auto", "max_tokens": renderer.limit}),
         stop_ids=renderer.tokenizer.stop_ids,
+        headed=targets.read(run / "model") is not None,
     )
 
 
@@ -67,14 +76,16 @@ def difference(folder: Path, wording: Wording, reference: Reference) -> str:
         return f"stop tokens are {sorted(stops)}, trained with {sorted(reference.stop_ids)}"
     for index, sequence in enumerate(reference.sequences):
         row = wording.rows[sequence.row_id]
-        if words := _rendered_otherwise(row, renderer, reference, index):
+        if words := _rendered_otherwise(row, renderer, reference, index, headed=wording.headed):
             return f"{sequence.source}: {words}"
     return ""
 
 
-def _rendered_otherwise(row: Row, renderer: Renderer, reference: Reference, index: int) -> str:
+def _rendered_otherwise(row: Row, renderer: Renderer, reference: Reference, index: int, *, headed: bool) -> str:
     sequence, prompt_ids = reference.sequences[index], reference.prompt_ids[index]
-    again = render(row, renderer)
+    again = render(row, renderer) if not headed else pooled_row(row, renderer)
+    if isinstance(again, Sequence):
+        again = (again,)
     if isinstance(again, Dropped):
         return f"now {again.reason}, though it was trained"
     same = [other for other in again if other.ids.tolist() == sequence.ids.tolist()]

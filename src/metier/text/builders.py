@@ -1,6 +1,7 @@
 """How a record of a known format becomes a `Row`, and the content hash that is its id."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def _content(row: Row) -> str:
     if isinstance(row, TextRow):
         return "text\x1f" + row.text
     if isinstance(row, LabelledRow):
-        return f"label\x1f{row.label}\x1f{row.text}"
+        return f"{row.answer}\x1f{row.label}\x1f{row.text}"
     if isinstance(row, ChatRow):
         return "chat\x1f" + _in_order([_plain_turns(row.messages), row.tools, row.parallel_tool_calls])
     parts = (row.prompt, row.chosen, row.rejected)
@@ -175,7 +176,39 @@ def _label_row(values: _Values, names: _Names, common: _Values) -> Row:
     label = values["label"]
     if label is None or (isinstance(label, str) and not label.strip()):
         raise UnusableRow(f"'{names['label']}' is " + ("missing" if label is None else "empty"))
-    return LabelledRow(text=text, label=_name_of(label, names["label"]), **common)
+    several = _several(label)
+    if several is None:
+        return LabelledRow(text=text, label=_name_of(label, names["label"]), **common)
+    chosen = sorted({_name_of(name, names["label"]) for name in several})
+    if "" in chosen:
+        raise UnusableRow(f"'{names['label']}' holds an empty name")
+    return LabelledRow(text=text, label=digest.canonical_json(chosen), answer="labels", **common)
+
+
+def _several(label: Any) -> list[Any] | None:
+    """Return the entries of a list of labels, also of one written as JSON text (a cell of a table); None: one label."""
+    if isinstance(label, str) and label.lstrip().startswith("["):
+        try:
+            label = json.loads(label)
+        except (ValueError, RecursionError):
+            return None
+    return label if isinstance(label, list) else None
+
+
+def _score_row(values: _Values, names: _Names, common: _Values) -> Row:
+    text = messages.text_of(values["text"], names["text"])
+    score = values["score"]
+    if score is None or (isinstance(score, str) and not score.strip()):
+        raise UnusableRow(f"'{names['score']}' is " + ("missing" if score is None else "empty"))
+    try:
+        number = float("nan") if isinstance(score, bool) else float(score)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not math.isfinite(number):
+        raise UnusableRow(f"'{names['score']}' is not a number", f"it is {str(score)[:40]!r}")
+    return LabelledRow(
+        text=text, label=f"{number:g}" if float(f"{number:g}") == number else repr(number), answer="score", **common
+    )
 
 
 def _text_row(values: _Values, names: _Names, common: _Values) -> Row:
@@ -189,5 +222,6 @@ BUILDERS: Mapping[str, Callable[[_Values, _Names, _Values], Row]] = {
     "alpaca": _alpaca_row,
     "completion": _completion_row,
     "label": _label_row,
+    "score": _score_row,
     "text": _text_row,
 }

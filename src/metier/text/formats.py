@@ -11,11 +11,11 @@ from metier.core.types import Dropped, Row
 from metier.text.builders import BUILDERS, carried, identity, label_or_none
 from metier.text.messages import UnusableRow
 
-FormatName = Literal["chat", "preference", "sharegpt", "alpaca", "completion", "label", "text"]
+FormatName = Literal["chat", "preference", "sharegpt", "alpaca", "completion", "label", "score", "text"]
 FORMATS: tuple[str, ...] = get_args(FormatName)
 ColumnRole = Literal[
     "messages", "conversations", "system", "tools", "parallel_tool_calls", "instruction", "input", "output", "prompt",
-    "context", "completion", "chosen", "rejected", "text", "label", "group", "slice", "weight",
+    "context", "completion", "chosen", "rejected", "text", "label", "score", "group", "slice", "weight",
 ]  # fmt: skip
 """What a column can be used as; `prepare.columns` maps these to the names in the user's file."""
 
@@ -24,6 +24,8 @@ _DOCUMENT = ("text", "content", "document", "body", "markdown", "story", "passag
 _MESSAGE = ("text", "message", "sentence", "query", "utterance", "question", "input", "prompt", "comment", "review",
             "description", "content", "body", "title", "subject", "tweet", "headline")  # fmt: skip
 _LABEL = ("label", "labels", "category", "intent", "class", "topic", "sentiment", "tag", "label_text", "label_name")
+_SCORE = ("score", "rating", "stars", "grade")
+_NUMBERING = {"id", "idx", "index", "source", "split"}
 _ANSWER = ("completion", "response", "answer", "output", "reply", "target", "summary", "answers", "ref", "reference")
 _FEWEST_FITTING = 0.5
 _MIXED_SHARE = 0.05
@@ -70,6 +72,11 @@ def _is_plain(value: Any) -> bool:
 
 def _is_said(value: Any) -> bool:
     return value is None or isinstance(value, str | dict) or _is_turns(value, "role")
+
+
+def _is_label(found: Mapping[str, Any]) -> bool:
+    label = found["label"]
+    return all(_is_plain(name) for name in label) if isinstance(label, list) else _is_plain(label)
 
 
 def _plain(*roles: str) -> Callable[[Mapping[str, Any]], bool]:
@@ -119,7 +126,8 @@ _SHAPES: tuple[_Shape, ...] = (
         lambda found: _is_said(found["prompt"]) and _is_said(found["completion"]) and _is_plain(found.get("context")),
         {"context": ("context", "passage"), **_SYSTEM, **_TOOLS},
     ),
-    _Shape("label", {"text": _MESSAGE, "label": _LABEL}, _plain("text", "label")),
+    _Shape("label", {"text": _MESSAGE, "label": _LABEL}, lambda found: _is_plain(found["text"]) and _is_label(found)),
+    _Shape("score", {"text": _MESSAGE, "score": _SCORE}, _plain("text", "score")),
     _Shape("text", {"text": _DOCUMENT}, _plain("text")),
 )
 
@@ -148,7 +156,8 @@ def recognise(
     if wanted == "auto" and not chosen:
         _refuse_what_looks_alike(records, where)
     shapes = [shape for shape in _SHAPES if wanted in ("auto", shape.name)]
-    tried = [found for shape in shapes if (found := _try(shape, records, names, chosen)) is not None]
+    found_in = (_try(shape, records, names, chosen) for shape in shapes)
+    tried = [found for found in found_in if found is not None and (wanted != "auto" or _is_meant(found, chosen))]
     best = next((found for found in tried if found.confidence >= _FEWEST_FITTING), None)
     if wanted == "auto":
         _refuse_mixture(records, best, tried, where)
@@ -188,6 +197,11 @@ def _try(
         reason=_reason(found, unused),
         unused=unused,
     )
+
+
+def _is_meant(found: Recognised, chosen: Mapping[str, str]) -> bool:
+    """Doubt a number beside a text that has more columns: collections of documents carry scores of their quality."""
+    return found.format != "score" or "score" in chosen or not {_plain_name(name) for name in found.unused} - _NUMBERING
 
 
 def _reason(found: Mapping[str, str], unused: Sequence[str]) -> str:
@@ -283,7 +297,7 @@ def _unrecognised(names: Counter[str], wanted: str, where: str) -> DataError:
         return DataError(
             f"{where}: no known format (columns: {_listed(names)})",
             "messages · conversations · instruction + output · prompt + completion · chosen + rejected · text + label "
-            "· text",
+            "· text + score · text",
             "name the columns, for example prepare.columns: {text: body, label: queue}",
         )
     needs = [" + ".join(shape.needs) for shape in _SHAPES if shape.name == wanted]

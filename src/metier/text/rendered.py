@@ -36,7 +36,8 @@ class Rendered:
     """R sequences with N tokens in all.
 
     `ids` int32 [N]; `weights` float32 [N]; `offsets` int64 [R+1]: sequence i is `ids[offsets[i]:offsets[i+1]]`.
-    `row_ids`, `sources`: of the row that each sequence came from. `dropped`: rows that gave none.
+    `row_ids`, `sources`: of the row that each sequence came from. `dropped`: rows that gave none. `targets` float32
+    [R, K]: what a head is to say. `partner`: the R same answers behind other prompts.
     """
 
     ids: np.ndarray
@@ -45,6 +46,8 @@ class Rendered:
     row_ids: tuple[str, ...]
     sources: tuple[str, ...]
     dropped: tuple[Dropped, ...] = ()
+    targets: np.ndarray | None = None
+    partner: "Rendered | None" = None
 
     def __len__(self) -> int:
         """Return the number of sequences R."""
@@ -62,6 +65,8 @@ class Rendered:
             weights=self.weights[start:end],
             row_id=self.row_ids[number],
             source=self.sources[number],
+            target=None if self.targets is None else self.targets[number],
+            partner=None if self.partner is None else self.partner.sequence(number),
         )
 
 
@@ -175,6 +180,20 @@ def cached(store: Path, key: str, make: Callable[[], Rendered]) -> Rendered:
 def cache_key(rows_digest: str, renderer: Renderer) -> str:
     """Return 16 hexadecimal digits of (rows, tokenizer, template, limit, settings, version of this code)."""
     return digest.of_value([rows_digest, renderer.digest])[:16]
+
+
+def columns(sequences: Items[Sequence], dropped: Items[Dropped]) -> Rendered:
+    """Lay sequences into arrays; their targets and partners are left behind."""
+    lengths = [len(sequence) for sequence in sequences]
+    empty_ids, empty_weights = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    return Rendered(
+        ids=np.concatenate([empty_ids, *(sequence.ids for sequence in sequences)]),
+        weights=np.concatenate([empty_weights, *(sequence.weights for sequence in sequences)]),
+        offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))).astype(np.int64),
+        row_ids=tuple(sequence.row_id for sequence in sequences),
+        sources=tuple(sequence.source for sequence in sequences),
+        dropped=tuple(dropped),
+    )
 
 
 def _save(rendered: Rendered, folder: Path) -> None:

@@ -102,5 +102,5 @@ def input_text(row: Row) -> str:
 
 
 def label_of(row: Row) -> str | None:
-    """Return the label of a labelled row, None for the others."""
-    return row.label if isinstance(row, LabelledRow) else None
+    """Return the label of a row that has one, None for the others: lists and numbers are no classes to count."""
+    return row.label if isinstance(row, LabelledRow) and row.answer == "label" else None

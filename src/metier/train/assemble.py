@@ -16,10 +16,13 @@ from metier.train import frozen
 from metier.train.batches import Order
 from metier.train.fit import Fit
 from metier.train.noise import noisy
+from metier.train.objectives.classify import Headed
+from metier.train.objectives.distil import Distil
 from metier.train.objectives.regularised import Attention, BaseModel, Regularised
 from metier.train.objectives.supervised import Objective, Supervised
 from metier.train.replay import MixedOrder, count_per_step
 from metier.train.settings import RegulariseSettings, TrainSettings
+from metier.train.views import View
 
 
 def order(settings: TrainSettings, rows: tuple[int, int], epochs: float, seed: int) -> Order | MixedOrder:
@@ -41,21 +44,26 @@ def order(settings: TrainSettings, rows: tuple[int, int], epochs: float, seed: i
     return MixedOrder(own, general_rows, general_per_step, seed) if general_per_step else own
 
 
-def objective(
-    model: torch.nn.Module,
-    settings: RegulariseSettings,
-    way: Way,
-    *,
-    progress: Progress,
-) -> Objective:
+def objective(model: torch.nn.Module, train: TrainSettings, way: Way, *, view: View, progress: Progress) -> Objective:
     """Return the objective of a run; call before the model takes a step, since the base may have to be copied."""
+    settings = train.regularise
+    if view.targets is not None:
+        return Headed(view.targets.kind, way)
+    if view.distils:
+        assert train.micro_batch_tokens is not None  # chosen by then
+        return Distil(_base(model, way, "objective distil", progress), way, budget=train.micro_batch_tokens)
     plain = Supervised(way)
     if not settings.label_smoothing and not settings.kl_to_base:
         return plain
-    base = BaseModel(model, way) if settings.kl_to_base else None
-    if base is not None and base.copied_bytes:
-        progress.say(f"train.regularise.kl_to_base: a frozen copy of the base takes {base.copied_bytes / 1e6:.1f} MB")
+    base = _base(model, way, "regularise.kl_to_base", progress) if settings.kl_to_base else None
     return Regularised(plain, settings, way, base=base)
+
+
+def _base(model: torch.nn.Module, way: Way, wanted_by: str, progress: Progress) -> BaseModel:
+    base = BaseModel(model, way)
+    if base.copied_bytes:
+        progress.say(f"train.{wanted_by}: a frozen copy of the base takes {base.copied_bytes / 1e6:.1f} MB")
+    return base
 
 
 def disturbed(attention: Attention, settings: RegulariseSettings, rows: Rendered) -> Attention:

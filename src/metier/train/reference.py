@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from metier.core import artefact, seeds
 from metier.core.types import ChatRow, LabelledRow, Row, Sequence
-from metier.forest.read import label_logits
+from metier.forest.states import label_answers
 from metier.text.render import Renderer, prompt
 
 _KIND = "parity-reference"
@@ -35,10 +35,15 @@ def record(run: Path, model: torch.nn.Module, sequences: Many[Sequence], rows: M
     by_id = {row.id: row for row in rows}
     chosen = _choose(sequences, renderer.tokenizer.vocabulary)
     model.eval()
-    parts = dict(label_logits(model, chosen))
+    parts = dict(label_answers(model, chosen))
     logprobs = torch.cat([parts[index] for index in range(len(chosen))]).cpu().contiguous()
     entries = [_entry(sequence, by_id.get(sequence.row_id), renderer) for sequence in chosen]
-    facts = {"stop_ids": list(renderer.tokenizer.stop_ids), "template": renderer.template.digest}
+    labels = sum(int((sequence.weights != 0).sum()) for sequence in chosen)
+    facts = {
+        "answers_per_label": len(logprobs) // labels,
+        "stop_ids": list(renderer.tokenizer.stop_ids),
+        "template": renderer.template.digest,
+    }
     with artefact.publish(run / "parity-reference", kind=_KIND, facts=facts) as folder:
         save_file({"logprobs": logprobs}, str(folder / "reference.safetensors"))
         (folder / "rows.json").write_text(json.dumps(entries, ensure_ascii=False) + "\n", encoding="utf-8")

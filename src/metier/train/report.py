@@ -13,6 +13,15 @@ from metier.report.cells import duration, size
 _MOST_POINTS = 300
 """Longer curves are drawn as means over equal shares of the steps, with the lowest and highest as a band."""
 
+_UNITS = {
+    "chat": ("nats", "Nats per token that is learnt"),
+    "classify": ("nats", "Nats per row: the surprise at the right label"),
+    "multilabel": ("nats", "Nats per label: the surprise at the right yes or no"),
+    "regress": ("variances", "Squared error, as a share of the variance of the training rows"),
+    "distil": ("nats", "Nats per token between the base with its long prompt and the model without"),
+}
+"""Objective -> the unit of its loss, and what that is."""
+
 _RISE = 1.05
 """A last validation loss above the best by this factor is worth a remark."""
 
@@ -34,7 +43,7 @@ def report(run: Path) -> Report:
         verdict=_verdict(summary, steps, checks),
         facts=_facts(summary),
         tables=_choices(run / "choices.json"),
-        figures=_figures(steps, checks, summary["best_step"]),
+        figures=_figures(steps, checks, summary["best_step"], _objective(run / "choices.json")),
         command="metier train",
     )
 
@@ -80,21 +89,33 @@ def _facts(summary: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:
         ("peak memory (GiB)", round(summary["peak_memory_bytes"] / 2**30, 2)),
         ("computed on", f"{summary['device']}, threads: {summary['threads']}"),
         ("torch", summary["torch"]),
+        *_spared(summary),
+    )
+
+
+def _spared(summary: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:
+    """Tell what a distillation saves."""
+    if "tokens_saved" not in summary:
+        return ()
+    return (
+        ("prompt tokens saved a request", round(summary["tokens_saved_per_request"], 1)),
+        ("prompt tokens saved on these rows", summary["tokens_saved"]),
     )
 
 
 def _figures(
-    steps: Sequence[dict[str, Any]], checks: Sequence[dict[str, Any]], best_step: int | None
+    steps: Sequence[dict[str, Any]], checks: Sequence[dict[str, Any]], best_step: int | None, objective: str
 ) -> tuple[Figure, ...]:
     if not steps:
         return ()
     curves = [_curve("training", steps, "loss")]
     if checks:
         curves.append(_curve("validation", checks, "validation_loss"))
-    note = "Nats per token that is learnt; lower is better."
+    unit, meaning = _UNITS.get(objective, _UNITS["chat"])
+    note = f"{meaning}; lower is better."
     if best_step is not None:
         note += f" The weights of step {best_step:,} were kept."
-    losses = Figure(title="Loss", kind="lines", series=tuple(curves), x_label="step", y_label="nats", note=note)
+    losses = Figure(title="Loss", kind="lines", series=tuple(curves), x_label="step", y_label=unit, note=note)
     rate = Figure(
         title="Learning rate",
         kind="lines",
@@ -128,6 +149,12 @@ def _thin(values: Sequence[float], combine: Callable[[Sequence[float]], float]) 
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def _objective(path: Path) -> str:
+    """Return what was learnt, as it was chosen."""
+    choices = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return next((choice["value"] for choice in choices if choice["name"] == "train.objective"), "chat")
 
 
 def _choices(path: Path) -> tuple[Table, ...]:

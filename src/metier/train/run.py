@@ -11,29 +11,33 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from metier.core import artefact, lock
+from metier.core import artefact, extras, lock
 from metier.core.errors import DataError
-from metier.core.progress import Progress
+from metier.core.progress import Progress, Silent
 from metier.core.types import Reasoned, Row, TextRow
 from metier.forest.way import ALONE, Way, probe
 from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.arithmetic import float32_means_float32, rates
 from metier.model.find import Base
+from metier.model.head import give_head, require_method
 from metier.model.load import device_here, load_base
 from metier.model.quantise.freeze import quantise, require_possible
 from metier.model.save import save_trained
 from metier.model.ways.virtual import unpackable
-from metier.text.proof import check
+from metier.text import targets
+from metier.text.context import saved
 from metier.text.render import Renderer, open_renderer
-from metier.text.rendered import Rendered, cache_key, cached, render_rows
+from metier.text.rendered import Rendered, render_rows
 from metier.text.rows import load_split
-from metier.train import checkpoint, choices, frozen, reference, replay
+from metier.train import checkpoint, choices, frozen, head_start, reference, replay, views
 from metier.train.assemble import disturbed, objective, order, with_states
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
 from metier.train.plan import TrainingPlan
 from metier.train.planning.run import settle
 from metier.train.sweep import auto
+from metier.train.teaching import answered
+from metier.train.views import View
 
 _VALIDATION_ROWS = 256
 _MICRO_BATCH = 1024
@@ -53,6 +57,7 @@ class Material:
     rows: list[Row]
     plain_text: bool
     general: Rendered | None = None
+    view: View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,7 +101,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         float32_means_float32()
         asked = settings
         settings, planned = _settled(run, base, settings, material, progress)
-        loaded = adapted(bare(base, settings), base, settings, material, progress, kept=choices.kept(run))
+        loaded = adapted(bare(base, settings), base, settings, material, progress, run=run)
         fit = assembled(run, loaded, settings, material, progress)
         chosen = [threads, *planned, *loaded.chosen, *material.renderer.choices]
         if settings.train.learning_rate == "auto":
@@ -115,7 +120,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
 
 def ready(run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress) -> Fit:
     """Load and adapt the base and make the loop of a run, without starting it."""
-    loaded = adapted(bare(base, settings), base, settings, material, progress, kept=choices.kept(run))
+    loaded = adapted(bare(base, settings), base, settings, material, progress, run=run)
     return assembled(run, loaded, settings, material, progress)
 
 
@@ -130,6 +135,10 @@ def _settled(
     if all(name in before for name in names):
         tokens, checkpointing = (before[name] for name in names)
         reason = "as this run began"
+    elif not material.view.plain:
+        tokens = settings.train.micro_batch_tokens or _MICRO_BATCH
+        checkpointing = bool(settings.model.gradient_checkpointing)
+        reason = f"not planned: the objective {material.view.objective.name}"
     else:
         tokens, checkpointing = settle(base, settings, material.train, progress)
         reason = "planned"
@@ -148,22 +157,35 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     rows = load_split(snapshot, "train")
     if not rows:
         raise DataError(f"{snapshot}: no training rows", "at least one", "look at dropped.jsonl there")
-    store = run.parent.parent
-    digest = artefact.read(snapshot, "snapshot").digest
+    found = views.view(settings.train.objective, rows, renderer)
+    views.require_alone(found, settings.train.regularise)
+    views.require_teacher(found, base)
     validation = load_split(snapshot, "validation")
-    rendered = cached(store, cache_key(f"{digest}/train", renderer), lambda: render_rows(rows, renderer, progress))
-    check(rows, renderer, rendered=rendered, progress=progress).raise_if_broken()
-    held_out = cached(
-        store, cache_key(f"{digest}/validation", renderer), lambda: render_rows(validation, renderer, progress)
-    )
+    if found.targets is not None:
+        extras.require("heads")  # the evaluation will want it: better to hear of it now
+        for split, held_out in (("validation", validation), ("test", load_split(snapshot, "test"))):
+            views.require_known_labels(found, held_out, split)
+    digest = artefact.read(snapshot, "snapshot").digest
     regularise = settings.train.regularise
+
+    def render(part: list[Row], split: str) -> Rendered:
+        name = f"{digest}/{split}"
+        if found.generates:
+            target = run / f"teacher-{split}"
+            part = answered(part, found.teacher, base, target=target, seed=settings.seed, progress=progress)
+            name += f"/{artefact.read(target).digest}"
+        return views.render(
+            found, part, store=run.parent.parent, digest=name, progress=progress, prove=split == "train"
+        )
+
     return Material(
-        renderer=renderer,
+        renderer=found.renderer,
         general=replay.render_general(regularise, renderer, progress) if regularise.replay else None,
-        train=rendered,
-        validation=held_out,
-        rows=validation or rows,
+        train=render(rows, "train"),
+        validation=render(validation, "validation"),
+        rows=[found.seen(row) for row in validation or rows],
         plain_text=all(isinstance(row, TextRow) for row in rows),
+        view=found,
     )
 
 
@@ -179,21 +201,27 @@ def bare(base: Base, settings: TrainingPlan) -> PreTrainedModel:
 
 
 def adapted(
-    model: PreTrainedModel, base: Base, settings: TrainingPlan, material: Material, progress: Progress, *,
-    kept: dict[str, Any] | None = None,
-) -> Loaded:  # fmt: skip
-    """Adapt a loaded base, in place, and choose what depends on it; `kept`: choices that must not be made again."""
+    model: PreTrainedModel, base: Base, settings: TrainingPlan, material: Material, progress: Progress, *, run: Path
+) -> Loaded:
+    """Adapt a loaded base, in place, and choose what depends on it; what `run` has chosen before is not chosen anew."""
     device, quantisation = device_here(), settings.model.quantise
     parameters = count_parameters(model)
     method, method_choice = choose_method(model, base, settings.model)
+    if material.view.targets is not None:
+        require_method(method, settings.model)
     chosen = [
+        material.view.choice,
         method_choice,
-        choices.precision(settings.model, device, width=_width(model), kept=kept or {}, measure=rates),
+        choices.precision(settings.model, device, width=_width(model), kept=choices.kept(run), measure=rates),
         *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
         choices.learning_rate(settings.train, method, parameters),
         choices.shape(settings.train),
         choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
     ]
+    if material.view.targets is not None:
+        model = give_head(model, material.view.targets)
+        rows = (material.train, material.validation)
+        chosen.append(head_start.start(model, material.view.targets.kind, run, rows=rows, progress=progress))
     tuned = adapt(model, base, method, settings.model, seed=settings.seed)
     way, how = _way(tuned)
     chosen.append(how)
@@ -230,22 +258,23 @@ def assembled(
     schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
     sizes = (len(material.train), len(material.general or ()))
     tokens = train.micro_batch_tokens or _MICRO_BATCH
+    train = train.model_copy(update={"schedule": schedule, "micro_batch_tokens": tokens})
     fit = Fit(
         run_folder=run,
         model=model,
-        objective=objective(model, train.regularise, way, progress=progress),
+        objective=objective(model, train, way, view=material.view, progress=progress),
         way=way,
         attention=disturbed(way.attention, train.regularise, material.train),
         rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
         validation=_validation_sample(material.validation),
         order=order(train, sizes, chosen["train.epochs"], settings.seed),
-        settings=train.model_copy(update={"schedule": schedule, "micro_batch_tokens": tokens}),
+        settings=train,
         peak_rate=chosen["train.learning_rate"],
         seed=settings.seed,
         arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),
     )
-    if train.regularise.neftune_alpha is not None:
-        return fit  # noise on the embeddings: what enters a layer is never the same twice
+    if train.regularise.neftune_alpha is not None or not material.view.plain:
+        return fit  # noise: what enters a layer is never the same twice; other objectives read other rows, or states
     return with_states(fit, settings.model.frozen_cache_gb, progress, folder=states or run / frozen.FOLDER)
 
 
@@ -262,6 +291,8 @@ def _finish(
     best = place.step if place.best_step is None else place.best_step
     checkpoint.load_judged(checkpoint.folder(run, best), model)
     source = material.validation if len(material.validation) else material.train
+    if material.view.generates:  # the certificate speaks of the rows of the snapshot
+        source = render_rows(material.rows[:64], material.renderer, Silent())
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
     reference.record(run, model, sequences, material.rows, material.renderer)
     facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
@@ -270,6 +301,8 @@ def _finish(
     with artefact.publish(run / "model", kind="model", facts=facts) as folder:
         save_trained(model, base, folder, precision=settings.model.save_precision)
         (folder / "chat_template.jinja").write_text(material.renderer.template.source, encoding="utf-8")
+        if material.view.targets is not None:
+            targets.write(material.view.targets, folder)
 
 
 def _write_settings(run: Path, snapshot: Path, base: Base, settings: TrainingPlan, chosen: list[Reasoned]) -> None:
@@ -299,5 +332,5 @@ def _write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Mater
         "threads": torch.get_num_threads(),
         "device": fit.arithmetic.device.type,
         "torch": torch.__version__,
-    }
+    } | (saved(material.train).as_dict() if material.view.distils else {})
     artefact.write_file(run / "summary.json", json.dumps(facts, indent=1) + "\n")

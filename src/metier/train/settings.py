@@ -1,9 +1,9 @@
 """How the loop runs; imports no torch."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from metier.core.settings import Settings
 
@@ -99,6 +99,39 @@ class GuardSettings(Settings):
     """Events in successive steps after which training stops, whatever `on_spike` says."""
 
 
+ObjectiveName = Literal["auto", "chat", "classify", "multilabel", "regress", "distil"]
+
+
+class ObjectiveSettings(Settings):
+    """What is learnt from the rows. A plain name stands for `{name: <name>}`; docs/objectives.md compares them."""
+
+    name: ObjectiveName = "auto"
+    """`chat`: to write the answer (plain text: to go on). With a head that is read at the last token of the prompt:
+    `classify` one label of several, `multilabel` any number of labels, `regress` a number. `distil`: to answer without
+    the long prompt as the base does with it. `auto`: regress for rows with a score, else chat."""
+
+    drop: Literal["system", "examples", "all"] = "system"
+    """distil: what the student does not see: the `system` turn, the `examples` (turns before the last question), or
+    `all` of both."""
+
+    answers: Literal["given", "generated"] = "given"
+    """distil: the answers at which teacher and student are compared: those of the rows, or what the teacher itself
+    says with the long prompt (greedily; rows then need no answer worth learning)."""
+
+    @model_validator(mode="after")
+    def _asked_of_the_right_one(self) -> "ObjectiveSettings":
+        fields = type(self).model_fields
+        idle = [name for name, value in self if name != "name" and value != fields[name].default]
+        if idle and self.name != "distil":
+            raise ValueError(f"{', '.join(idle)} only matter with name: distil (found name: {self.name})")
+        return self
+
+
+def _as_objective(value: Any) -> Any:
+    """Take `objective: classify` for `objective: {name: classify}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 class TrainSettings(Settings):
     """One training run. Steps count optimiser updates; rows are sequences after rendering."""
 
@@ -140,6 +173,11 @@ class TrainSettings(Settings):
 
     guard: GuardSettings = GuardSettings()
     """What happens when a loss leaps or is not finite."""
+
+    objective: Annotated[
+        ObjectiveSettings, BeforeValidator(_as_objective, json_schema_input_type=ObjectiveSettings | ObjectiveName)
+    ] = ObjectiveSettings()
+    """What is learnt: to write the answer, to choose labels or numbers through a head, or to do without a prompt."""
 
     checks: int = Field(10, ge=1)
     """How many times in the run the validation loss is measured and a checkpoint published."""

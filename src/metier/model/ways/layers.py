@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from metier.core.errors import SettingsError
+from metier.model.head import head_of
 from metier.model.layers import decoder_layers
 
 _PARTS = {"top-half": 2, "top-third": 3}
@@ -34,6 +35,8 @@ def train_layers(model: PreTrainedModel, layers: int | str | tuple[int | str, ..
         norm.requires_grad_(True)
     for weight in _named(model, patterns):
         weight.requires_grad_(True)
+    if (head := head_of(model)) is not None:
+        head.requires_grad_(True)
     return model
 
 

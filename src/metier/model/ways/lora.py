@@ -9,6 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from metier.core.errors import SettingsError
 from metier.model.find import Base
+from metier.model.head import head_of
 from metier.model.lora import CUSTOM_MODULES
 from metier.model.settings import ModelSettings
 from metier.model.ways.library import wrap
@@ -24,7 +25,7 @@ def add_lora(model: PreTrainedModel, base: Base, settings: ModelSettings, *, see
     saved, is_tied = _saved_modules(model, base, settings.lora.save_modules)
     chosen = settings.lora
     config = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if head_of(model) is None else "SEQ_CLS",
         r=settings.rank,
         lora_alpha=settings.alpha if settings.alpha is not None else 2 * settings.rank,  # pyrefly: ignore
         lora_dropout=settings.dropout,

@@ -110,9 +110,10 @@ class BaseModel:
             with self._way.attention(self._copy):
                 yield self._copy
         elif self._adapted is not None:
+            was_training = self._adapted.training
             self._adapted.eval()
             try:
                 with adapter_off(self._adapted):
                     yield self._adapted
             finally:
-                self._adapted.train()
+                self._adapted.train(was_training)

@@ -65,8 +65,10 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered) -> Plan:
     """Plan a run, with the time of an epoch and the alternatives.
 
     Raises:
-        SettingsError: the architecture does not let itself be gone through.
+        SettingsError: the architecture does not let itself be gone through, or the objective is not chat.
     """
+    if settings.train.objective.name not in ("auto", "chat"):
+        raise SettingsError(f"metier plan with train.objective {settings.train.objective.name}", "the objective chat")
     torch.set_num_threads(choices.threads(settings.train).value)
     setting, _ = _setting(base, settings)
     chosen = choose_for(base, settings, rendered)

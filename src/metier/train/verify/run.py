@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from metier.core.errors import SettingsError
 from metier.core.progress import Progress, Silent
 from metier.core.report import Cell
 from metier.core.types import Sequence
@@ -57,9 +58,12 @@ def verify(
 
     Raises:
         InputError: the float64 model does not fit into memory.
+        SettingsError: an objective whose plain step is not written here.
     """
     torch.set_num_threads(choices.threads(plan.train).value)
     material = gather(snapshot, base, run, plan, progress)
+    if not material.view.plain:
+        raise SettingsError(f"metier verify with train.objective {material.view.objective.name}", "the objective chat")
     rows = choose(material.train, settings.rows, settings.tokens)
     few = dataclasses.replace(material, train=columns(rows), validation=columns(rows))
     with progress.task("verify", 3) as bar, TemporaryDirectory(prefix="metier-verify-") as folder:

@@ -1,0 +1,73 @@
+"""The columns of what a head says: labels, lists of labels and numbers, row by row; imports no torch.
+
+n = rows, L = labels.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from metier.score import calibration, classify, regression
+from metier.score.exact import clean
+
+
+def flags(values: Sequence[float]) -> np.ndarray:
+    """Return float64 [n, 2]: the value of each row, and that it counts."""
+    return np.stack([np.asarray(values, dtype=np.float64), np.ones(len(values))], axis=1)
+
+
+def of_head(
+    references: Sequence[str], outputs: Sequence[str | None], task: str, numbers: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the columns float64 [n, k] of every metric of a head's task.
+
+    Args:
+        references: the right answers [n] as text.
+        outputs: what the head says [n], written in the same way.
+        task: "label", "labels" or "score".
+        numbers: what else it tells of every row, see `metrics.NUMBERS`.
+    """
+    said = [output or "" for output in outputs]
+    makers: dict[str, Callable[[], dict[str, np.ndarray]]] = {
+        "label": lambda: _label(said, references, numbers),
+        "labels": lambda: _labels(said, references),
+        "score": lambda: _score(said, references),
+    }
+    return makers[task]()
+
+
+def _label(said: Sequence[str], wanted: Sequence[str], numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    right = np.array([clean(a) == clean(b) for a, b in zip(said, wanted, strict=True)], np.float64)
+    names = classify.labels_of(wanted)
+    found = {"accuracy": flags(right.tolist()), "macro_f1": classify.counts(said, wanted, names)}
+    if "brier" in numbers:
+        found["brier"] = flags(numbers["brier"].tolist())
+    if "confidence" in numbers:
+        found["ece"] = calibration.columns(numbers["confidence"], right)
+    return found
+
+
+def _labels(said: Sequence[str], wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    pairs = [(set(json.loads(a or "[]")), set(json.loads(b or "[]"))) for a, b in zip(said, wanted, strict=True)]
+    names = sorted(set().union(*(right for _, right in pairs)))
+    place = {name: number for number, name in enumerate(names)}
+    by_label = np.zeros((len(pairs), 3 * len(names)))
+    in_all = np.zeros((len(pairs), 3))
+    for row, (found, right) in enumerate(pairs):
+        for kind, chosen in enumerate((found & right, found - right, right - found)):
+            in_all[row, kind] = len(chosen)
+            for name in chosen & place.keys():
+                by_label[row, kind * len(names) + place[name]] = 1
+    exact = [float(found == right) for found, right in pairs]
+    return {"exact_match": flags(exact), "micro_f1": in_all, "macro_f1": by_label}
+
+
+def _score(said: Sequence[str], wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    first, second = (np.array([float(text) for text in side]) for side in (said, wanted))
+    error = first - second
+    return {
+        "mae": flags(np.abs(error).tolist()),
+        "rmse": flags(np.square(error).tolist()),
+        "spearman": regression.rank_columns(first, second),
+    }

@@ -1,0 +1,173 @@
+"""What an objective makes of the rows: what the model sees of each, and what it is to say."""
+
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from pathlib import Path
+
+from metier.core.errors import DataError, SettingsError
+from metier.core.progress import Progress
+from metier.core.types import Dropped, LabelledRow, Reasoned, Row
+from metier.model.find import Base
+from metier.text import context
+from metier.text.pooled import pooled, pooled_row
+from metier.text.proof import check, paint
+from metier.text.render import Renderer
+from metier.text.rendered import Rendered, cache_key, cached, render_rows
+from metier.text.targets import HeadKind, Targets, fit, label_text
+from metier.train.settings import ObjectiveName, ObjectiveSettings, RegulariseSettings
+
+_HEADS: dict[ObjectiveName, HeadKind] = {"classify": "classify", "multilabel": "multilabel", "regress": "regress"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """An objective on these rows. `renderer` is what the tuned model's prompts are rendered with afterwards."""
+
+    objective: ObjectiveSettings
+    choice: Reasoned
+    renderer: Renderer
+    teacher: Renderer
+    targets: Targets | None = None
+
+    @property
+    def distils(self) -> bool:
+        """Whether a teacher sees more than the student."""
+        return self.objective.name == "distil"
+
+    @property
+    def plain(self) -> bool:
+        """Whether the model learns to write what the rows say."""
+        return self.targets is None and not self.distils
+
+    @property
+    def generates(self) -> bool:
+        """Whether the teacher's own answers take the place of those in the rows."""
+        return self.distils and self.objective.answers == "generated"
+
+    def seen(self, row: Row) -> Row:
+        """Return a row as the tuned model will see it."""
+        return context.student_row(row, self.objective.drop) if self.distils else row
+
+
+def choose(settings: ObjectiveSettings, rows: Items[Row]) -> Reasoned:
+    """Resolve `objective: auto` by the rows."""
+    name = "train.objective"
+    if settings.name != "auto":
+        return Reasoned(name=name, value=settings.name, reason="as set")
+    scored = sum(isinstance(row, LabelledRow) and row.answer == "score" for row in rows)
+    if scored == len(rows):
+        return Reasoned(name=name, value="regress", reason="every row is a text and a number")
+    return Reasoned(name=name, value="chat", reason="the model learns to write what the rows say")
+
+
+def view(settings: ObjectiveSettings, rows: Items[Row], renderer: Renderer) -> View:
+    """Prepare an objective for the training rows.
+
+    Raises:
+        DataError: the rows have no labels of the kind that was asked for.
+    """
+    choice = choose(settings, rows)
+    objective = settings.model_copy(update={"name": choice.value})
+    kind = _HEADS.get(objective.name)
+    student = context.student_renderer(renderer, objective.drop) if objective.name == "distil" else renderer
+    targets = fit(rows, kind) if kind is not None else None
+    return View(objective=objective, choice=choice, renderer=student, teacher=renderer, targets=targets)
+
+
+def require_alone(found: View, settings: RegulariseSettings) -> None:
+    """Check that nothing is added to an objective that it has no place for.
+
+    Raises:
+        SettingsError: label smoothing, a pull to the base's words or general rows, without words that are learnt.
+    """
+    if found.plain:
+        return
+    idle = [name for name in ("label_smoothing", "kl_to_base", "replay") if settings.model_dump()[name]]
+    if idle:
+        raise SettingsError(
+            f"train.regularise.{idle[0]} with the objective {found.objective.name}", "the objective chat",
+            f"leave {' and '.join(idle)} out",
+        )  # fmt: skip
+
+
+def require_teacher(found: View, base: Base) -> None:
+    """Check that a distillation has somebody to learn from.
+
+    Raises:
+        SettingsError: the base begins with random weights.
+    """
+    if found.distils and base.kind == "config":
+        raise SettingsError(
+            "train.objective distil on a base with random weights", "a base that can follow the long prompt",
+            "name a base with weights",
+        )  # fmt: skip
+
+
+def require_known_labels(found: View, rows: Items[Row], split: str) -> None:
+    """Check before the training that a head could be right on every held-out row.
+
+    Raises:
+        DataError: a label of a held-out split stands in no training row.
+    """
+    if found.targets is None:
+        return
+    try:
+        found.targets.vectors(rows)
+    except DataError as error:
+        raise DataError(f"{split} split: {error.found}", error.wanted, error.do) from error
+
+
+def render(found: View, rows: Items[Row], *, store: Path, digest: str, progress: Progress, prove: bool) -> Rendered:
+    """Render rows as an objective needs them; what is slow is cached.
+
+    Args:
+        found: the objective.
+        rows: of one split.
+        store: the project's `.metier` folder.
+        digest: names the rows.
+        progress: who listens.
+        prove: run the preflight.
+
+    Raises:
+        ProofError: the rendered rows would train something other than what was meant.
+        DataError: rows that cannot be learnt like this.
+    """
+    taught = [context.teacher_row(row, found.objective.drop) for row in rows] if found.distils else list(rows)
+    whole = _cached(taught, found.teacher, store, digest + ("" if not found.distils else _teaching(found)), progress)
+    if prove:
+        check(taught, found.teacher, rendered=whole, progress=progress).raise_if_broken()
+    if found.targets is not None:
+        return pooled(whole, rows, found.targets, found.teacher)
+    if not found.distils:
+        return whole
+    seen = [found.seen(row) for row in rows]
+    short = _cached(seen, found.renderer, store, f"{digest}/student{_teaching(found)}", progress)
+    if prove:
+        check(seen, found.renderer, rendered=short, progress=progress).raise_if_broken()
+    paired = context.pair(short, whole)
+    if prove:
+        context.require_saving(paired)
+    return paired
+
+
+def painted(found: View, row: Row) -> list[tuple[str, bool]]:
+    """Return a row as the model reads it, and what it learns there; what a head should say stands in brackets.
+
+    Raises:
+        ProofError: see `render.render`.
+    """
+    if found.targets is None:
+        return paint(found.seen(row), found.renderer)
+    cut = pooled_row(row, found.renderer)
+    if isinstance(cut, Dropped):
+        return [(f"dropped: {cut.reason} ({cut.detail})", False)]
+    text = found.renderer.tokenizer.decode(cut.ids[:-1], skip_special=False)
+    return [(text, False), (f"[{label_text(row)}]", True)]
+
+
+def _teaching(found: View) -> str:
+    return f"/{found.objective.drop}"
+
+
+def _cached(rows: Items[Row], renderer: Renderer, store: Path, name: str, progress: Progress) -> Rendered:
+    return cached(store, cache_key(name, renderer), lambda: render_rows(rows, renderer, progress))
