@@ -68,6 +68,10 @@ BESIDE: dict[str, dict[str, Any]] = {
 """Setting -> what it is compared with where that is not the default."""
 
 
+ELSEWHERE = {"objective.name", "objective.drop", "objective.answers"}
+"""Shown by tests/train/test_learning.py: another objective needs other rows."""
+
+
 def leaves(kind: type[Settings], path: str = "") -> Iterator[str]:
     """Yield the dotted name of every setting that is not a section."""
     for name, field in kind.model_fields.items():
@@ -79,7 +83,7 @@ def leaves(kind: type[Settings], path: str = "") -> Iterator[str]:
 
 
 def test_every_setting_has_an_entry():
-    assert set(CHANGES) == set(leaves(TrainSettings))
+    assert set(CHANGES) | ELSEWHERE == set(leaves(TrainSettings))
 
 
 def test_a_setting_without_an_entry_is_found():
@@ -91,7 +95,7 @@ def test_a_setting_without_an_entry_is_found():
         deeper: Deeper = Deeper()
         """Deeper."""
 
-    assert set(leaves(Grown)) - set(CHANGES) == {"deeper.new"}
+    assert set(leaves(Grown)) - set(CHANGES) - ELSEWHERE == {"deeper.new"}
 
 
 def seen(run: Path) -> dict[str, Any]:
