@@ -109,14 +109,14 @@ def compare(chosen: dict[str, Any]) -> dict[str, Any]:
 def _measured(base: Any, settings: Any, work: list[Any], chosen: dict[str, Any]) -> dict[str, float]:
     """Train the steps; return the peak of resident memory in bytes and the CPU seconds of a step but the first."""
     import torch
-    from metier.train.optimiser import adamw
 
     from metier.forest.way import probe
     from metier.model.adapt import adapt
     from metier.model.load import load_base
     from metier.train.loop import Arithmetic, step
     from metier.train.objectives.supervised import Supervised
-    from metier.train.settings import TrainSettings
+    from metier.train.optimisers.build import build
+    from metier.train.settings import OptimiserSettings, RegulariseSettings
 
     model = load_base(base, device=torch.device("cpu"))
     way = probe(model)
@@ -125,7 +125,7 @@ def _measured(base: Any, settings: Any, work: list[Any], chosen: dict[str, Any])
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     adapted.train()
-    optimiser, objective = adamw(adapted, TrainSettings()), Supervised(way)
+    optimiser, objective = build(adapted, OptimiserSettings(), RegulariseSettings()), Supervised(way)
     times = []
     with way.attention(adapted):
         for each in work:

@@ -9,8 +9,13 @@ from metier.core.errors import SettingsError
 from metier.core.progress import Silent
 from metier.core.types import Sequence
 from metier.model.find import find
+from metier.model.settings import ModelSettings
+from metier.text.rendered import Rendered
+from metier.train.batches import Order
 from metier.train.planning import run as planning
+from metier.train.planning.choose import UNPLANNED_TOKENS, choose
 from metier.train.planning.lint import misplaced
+from metier.train.planning.predict import Setting
 from tests.cli.workshop import Listener
 from tests.train.conftest import plan
 from tests.train.test_options import losses
@@ -27,6 +32,13 @@ def rows(*, variable_first: bool) -> list[Sequence]:
         weights = np.r_[np.zeros(220), np.ones(8)].astype(np.float32)
         made.append(Sequence(ids=ids, weights=weights, row_id=str(number)))
     return made
+
+
+def packed(sequences: list[Sequence]) -> Rendered:
+    names = tuple(sequence.row_id for sequence in sequences)
+    offsets = np.cumsum([0, *map(len, sequences)])
+    ids, weights = (np.concatenate([getattr(each, name) for each in sequences]) for name in ("ids", "weights"))
+    return Rendered(ids=ids, weights=weights, offsets=offsets, row_ids=names, sources=names)
 
 
 def test_fixed_text_behind_a_variable_part_is_found_with_what_it_costs():
@@ -50,6 +62,25 @@ def test_what_is_not_set_is_chosen_and_said(run_to_end):
     assert chosen["model.gradient_checkpointing"] is False
     assert any(line.startswith("plan: ") for line in heard.said)
     assert losses(run) == pytest.approx(losses(run_to_end(plan(), "set")), rel=1e-5)
+
+
+def test_a_way_that_the_planner_does_not_know_takes_the_fallback_and_says_why(run_to_end):
+    run = run_to_end(plan({"method": "ia3"}, micro_batch_tokens=None))
+    chosen = {entry["name"]: entry for entry in json.loads((run / "choices.json").read_text())}
+    assert chosen["train.micro_batch_tokens"]["value"] == UNPLANNED_TOKENS
+    assert "not planned" in chosen["train.micro_batch_tokens"]["reason"]
+
+
+def test_bfloat16_on_a_cpu_takes_the_micro_batches_of_a_cpu(tiny_base):
+    base = find(str(tiny_base), tiny_base)
+    rendered = packed(rows(variable_first=False))
+    chosen = {}
+    for device in ("cpu", "cuda"):
+        setting = Setting(base=base, model=ModelSettings(), process=0, device=device, bfloat16=True)
+        order = Order(len(rendered), 16, len(rendered), 0)
+        planned = choose(setting, "lora", rendered=rendered, order=order, asked=(None, None), room=1 << 40)
+        chosen[device] = planned.simulation.configuration.micro_batch_tokens
+    assert chosen["cpu"] == UNPLANNED_TOKENS < chosen["cuda"]
 
 
 def test_what_cannot_fit_is_refused_before_weights_are_loaded(tiny_base, tiny_snapshot, tmp_path, monkeypatch):

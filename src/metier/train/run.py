@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -34,14 +34,13 @@ from metier.train.assemble import disturbed, objective, order, with_states
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.loop import Arithmetic
 from metier.train.plan import TrainingPlan
+from metier.train.planning.choose import UNPLANNED_TOKENS
 from metier.train.planning.run import settle
 from metier.train.sweep import auto
 from metier.train.teaching import answered
 from metier.train.views import View
 
 _VALIDATION_ROWS = 256
-_MICRO_BATCH = 1024
-"""Tokens computed at once where no planner has chosen: in the trials of a sweep and in a proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +99,16 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         material = gather(snapshot, base, run, settings, progress)
         float32_means_float32()
         asked = settings
-        settings, planned = _settled(run, base, settings, material, progress)
+        settings, planned = settle(
+            base, settings, material.train, progress, kept=choices.kept(run), not_planned=material.view.not_planned
+        )
         loaded = adapted(bare(base, settings), base, settings, material, progress, run=run)
         fit = assembled(run, loaded, settings, material, progress)
         chosen = [threads, *planned, *loaded.chosen, *material.renderer.choices]
         if settings.train.learning_rate == "auto":
             fit, chosen = auto.decide(fit, chosen, progress)
         for choice in chosen:
-            if choice not in planned:  # the planner has told these, with what they fit
-                progress.chose(choice)
+            progress.chose(choice)
         _write_settings(run, snapshot, base, asked, chosen)
         auto.forget(run)
         place = fit.run(progress)
@@ -122,33 +122,6 @@ def ready(run: Path, base: Base, settings: TrainingPlan, material: Material, pro
     """Load and adapt the base and make the loop of a run, without starting it."""
     loaded = adapted(bare(base, settings), base, settings, material, progress, run=run)
     return assembled(run, loaded, settings, material, progress)
-
-
-def _settled(
-    run: Path, base: Base, settings: TrainingPlan, material: Material, progress: Progress
-) -> tuple[TrainingPlan, list[Reasoned]]:
-    """Fix what the planner chooses; a run that goes on keeps what it began with, whatever memory is free now."""
-    names = ("train.micro_batch_tokens", "model.gradient_checkpointing")
-    path = run / "choices.json"
-    entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    before = {entry["name"]: entry["value"] for entry in entries}
-    if all(name in before for name in names):
-        tokens, checkpointing = (before[name] for name in names)
-        reason = "as this run began"
-    elif not material.view.plain:
-        tokens = settings.train.micro_batch_tokens or _MICRO_BATCH
-        checkpointing = bool(settings.model.gradient_checkpointing)
-        reason = f"not planned: the objective {material.view.objective.name}"
-    else:
-        tokens, checkpointing = settle(base, settings, material.train, progress)
-        reason = "planned"
-    fixed = replace(
-        settings,
-        train=settings.train.model_copy(update={"micro_batch_tokens": tokens}),
-        model=settings.model.model_copy(update={"gradient_checkpointing": checkpointing}),
-    )
-    values = zip(names, (tokens, checkpointing), strict=True)
-    return fixed, [Reasoned(name=name, value=value, reason=reason) for name, value in values]
 
 
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:
@@ -257,7 +230,7 @@ def assembled(
     chosen = {choice.name: choice.value for choice in loaded.chosen}
     schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
     sizes = (len(material.train), len(material.general or ()))
-    tokens = train.micro_batch_tokens or _MICRO_BATCH
+    tokens = train.micro_batch_tokens or UNPLANNED_TOKENS
     train = train.model_copy(update={"schedule": schedule, "micro_batch_tokens": tokens})
     fit = Fit(
         run_folder=run,

@@ -11,8 +11,10 @@ from metier.train.batches import Order
 from metier.train.planning.predict import Configuration, Setting, Simulation, simulate
 from metier.train.planning.tokens import Usage, usage
 
-_PREFERRED = {"cpu": {"lora": 1024, "full": 4096, "layers": 4096}, "cuda": {}}
-"""Fastest micro-batches by device and method: measured on the 15M shape, one core."""
+_PREFERRED_ON_CPU = {"lora": 1024, "full": 4096, "layers": 4096}
+"""Fastest micro-batches by method: measured on the 15M shape, one core."""
+UNPLANNED_TOKENS = 1024
+"""Tokens computed at once where nothing was planned: in a proof, a trial of a sweep, a way unknown to the planner."""
 _PREFERRED_ELSEWHERE = 16_384
 _LEAST = 256
 _USABLE = 0.9
@@ -75,8 +77,8 @@ def choose(
         The first that fits, or the last tried.
     """
     tokens, checkpointing = asked
-    device = "cuda" if setting.bfloat16 else "cpu"
-    preferred = _PREFERRED[device].get(method, 1024 if device == "cpu" else _PREFERRED_ELSEWHERE)
+    on_cpu = setting.device == "cpu"
+    preferred = _PREFERRED_ON_CPU.get(method, UNPLANNED_TOKENS) if on_cpu else _PREFERRED_ELSEWHERE
     budgets = (
         [tokens] if tokens is not None else [preferred >> half for half in range(8) if preferred >> half >= _LEAST]
     )

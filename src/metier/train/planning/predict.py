@@ -19,10 +19,12 @@ from metier.train.planning.simulate import Product, Trace, Work, go_through, lar
 _FEW, _MORE = 2, 4
 """Decoder layers that are gone through: what a layer adds is their difference, and every further one adds the same."""
 _HELD_BY_LIBRARIES = 70 << 20
-"""Bytes that a process grows by beside tensors once it computes: code and scratch memory of kernels. Measured."""
+"""Bytes that a process grows by beside tensors once it computes: code and scratch memory of kernels. An allowance, not
+measured on its own."""
 _HOLES = {False: 0.25, True: 1.8}
 """Memory that the C library keeps in holes between tensors, as a share of activations, without and with checkpointing.
-Fitted on the 15M shape: with every block given back at once, what was gone through is within 5 % of the peak."""
+Fitted on three runs of the 15M shape (docs/results/2026-11-21-plan.md); with every block given back at once, what was
+gone through came within 5 % of the peak."""
 _STATE_BYTES = 8
 """Bytes of AdamW's two averages for a number that trains."""
 _TILE_BYTES = 4 << 18
@@ -83,6 +85,7 @@ class Setting:
     base: Base
     model: ModelSettings
     process: int
+    device: str = "cpu"
     bfloat16: bool = False
 
 

@@ -1,10 +1,14 @@
 """Plan a run from its rendered rows and its base's configuration; no weight is loaded."""
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 
 from metier.core.errors import SettingsError
 from metier.core.memory import resident, room
 from metier.core.progress import Progress
+from metier.core.types import Reasoned
 from metier.forest.arrange import arrange
 from metier.model.adapt import choose_method
 from metier.model.arithmetic import rates
@@ -16,12 +20,12 @@ from metier.text.rendered import Rendered
 from metier.train import choices
 from metier.train.batches import Order
 from metier.train.plan import TrainingPlan
-from metier.train.planning.choose import Planned, choose, require_fit
+from metier.train.planning.choose import UNPLANNED_TOKENS, Planned, choose, require_fit
 from metier.train.planning.lint import misplaced
 from metier.train.planning.predict import Configuration, Setting, measured_rates, simulate, step_seconds
 from metier.train.planning.report import Plan
 
-_FALLBACK = 1024
+_CHOSEN = ("train.micro_batch_tokens", "model.gradient_checkpointing")
 _PLANNED = ("auto", "full", "lora", "layers")
 """Methods whose step the planner can go through; others take the fallback."""
 
@@ -34,20 +38,41 @@ def choose_for(base: Base, settings: TrainingPlan, rendered: Rendered) -> Planne
     return choose(setting, method, rendered=rendered, order=order, asked=asked, room=_room())
 
 
-def settle(base: Base, settings: TrainingPlan, rendered: Rendered, progress: Progress) -> tuple[int, bool]:
-    """Return the micro-batch tokens and checkpointing of a run, and say them.
+def settle(
+    base: Base,
+    settings: TrainingPlan,
+    rendered: Rendered,
+    progress: Progress,
+    *,
+    kept: dict[str, Any],
+    not_planned: str,
+) -> tuple[TrainingPlan, list[Reasoned]]:
+    """Fix the micro-batches and the checkpointing of a run.
+
+    Args:
+        base: as found.
+        settings: of the run; what is null in them is chosen.
+        rendered: the training rows.
+        progress: told of the plan.
+        kept: what the run chose when it began; it keeps that, whatever memory is free now.
+        not_planned: why the planner has nothing to say of this run, or "".
+
+    Returns:
+        The settings with nothing left to choose, and both choices with their reasons.
 
     Raises:
         SettingsError: the run cannot fit.
     """
-    tokens, checkpointing = settings.train.micro_batch_tokens, settings.model.gradient_checkpointing
+    if all(name in kept for name in _CHOSEN):
+        return _fixed(settings, [Reasoned(name=name, value=kept[name], reason="as this run began") for name in _CHOSEN])
     if settings.model.method not in _PLANNED or settings.model.quantise != "none":
-        return tokens or _FALLBACK, bool(checkpointing)
+        not_planned = not_planned or "a base that is quantised, or adapted in a way that the planner does not know"
+    if not_planned:
+        return _fixed(settings, _without_plan(settings, f"not planned: {not_planned}"))
     try:
         planned = choose_for(base, settings, rendered)
     except (SettingsError, *LIBRARY_FAULTS) as error:
-        progress.say(f"plan: no prediction for this base ({error})")
-        return tokens or _FALLBACK, bool(checkpointing)
+        return _fixed(settings, _without_plan(settings, f"no prediction for this base: {error}"))
     require_fit(
         planned, "`metier plan` lists what would fit: LoRA, a smaller train.micro_batch_tokens, or a smaller base"
     )
@@ -55,10 +80,28 @@ def settle(base: Base, settings: TrainingPlan, rendered: Rendered, progress: Pro
     found = misplaced(planned.usage.heaviest, planned.simulation.configuration.micro_batch_tokens)
     if found is not None:
         progress.say(found.said())
-    for choice in planned.choices(checkpointing, tokens):
-        progress.chose(choice)
-    chosen = planned.simulation.configuration
-    return chosen.micro_batch_tokens, chosen.checkpointing
+    asked = settings.model.gradient_checkpointing, settings.train.micro_batch_tokens
+    return _fixed(settings, planned.choices(*asked))
+
+
+def _without_plan(settings: TrainingPlan, reason: str) -> list[Reasoned]:
+    tokens, checkpointing = settings.train.micro_batch_tokens, settings.model.gradient_checkpointing
+    values = (tokens or UNPLANNED_TOKENS, bool(checkpointing))
+    set_ones = (tokens is not None, checkpointing is not None)
+    return [
+        Reasoned(name=name, value=value, reason="as set" if is_set else reason)
+        for name, value, is_set in zip(_CHOSEN, values, set_ones, strict=True)
+    ]
+
+
+def _fixed(settings: TrainingPlan, choices: list[Reasoned]) -> tuple[TrainingPlan, list[Reasoned]]:
+    tokens, checkpointing = ({choice.name: choice.value for choice in choices}[name] for name in _CHOSEN)
+    fixed = replace(
+        settings,
+        train=settings.train.model_copy(update={"micro_batch_tokens": tokens}),
+        model=settings.model.model_copy(update={"gradient_checkpointing": checkpointing}),
+    )
+    return fixed, choices
 
 
 def make(base: Base, settings: TrainingPlan, rendered: Rendered) -> Plan:
@@ -107,8 +150,9 @@ def _setting(base: Base, settings: TrainingPlan) -> tuple[Setting, str]:
     width = model.config.get_text_config().hidden_size
     precision = choices.precision(settings.model, device_here(), width=width, kept={}, measure=rates)
     bfloat16 = precision.value == "bfloat16"
-    on_gpu = device_here().type == "cuda"
-    return Setting(base=base, model=settings.model, process=0 if on_gpu else resident(), bfloat16=bfloat16), method
+    device = device_here().type
+    process = 0 if device == "cuda" else resident()
+    return Setting(base=base, model=settings.model, process=process, device=device, bfloat16=bfloat16), method
 
 
 def _room() -> int:
