@@ -28,7 +28,7 @@ def test_labelled_lines_become_three_splits(workshop):
     assert 15 <= len(found["validation"]) <= 45
     assert artefact.verify(result.path, "snapshot").digest == result.digest
     assert sorted(path.name for path in result.path.iterdir()) == sorted(
-        [*(f"{split}.jsonl" for split in SPLITS), "dropped.jsonl", "manifest.json"]
+        [*(f"{split}.jsonl" for split in SPLITS), "decisions.jsonl", "manifest.json"]
     )
     assert result.path.parent == workshop.folder / ".metier" / "snapshots"
     assert len(result.path.name) == 16
@@ -87,7 +87,7 @@ def test_the_same_files_and_settings_are_not_prepared_twice(workshop):
         {"seed": 1},
         {"test_share": 0.2},
         {"dedupe": False},
-        {"stratify": False},
+        {"split": {"stratify": False}},
         {"max_rows": 20},
         {"columns": {"slice": "label"}},
     ],
@@ -264,8 +264,8 @@ def test_report_tells_what_came_in_and_what_went_where(workshop):
     assert told.verdict.text.startswith("64 rows in:")
     assert told.verdict.good is None
     tables = {table.title: table for table in told.tables}
-    assert tables["Dropped"].rows[0][:2] == ("copy of another row", 2)
-    assert "t.jsonl:61" in str(tables["Dropped"].rows[1][3])
+    assert tables["Dropped"].rows[0][:3] == ("copy of another row", "duplicates.exact", 2)
+    assert "t.jsonl:61" in str(tables["Dropped"].rows[1][4])
     assert tables["Labels"].columns == ("label", *SPLITS)
     assert "'rare'" in str(tables["Warnings"].rows)
     assert told.figures[0].kind == "bars"

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metier.core.errors import DataError
+from metier.prepare.places import Place
 from metier.prepare.settings import PrepareSettings
-from metier.prepare.split import Place, divide
+from metier.prepare.split import divide
 from tests.prepare.workshop import rows
 
 
@@ -19,7 +20,8 @@ def place(name: object, *, role="train", label: str | None = None, group: str | 
 
 
 def split(places, seed=0, files=(), **values):
-    division = divide(places, PrepareSettings(**values), files=files, seed=seed)
+    of_split = {name: values.pop(name) for name in ("stratify", "group_inputs") if name in values}
+    division = divide(places, PrepareSettings(**values, split=of_split), files=files, seed=seed)
     return division, {where.id: part for where, part in zip(places, division.splits, strict=True)}
 
 

@@ -61,8 +61,23 @@ class Workshop:
 
 def dropped(result: SnapshotResult) -> list[Dropped]:
     """Read back what was dropped."""
-    text = (result.path / "dropped.jsonl").read_text(encoding="utf-8")
-    return [Dropped(**json.loads(line)) for line in text.split("\n")[:-1]]
+    return [
+        Dropped(
+            source=entry["source"],
+            reason=entry["reason"],
+            detail=entry["detail"],
+            rule=entry["rule"],
+            row_id=entry["id"],
+        )
+        for entry in decisions(result)
+        if entry["action"] == "drop"
+    ]
+
+
+def decisions(result: SnapshotResult) -> list[dict[str, str]]:
+    """Read back everything that was decided."""
+    text = (result.path / "decisions.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 def raw(result: SnapshotResult, split: str) -> list[dict[str, Any]]:

@@ -43,6 +43,8 @@ class RowBase:
 
     `id` is the content hash, `source` is `file:line`; both are given once, at reading. `group` names what must not be
     split (a user, a document), `slice` a part of the data to report on its own, `weight` multiplies the row's loss.
+    `time` is when the row came about, in seconds since 1970 UTC (None: unknown). A `synthetic` row was written by a
+    program: it is only ever trained on.
     """
 
     id: str
@@ -50,6 +52,8 @@ class RowBase:
     group: str | None = None
     slice: str | None = None
     weight: float = 1.0
+    time: float | None = None
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +99,17 @@ Row = ChatRow | LabelledRow | TextRow | PreferenceRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """A row that does not go on: where it came from and why. `detail` may hold figures; `reason` groups the counts."""
+    """A row that does not go on: where it came from and why. `detail` may hold figures; `reason` groups the counts.
+
+    `rule` names what dropped it while preparing, `row_id` the row where it had become one.
+    """
 
     source: str
     reason: str
     detail: str = ""
     label: str | None = None
+    rule: str = ""
+    row_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from metier.core.types import Dropped
-from metier.prepare.files import Role
-from metier.prepare.intake import Candidate
+from metier.prepare.candidate import Candidate, Role
+
+RULE = "duplicates.exact"
 
 
 class Exact:
@@ -34,8 +35,9 @@ class Exact:
         if first[0] == item.row.source:
             return item
         source, role = first
-        if item.role == "train" and (self._enabled or role != "train"):
+        if item.role == "train" and (role != "train" or (self._enabled and not item.spared)):
             reason = "copy of another row" if role == "train" else f"copy of a {role} row"
-            return Dropped(source=item.row.source, reason=reason, detail=f"the same as {source}")
+            detail = f"the same as {source}"
+            return Dropped(source=item.row.source, reason=reason, detail=detail, rule=RULE, row_id=row_id)
         copies = self._copies[row_id] = self._copies.get(row_id, 0) + 1
         return item._replace(row=replace(item.row, id=f"{row_id}-{copies}"))

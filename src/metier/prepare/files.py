@@ -13,6 +13,7 @@ from typing import Literal
 from metier.core import digest
 from metier.core.errors import DataError
 from metier.core.table import nearest
+from metier.prepare.candidate import Role
 
 Layout = Literal["json", "csv", "parquet"]
 _LAYOUTS: dict[str, Layout] = {
@@ -36,8 +37,6 @@ _FOREIGN = (
     (b"SQLite format 3", "an SQLite database"),
 )
 _HEAD_BYTES = 4096
-
-Role = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,33 +1,21 @@
 """Turns the records of one file into candidates: rows that may go on, or `Dropped` with a reason."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from metier.core.errors import DataError
-from metier.core.types import Dropped, Row
-from metier.prepare.files import DataFile, Role
+from metier.core.types import Dropped
+from metier.prepare.candidate import Candidate
+from metier.prepare.files import DataFile
 from metier.prepare.read import records
 from metier.prepare.record import Record
 from metier.prepare.settings import PrepareSettings
-from metier.text.formats import Recognised, recognise, to_row
+from metier.text.formats import SHARED_ROLES, Recognised, recognise, to_row
 
 _SAMPLE_RECORDS = 1000
-
-
-class Candidate(NamedTuple):
-    """A row on its way, with the record that it was read from and what its file was named as."""
-
-    row: Row
-    text: str
-    value: Mapping[str, Any]
-    role: Role
-
-
-Stage = Callable[[Iterable[Candidate | Dropped]], Iterator[Candidate | Dropped]]
-"""One step between reading and splitting. It passes on every item it is given, or a `Dropped` in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +27,15 @@ class Intake:
     items: Iterator[Candidate | Dropped]
 
 
-def open_file(file: DataFile, settings: PrepareSettings, report: Callable[[int], None]) -> Intake:
+def open_file(
+    file: DataFile, settings: PrepareSettings, *, spared: Collection[str] = (), report: Callable[[int], None]
+) -> Intake:
     """Read the first records of a file, recognise its format and return the rest as it is read.
 
     Args:
         file: what to read.
         settings: `format`, `columns`, `encoding` and `most_bad_share` matter here.
+        spared: sources and row ids that `prepare.keep` names.
         report: called with the number of bytes read.
 
     Raises:
@@ -58,16 +49,23 @@ def open_file(file: DataFile, settings: PrepareSettings, report: Callable[[int],
     if not usable:
         raise _unreadable(file, sample)
     recognised = recognise(usable, columns=_present(settings, usable), wanted=settings.format, where=file.name)
-    return Intake(
-        file=file, recognised=recognised, items=_candidates(file, recognised, chain(sample, stream), settings)
-    )
+    items = _candidates(file, recognised, chain(sample, stream), settings)
+    return Intake(file=file, recognised=recognised, items=_sparing(items, spared) if spared else items)
+
+
+def _sparing(items: Iterable[Candidate | Dropped], spared: Collection[str]) -> Iterator[Candidate | Dropped]:
+    """Mark the rows that no rule may change or drop."""
+    for item in items:
+        if isinstance(item, Candidate) and (item.row.source in spared or item.row.id in spared):
+            yield item._replace(spared=True)
+        else:
+            yield item
 
 
 def _present(settings: PrepareSettings, values: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Leave out a group, slice or weight column that this file lacks: a test file often has only the needed ones."""
+    """Leave out a group, slice, weight … that this file lacks: a test file often has only the needed columns."""
     names = {name for value in values for name in value}
-    optional = {"group", "slice", "weight"}
-    return {role: name for role, name in settings.columns.items() if name in names or role not in optional}
+    return {role: name for role, name in settings.columns.items() if name in names or role not in SHARED_ROLES}
 
 
 def _unreadable(file: DataFile, sample: list[Record]) -> DataError:

@@ -1,7 +1,8 @@
 """Which files are read, and how they become a snapshot."""
 
 import codecs
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -39,6 +40,16 @@ class DataSettings(Settings):
         return (self.train,) if isinstance(self.train, str) else self.train
 
 
+class SplitSettings(Settings):
+    """Which rows are held out."""
+
+    stratify: bool = True
+    """Give every label its share of each split (in labelled rows)."""
+
+    group_inputs: bool = True
+    """Keep rows that ask the same (same text, same first user turn) in one split, as if they were a group."""
+
+
 class PrepareSettings(Settings):
     """From files to a snapshot. Shares are parts of 1."""
 
@@ -47,7 +58,8 @@ class PrepareSettings(Settings):
 
     columns: dict[ColumnRole, str] = Field(default_factory=dict)
     """What the columns are for when their names do not say it, e.g. `{text: body, label: queue, group: customer}`.
-    Rows of one `group` never come into two splits; `slice` is reported on its own; `weight` multiplies a row's loss."""
+    Rows of one `group` never come into two splits; `slice` is reported on its own; `weight` multiplies a row's loss;
+    `time` is when a row came about; rows whose `synthetic` is true are only trained on."""
 
     encoding: str = "auto"
     """Text encoding of the files. `auto`: UTF-8, or UTF-16/32 when the file begins with its mark."""
@@ -69,11 +81,14 @@ class PrepareSettings(Settings):
     test_share: float = Field(0.1, ge=0, le=0.5)
     """Share of the training rows set aside for the test when `data.test` names no file. 0: none."""
 
-    stratify: bool = True
-    """Give every label its share of each split (in labelled rows)."""
+    split: SplitSettings = SplitSettings()
+    """How rows are dealt out to the splits."""
 
-    group_inputs: bool = True
-    """Keep rows that ask the same (same text, same first user turn) in one split, as if they were a group."""
+    keep: tuple[str, ...] = ()
+    """Rows that no rule may change or drop, by source (`tickets.jsonl:1042`) or id as in `decisions.jsonl` of the
+    snapshot; `@FILE` names a file with one a line. Copies of held-out rows are dropped all the same."""
+
+    moved: ClassVar[Mapping[str, str]] = {"stratify": "split.stratify", "group_inputs": "split.group_inputs"}
 
     @model_validator(mode="after")
     def _leaves_rows(self) -> "PrepareSettings":

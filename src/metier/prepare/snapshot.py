@@ -1,30 +1,31 @@
 """The one function of this room: read → stages → split → a snapshot that accounts for every row that came in."""
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from metier.core import artefact, digest
 from metier.core.artefact import Manifest
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Dropped, Reasoned
+from metier.prepare.candidate import Candidate, Role, Stage
+from metier.prepare.decisions import FILE, Decisions, kept
 from metier.prepare.dedupe import Exact
-from metier.prepare.files import DataFile, Role, find
-from metier.prepare.intake import Candidate, Intake, Stage, open_file
+from metier.prepare.files import DataFile, find
+from metier.prepare.intake import Intake, open_file
+from metier.prepare.places import Places
 from metier.prepare.settings import DataSettings, PrepareSettings
-from metier.prepare.split import SPLITS, Division, Place, divide
+from metier.prepare.split import SPLITS, Division, divide
+from metier.prepare.spool import Filling, Look, Spool
 from metier.prepare.summary import report
-from metier.text.rows import OURS, free_name, input_text, label_of
 
 __all__ = ["SnapshotResult", "prepare", "report"]
 
 KIND = "snapshot"
-_RECIPE = 1
+_RECIPE = 2
 """Goes up when the same files and settings give other rows, so that no old snapshot is taken for a new one."""
 
 _MOST_LABELS_KEPT = 1000
@@ -46,13 +47,37 @@ class SnapshotResult:
     reused: bool
 
 
-@dataclass(slots=True)
-class _Ledger:
-    """What has been read so far: a place for every kept row, in the order of the spool, and every drop."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inputs:
+    """What a snapshot is a function of, resolved."""
 
-    places: list[Place] = field(default_factory=list)
-    dropped: list[Dropped] = field(default_factory=list)
+    files: Sequence[DataFile]
+    settings: PrepareSettings
+    kept: frozenset[str]
+    seed: int
+
+    def key(self) -> str:
+        """Return the hash of bytes, settings, seed and recipe."""
+        files = [[file.name, file.role, file.sha256] for file in self.files]
+        return digest.of_value([_RECIPE, self.seed, self.settings.model_dump(mode="json"), files, sorted(self.kept)])
+
+
+@dataclass(slots=True)
+class _Read:
+    """What has been read so far."""
+
+    intakes: list[Intake] = field(default_factory=list)
     rows_by_file: Counter[str] = field(default_factory=Counter)
+
+
+def _stages(settings: PrepareSettings) -> tuple[Stage, ...]:
+    """Return the streaming steps in order: clean, protect, exact copies."""
+    return (Exact(enabled=settings.dedupe),)
+
+
+def _looks(settings: PrepareSettings) -> tuple[Look, ...]:
+    """Return what looks at all rows at once, in order."""
+    return ()
 
 
 def prepare(
@@ -72,26 +97,35 @@ def prepare(
         DataError: a file cannot be used, or too few rows are left; nothing is written.
         DiskFullError: no room for the snapshot.
     """
-    files = _find(data, folder)
-    key = _key(files, settings, seed)
+    inputs = _Inputs(files=_find(data, folder), settings=settings, kept=kept(settings.keep, folder), seed=seed)
+    key = inputs.key()
     target = store / "snapshots" / key[:16]
     if artefact.exists(target, KIND):
         return _result(target, artefact.verify(target, KIND), reused=True)
-    artefact.require_space(target, 2 * sum(file.bytes for file in files))
+    artefact.require_space(target, 2 * sum(file.bytes for file in inputs.files))
     facts: dict[str, Any] = {"key": key, "recipe": _RECIPE, "seed": seed, "settings": settings.model_dump(mode="json")}
     with artefact.publish(target, kind=KIND, facts=facts) as temporary:
-        spool = temporary / "spool"
-        ledger, intakes = _read(files, settings, spool, progress)
-        _require_unchanged(files)
-        roles = {file.role for file in files if file.role != "train"}
-        division = divide(ledger.places, settings, files=roles, seed=seed)
-        _write(temporary, spool, ledger, division)
-        facts.update(_facts(intakes, ledger, division))
-    for choice in division.choices:
-        progress.chose(choice)
+        facts.update(_make(inputs, temporary, progress))
+    for choice in facts["choices"][len(inputs.files) :]:  # the formats were told while reading
+        progress.chose(Reasoned(**choice))
     for warning in facts["warnings"]:
         progress.say(f"warning: {warning}")
     return _result(target, artefact.read(target, KIND), reused=False)
+
+
+def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Fill the folder of a snapshot; return its facts."""
+    settings = inputs.settings
+    with Decisions(folder / FILE) as decisions:
+        read, spool = _read(inputs, folder / "spool", decisions, progress)
+        _require_unchanged(inputs.files)
+        _look(spool, _looks(settings), inputs.kept, decisions)
+        roles = {file.role for file in inputs.files if file.role != "train"}
+        division = divide(spool.places, settings, alive=spool.alive, files=roles, seed=inputs.seed)
+        for item in division.dropped:
+            decisions.add_drop(item)
+        _write(folder, spool, division)
+        return _facts(read, spool.places, division, decisions)
 
 
 def _find(data: DataSettings, folder: Path) -> list[DataFile]:
@@ -110,31 +144,46 @@ def _find(data: DataSettings, folder: Path) -> list[DataFile]:
     return sorted(files, key=lambda file: _READING_ORDER.index(file.role))
 
 
-def _key(files: Sequence[DataFile], settings: PrepareSettings, seed: int) -> str:
-    """Return what the snapshot is a function of: bytes, settings, seed and recipe."""
-    inputs = [[file.name, file.role, file.sha256] for file in files]
-    return digest.of_value([_RECIPE, seed, settings.model_dump(mode="json"), inputs])
-
-
-def _read(
-    files: Sequence[DataFile], settings: PrepareSettings, spool: Path, progress: Progress
-) -> tuple[_Ledger, list[Intake]]:
+def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress) -> tuple[_Read, Spool]:
     """Read every file through every stage, once; rows that are kept wait in the spool for their split."""
-    stages: tuple[Stage, ...] = (Exact(enabled=settings.dedupe),)
-    ledger, intakes = _Ledger(), []
-    with spool.open("wb") as out:
-        for file in files:
+    stages, read = _stages(inputs.settings), _Read()
+    with Filling(path) as filling:
+        for file in inputs.files:
             with progress.task(f"reading {file.name}", total=file.bytes) as task:
-                intake = open_file(file, settings, task.advance)
-                intakes.append(intake)
+                intake = open_file(file, inputs.settings, spared=inputs.kept, report=task.advance)
+                read.intakes.append(intake)
                 progress.chose(_format_choice(intake))
                 items: Iterable[Candidate | Dropped] = intake.items
                 for stage in stages:
                     items = stage(items)
                 for item in items:
-                    ledger.rows_by_file[file.name] += 1
-                    _enter(item, ledger, out)
-    return ledger, intakes
+                    read.rows_by_file[file.name] += 1
+                    _enter(item, filling, decisions)
+        return read, filling.spool({intake.file.name: intake.recognised for intake in read.intakes})
+
+
+def _enter(item: Candidate | Dropped, filling: Filling, decisions: Decisions) -> None:
+    if isinstance(item, Dropped):
+        decisions.add_drop(item)
+        return
+    try:
+        filling.add(item)
+    except UnicodeEncodeError:
+        decisions.add_drop(Dropped(source=item.row.source, reason="half a character (a lone surrogate)"))
+        return
+    for decision in item.decisions:
+        decisions.add(decision)
+
+
+def _look(spool: Spool, looks: Iterable[Look], kept: Collection[str], decisions: Decisions) -> None:
+    """Take every second look; a row is dropped once, and one that is to be kept never."""
+    for look in looks:
+        for decision in look(spool):
+            if decision.action == "drop":
+                if not spool.alive[decision.number] or decision.source in kept or decision.row_id in kept:
+                    continue
+                spool.alive[decision.number] = False
+            decisions.add(decision)
 
 
 def _format_choice(intake: Intake) -> Reasoned:
@@ -143,95 +192,63 @@ def _format_choice(intake: Intake) -> Reasoned:
     return Reasoned(name=f"format of {intake.file.name}", value=found.format, reason=found.reason + sure)
 
 
-def _enter(item: Candidate | Dropped, ledger: _Ledger, out: BinaryIO) -> None:
-    if isinstance(item, Dropped):
-        ledger.dropped.append(item)
-        return
-    row = item.row
-    try:
-        line = _line(item).encode()
-    except UnicodeEncodeError:
-        ledger.dropped.append(Dropped(source=row.source, reason="half a character (a lone surrogate)"))
-        return
-    out.write(line)
-    asks = hashlib.blake2b(input_text(row).encode(), digest_size=12).hexdigest()
-    ledger.places.append(Place(row.id, row.source, item.role, label_of(row), row.group, asks))
-
-
-def _line(item: Candidate) -> str:
-    """Write the row as read, behind its id and source; its own bytes are kept unless it has columns of these names."""
-    ours = json.dumps({"id": item.row.id, "source": item.row.source}, ensure_ascii=False)
-    if not any(name in item.value for name in OURS):
-        return f"{ours[:-1]}, {item.text[1:]}\n"
-    moved = {free_name(item.value, key) if key in OURS else key: value for key, value in item.value.items()}
-    return f"{ours[:-1]}, {json.dumps(moved, ensure_ascii=False)[1:]}\n"
-
-
 def _require_unchanged(files: Sequence[DataFile]) -> None:
     for file in files:
         if file.path.stat().st_size != file.bytes or digest.of_file(file.path) != file.sha256:
             raise DataError(f"{file.name}: changed while it was being read", "a file that holds still", "run again")
 
 
-def _write(folder: Path, spool: Path, ledger: _Ledger, division: Division) -> None:
+def _write(folder: Path, spool: Spool, division: Division) -> None:
     """Deal the spooled lines out to the split files, in the order in which they were read."""
     streams = {split: (folder / f"{split}.jsonl").open("wb") for split in SPLITS}
     try:
-        with spool.open("rb") as lines:
-            for line, split in zip(lines, division.splits, strict=True):
-                if split is not None:
-                    streams[split].write(line)
+        for line, split in zip(spool.lines(), division.splits, strict=True):
+            if split is not None:
+                streams[split].write(line)
     finally:
         for stream in streams.values():
             stream.close()
-    spool.unlink()
-    with (folder / "dropped.jsonl").open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
-        for item in _all_dropped(ledger, division):
-            out.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
+    spool.path.unlink()
 
 
-def _all_dropped(ledger: _Ledger, division: Division) -> Iterator[Dropped]:
-    yield from ledger.dropped
-    yield from division.dropped
-
-
-def _facts(intakes: Sequence[Intake], ledger: _Ledger, division: Division) -> dict[str, Any]:
+def _facts(read: _Read, places: Places, division: Division, decisions: Decisions) -> dict[str, Any]:
     """Sum up for the manifest, and assert that no row was lost."""
     counts = Counter(split for split in division.splits if split is not None)
-    dropped = Counter(item.reason for item in _all_dropped(ledger, division))
-    rows_in = ledger.rows_by_file.total()
-    if rows_in != counts.total() + dropped.total():
-        raise AssertionError(f"{rows_in} rows in, {counts.total()} out, {dropped.total()} dropped")
-    labels = _labels(ledger, division)
+    dropped = decisions.dropped()
+    rows_in = read.rows_by_file.total()
+    if rows_in != counts.total() + sum(dropped.values()):
+        raise AssertionError(f"{rows_in} rows in, {counts.total()} out, {sum(dropped.values())} dropped")
+    labels = _labels(places, division)
     warnings = list(division.warnings)
     if len(labels) > max(100, counts.total() // 5):
         warnings.append(f"{len(labels):,} different labels in {counts.total():,} rows: is that column a label?")
-    choices = [*map(_format_choice, intakes), *division.choices]
+    choices = [*map(_format_choice, read.intakes), *division.choices]
     return {
         "rows_in": rows_in,
         "counts": {split: counts[split] for split in SPLITS},
-        "dropped": dict(dropped.most_common()),
-        "sources": {intake.file.name: _source_facts(intake, ledger) for intake in intakes},
+        "dropped": dropped,
+        "decisions": decisions.facts(),
+        "sources": {intake.file.name: _source_facts(intake, read) for intake in read.intakes},
         "labels": dict(list(labels.items())[:_MOST_LABELS_KEPT]),
         "choices": [asdict(choice) for choice in choices],
         "warnings": warnings,
     }
 
 
-def _source_facts(intake: Intake, ledger: _Ledger) -> dict[str, Any]:
+def _source_facts(intake: Intake, read: _Read) -> dict[str, Any]:
     file, found = intake.file, intake.recognised
     return {
-        "role": file.role, "sha256": file.sha256, "bytes": file.bytes, "rows": ledger.rows_by_file[file.name],
+        "role": file.role, "sha256": file.sha256, "bytes": file.bytes, "rows": read.rows_by_file[file.name],
         "format": found.format, "columns": dict(found.columns), "confidence": found.confidence, "reason": found.reason,
     }  # fmt: skip
 
 
-def _labels(ledger: _Ledger, division: Division) -> dict[str, dict[str, int]]:
+def _labels(places: Places, division: Division) -> dict[str, dict[str, int]]:
     """Count rows by label and split, the most frequent label first."""
     labels: dict[str, Counter[str]] = {}
-    for place, split in zip(ledger.places, division.splits, strict=True):
-        if place.label is not None and split is not None:
-            labels.setdefault(place.label, Counter())[split] += 1
+    for number, split in zip(places.labels.tolist(), division.splits, strict=True):
+        if number >= 0 and split is not None:
+            labels.setdefault(places.label_names[number], Counter())[split] += 1
     order = sorted(labels, key=lambda label: (-labels[label].total(), label))
     return {label: {split: labels[label][split] for split in SPLITS} for label in order}
 

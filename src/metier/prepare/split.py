@@ -11,24 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from metier.core import seeds
 from metier.core.errors import DataError
 from metier.core.types import Dropped, Reasoned
-from metier.prepare.files import Role
+from metier.prepare.candidate import Role
+from metier.prepare.places import Place
 from metier.prepare.settings import PrepareSettings
 
 SPLITS: tuple[Role, ...] = ("train", "validation", "test")
-
-
-class Place(NamedTuple):
-    """What splitting needs to know of a row. `asks` is a hash of what the row asks."""
-
-    id: str
-    source: str
-    role: Role
-    label: str | None
-    group: str | None
-    asks: str
+RULE = "split"
+"""What drops rows here, in the decision file."""
 
 
 @dataclass(slots=True)
@@ -50,11 +44,19 @@ class _Unit(NamedTuple):
     label: str | None
 
 
-def divide(places: Sequence[Place], settings: PrepareSettings, *, files: Iterable[Role], seed: int) -> Division:
+def divide(
+    places: Sequence[Place],
+    settings: PrepareSettings,
+    *,
+    alive: np.ndarray | None = None,
+    files: Iterable[Role],
+    seed: int,
+) -> Division:
     """Give every row its split.
 
     Args:
-        places: the rows that are left after cleaning, in any order.
+        places: the rows of the spool, in any order.
+        alive: bool [rows], False for rows that have been dropped. None: none has.
         settings: shares, stratification, grouping and `max_rows`.
         files: the roles for which the user named files; these are taken as they are.
         seed: of the places on the line.
@@ -64,19 +66,24 @@ def divide(places: Sequence[Place], settings: PrepareSettings, *, files: Iterabl
     """
     named = set(files)
     division = Division(splits=[place.role for place in places])
+    if alive is not None:
+        for index in np.flatnonzero(~alive):
+            division.splits[index] = None
     _part_groups(places, division)
     _limit(places, settings.max_rows, division, seed)
     shares = {
         "test": 0.0 if "test" in named else settings.test_share,
         "validation": 0.0 if "validation" in named else settings.validation_share,
     }
-    free = [index for index, split in enumerate(division.splits) if split == "train"]
-    if not free:
+    rows = [index for index, split in enumerate(division.splits) if split == "train"]
+    if not rows:
         raise DataError("no training rows are left", "some that are not copies of held-out rows or groups")
+    free = [index for index in rows if not places[index].synthetic]
     if any(shares.values()):
         units = _units(places, free, settings, shares, division, seed)
         _require_enough(units, shares, len(free), grouped=any(places[index].group for index in free))
         _hold_out(units, shares, settings, division)
+    _part_synthetic(places, division)
     _warn_of_labels(places, division)
     if named & {"validation", "test"}:
         _warn_of_shared_questions(places, division)
@@ -85,16 +92,33 @@ def divide(places: Sequence[Place], settings: PrepareSettings, *, files: Iterabl
 
 def _part_groups(places: Sequence[Place], division: Division) -> None:
     """Drop training rows whose group stands in a held-out file."""
-    held = {place.group: place for place in places if place.role != "train" and place.group is not None}
-    for index, place in enumerate(places):
-        if place.role == "train" and place.group in held:
+    pairs = list(zip(places, division.splits, strict=True))
+    held = {place.group: place for place, split in pairs if split not in (None, "train") and place.group is not None}
+    for index, (place, split) in enumerate(pairs):
+        if split == "train" and place.group in held:
             other = held[place.group]
-            _drop(division, index, place, f"its group is in the {other.role} file", f"group {place.group!r}")
+            _drop(division, index, place, f"its group is in the {other.role} file", f"the same group as {other.source}")
+
+
+def _part_synthetic(places: Sequence[Place], division: Division) -> None:
+    """Drop what a program wrote from held-out files, and from training where it goes with a held-out row."""
+    pairs = list(zip(places, division.splits, strict=True))
+    held = [place for place, split in pairs if split in ("validation", "test")]
+    groups, asked = {place.group for place in held} - {None}, {place.asks for place in held}
+    for index, (place, split) in enumerate(pairs):
+        if not place.synthetic or split is None:
+            continue
+        if split != "train":
+            _drop(division, index, place, "a synthetic row in a held-out file", f"the {split} file")
+        elif place.group in groups or place.asks in asked:
+            _drop(division, index, place, "a synthetic row made from a held-out one", "the same group or question")
 
 
 def _drop(division: Division, index: int, place: Place, reason: str, detail: str) -> None:
     division.splits[index] = None
-    division.dropped.append(Dropped(source=place.source, reason=reason, detail=detail, label=place.label))
+    division.dropped.append(
+        Dropped(source=place.source, reason=reason, detail=detail, label=place.label, rule=RULE, row_id=place.id)
+    )
 
 
 def _limit(places: Sequence[Place], most: int | None, division: Division, seed: int) -> None:
@@ -125,10 +149,10 @@ def _units(
         place = places[index]
         if place.group is not None:
             joined[f"group {place.group}"].append(index)
-        elif settings.group_inputs and asked[place.asks] <= most:
+        elif settings.split.group_inputs and asked[place.asks] <= most:
             joined[f"asks {place.asks}"].append(index)
         else:
-            parted += settings.group_inputs
+            parted += settings.split.group_inputs
             joined[f"row {place.id}"].append(index)
     if parted:
         reason = f"what they ask is asked by more rows than a held-out split takes ({most:,.0f}); only answers differ"
@@ -167,7 +191,7 @@ def _hold_out(
     small = [unit for unit in units if len(unit.rows) <= widest]
     strata: dict[str | None, list[_Unit]] = defaultdict(list)
     for unit in small:
-        strata[unit.label if settings.stratify else None].append(unit)
+        strata[unit.label if settings.split.stratify else None].append(unit)
     taken: dict[str, Role] = {}
     for members in strata.values():
         _hold_out_of(sorted(members), shares, taken)

@@ -1,15 +1,14 @@
 """What a person should know of a snapshot: rows in, out and dropped, labels by split, and what is wrong with it."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from metier.core import artefact
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
+from metier.prepare.decisions import FILE
 
 _MOST_ROWS = 40
-_EXAMPLES_PER_REASON = 3
 _SPLITS = ("train", "validation", "test")
 
 
@@ -69,22 +68,19 @@ def _tables(path: Path, facts: Mapping[str, Any]) -> Iterator[Table]:
 
 def _dropped(path: Path, facts: Mapping[str, Any]) -> Table:
     """List the reasons, most frequent first, with the first places of each."""
-    places: dict[str, list[str]] = {}
-    with (path / "dropped.jsonl").open(encoding="utf-8", newline="\n") as lines:
-        for line in lines:
-            item = json.loads(line)
-            shown = places.setdefault(item["reason"], [])
-            if len(shown) < _EXAMPLES_PER_REASON:
-                shown.append(item["source"] + (f" ({item['detail']})" if item["detail"] else ""))
+    drops = [entry for entry in facts["decisions"] if entry["action"] == "drop"]
     return Table(
         title="Dropped",
-        columns=("reason", "rows", "share", "for example"),
+        columns=("reason", "rule", "rows", "share", "for example"),
         rows=tuple(
-            (reason, count, f"{count / facts['rows_in']:.1%}", "; ".join(places[reason]))
-            for reason, count in facts["dropped"].items()
+            (
+                entry["reason"], entry["rule"], entry["rows"], f"{entry['rows'] / facts['rows_in']:.1%}",
+                "; ".join(entry["examples"]),
+            )
+            for entry in sorted(drops, key=lambda entry: -entry["rows"])
         ),
-        note=f"Every one of them is listed in {path / 'dropped.jsonl'}.",
-    )
+        note=f"Every one of them is listed in {path / FILE}.",
+    )  # fmt: skip
 
 
 def _labels(labels: Mapping[str, Mapping[str, int]]) -> Table:

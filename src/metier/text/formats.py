@@ -15,11 +15,14 @@ FormatName = Literal["chat", "preference", "sharegpt", "alpaca", "completion", "
 FORMATS: tuple[str, ...] = get_args(FormatName)
 ColumnRole = Literal[
     "messages", "conversations", "system", "tools", "parallel_tool_calls", "instruction", "input", "output", "prompt",
-    "context", "completion", "chosen", "rejected", "text", "label", "score", "group", "slice", "weight",
+    "context", "completion", "chosen", "rejected", "text", "label", "score", "group", "slice", "weight", "time",
+    "synthetic",
 ]  # fmt: skip
 """What a column can be used as; `prepare.columns` maps these to the names in the user's file."""
 
-_SHARED_ROLES = ("group", "slice", "weight")
+SHARED_ROLES: tuple[ColumnRole, ...] = ("group", "slice", "weight", "time", "synthetic")
+"""What a row of any format may carry."""
+
 _DOCUMENT = ("text", "content", "document", "body", "markdown", "story", "passage")
 _MESSAGE = ("text", "message", "sentence", "query", "utterance", "question", "input", "prompt", "comment", "review",
             "description", "content", "body", "title", "subject", "tweet", "headline")  # fmt: skip
@@ -57,7 +60,7 @@ class _Shape:
 
     def roles(self) -> list[tuple[str, Sequence[str]]]:
         """Return every role with its usual column names, the needed ones first."""
-        return [*self.needs.items(), *self.may.items(), *((role, (role,)) for role in _SHARED_ROLES)]
+        return [*self.needs.items(), *self.may.items(), *((role, (role,)) for role in SHARED_ROLES)]
 
 
 def _is_turns(value: Any, key: str) -> bool:

@@ -8,10 +8,11 @@ from typing import Any, Literal
 from metier.core import artefact, digest
 from metier.core.errors import DataError
 from metier.core.types import ChatRow, Dropped, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.text import canonical
 from metier.text.formats import Recognised, to_row
 
 Kind = Literal["chat", "label", "text", "preference", "mixed"]
-OURS = ("id", "source")
+OURS = ("id", "source", canonical.AS)
 """What a snapshot adds to a row as read. A column of the user's that bears such a name is kept under `AS_READ`."""
 
 AS_READ = "_as_read"
@@ -43,17 +44,46 @@ def iterate(snapshot: Path, split: str) -> Iterator[Row]:
     formats = {name: _recognised(facts) for name, facts in manifest.facts["sources"].items()}
     with path.open(encoding="utf-8", newline="\n") as lines:
         for number, line in enumerate(lines, 1):
-            yield _row(json.loads(line), formats, f"{path}:{number}")
+            yield row_of(json.loads(line), formats, f"{path}:{number}")
 
 
 def _recognised(facts: Mapping[str, Any]) -> Recognised:
     return Recognised(format=facts["format"], columns=facts["columns"])
 
 
-def _row(record: dict[str, Any], formats: Mapping[str, Recognised], where: str) -> Row:
+def line_of(row: Row, record: Mapping[str, Any] | None = None, text: str = "") -> str:
+    """Write a row as a line of a snapshot, which `row_of` reads back.
+
+    Args:
+        row: what to write.
+        record: the record that it was read from, whose bytes are kept. None: the row is written in canonical form.
+        text: that record as one line of JSON.
+    """
+    ours = json.dumps({"id": row.id, "source": row.source}, ensure_ascii=False)
+    if record is None:
+        return f"{ours[:-1]}, {json.dumps(canonical.record_of(row), ensure_ascii=False)[1:]}\n"
+    if not any(name in record for name in OURS):
+        return f"{ours[:-1]}, {text[1:]}\n"
+    moved = {free_name(record, key) if key in OURS else key: value for key, value in record.items()}
+    return f"{ours[:-1]}, {json.dumps(moved, ensure_ascii=False)[1:]}\n"
+
+
+def row_of(record: dict[str, Any], formats: Mapping[str, Recognised], where: str) -> Row:
+    """Turn a line of a snapshot back into its row.
+
+    Args:
+        record: the line; it is taken apart.
+        formats: how the records of each file are read, by the file's name.
+        where: what to call the line in a message.
+
+    Raises:
+        DataError: it is not what prepare wrote.
+    """
     row_id, source = record.pop("id"), record.pop("source")
+    written = record.pop(canonical.AS, None)
     restore(record)
-    row = to_row(record, formats[source.rpartition(":")[0]], source=source, row_id=row_id)
+    found = canonical.recognised(written) if written is not None else formats[source.rpartition(":")[0]]
+    row = to_row(record, found, source=source, row_id=row_id)
     if isinstance(row, Dropped):
         raise DataError(
             f"{where}: {row.reason} (from {source})", "a usable row", "delete the snapshot and prepare again"
@@ -62,7 +92,7 @@ def _row(record: dict[str, Any], formats: Mapping[str, Recognised], where: str) 
 
 
 def restore(record: dict[str, Any]) -> None:
-    """Give columns that were moved out of the way of `id` and `source` their own names back, in place."""
+    """Give columns that were moved out of the way of ours their own names back, in place."""
     for name in OURS:
         moved = free_name(record, name)
         if moved != name + AS_READ:

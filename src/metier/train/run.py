@@ -129,7 +129,7 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     renderer = open_renderer(base.folder, settings.text)
     rows = load_split(snapshot, "train")
     if not rows:
-        raise DataError(f"{snapshot}: no training rows", "at least one", "look at dropped.jsonl there")
+        raise DataError(f"{snapshot}: no training rows", "at least one", "look at decisions.jsonl there")
     found = views.view(settings.train.objective, rows, renderer)
     views.require_alone(found, settings.train.regularise)
     views.require_teacher(found, base)

@@ -1,0 +1,173 @@
+"""What later steps need to know of every row, as columns: some sixty bytes a row, whatever the rows hold."""
+
+import hashlib
+from array import array
+from collections.abc import Iterator
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, field
+from typing import NamedTuple, get_args
+
+import numpy as np
+
+from metier.core.types import ChatRow, LabelledRow, PreferenceRow, Row, TextRow
+from metier.prepare.candidate import Role
+from metier.text.rows import input_text, label_of
+
+ROLES: tuple[Role, ...] = get_args(Role)
+ID_BYTES = 12
+
+
+class Place(NamedTuple):
+    """What splitting needs to know of a row. `asks` is a hash of what the row asks, `group` one of its group."""
+
+    id: str
+    source: str
+    role: Role
+    label: str | None
+    group: str | None
+    asks: str
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Places(Items[Place]):
+    """N rows in the order of the spool.
+
+    `ids` uint8 [N, 12] (the id's hexadecimal characters as bytes) and `copies` int32 [N] (k for an id that ends in
+    `-k`, 0 for none). `files` int32 [N] into `file_names` and `lines` int64 [N] make the source. `roles` int8 [N] into
+    `ROLES`. `labels`, `slices` int32 [N] into `label_names`, `slice_names`, -1 for none. `groups` uint64 [N] is a hash
+    of the group, 0 for none; `asks` uint64 [N] one of what the row asks. `times` float64 [N] is seconds, NaN where
+    unknown; `synthetic` bool [N]; `characters` int32 [N] is how long what people and models wrote in the row is.
+    """
+
+    ids: np.ndarray
+    copies: np.ndarray
+    files: np.ndarray
+    lines: np.ndarray
+    roles: np.ndarray
+    labels: np.ndarray
+    slices: np.ndarray
+    groups: np.ndarray
+    asks: np.ndarray
+    times: np.ndarray
+    synthetic: np.ndarray
+    characters: np.ndarray
+    file_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+    slice_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rows N."""
+        return len(self.lines)
+
+    def __getitem__(self, number: int) -> Place:  # type: ignore[override]
+        """Return one row's place; make few of them, the columns are what is fast."""
+        label, group = self.labels[number], self.groups[number]
+        return Place(
+            self.id(number),
+            self.source(number),
+            ROLES[self.roles[number]],
+            self.label_names[label] if label >= 0 else None,
+            f"{group:016x}" if group else None,
+            f"{self.asks[number]:016x}",
+            bool(self.synthetic[number]),
+        )
+
+    def __iter__(self) -> Iterator[Place]:
+        """Yield every place in order."""
+        return (self[number] for number in range(len(self)))
+
+    def id(self, number: int) -> str:
+        """Return a row's id."""
+        copy = self.copies[number]
+        return self.ids[number].tobytes().hex() + (f"-{copy}" if copy else "")
+
+    def source(self, number: int) -> str:
+        """Return a row's `file:line`."""
+        line, name = self.lines[number], self.file_names[self.files[number]]
+        return f"{name}:{line}" if line >= 0 else name
+
+
+def hashed(text: str) -> int:
+    """Return 64 bits of a text's hash, never 0: among ten million texts the chance of two alike is below 1e-5."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") or 1
+
+
+@dataclass(slots=True)
+class _Names:
+    """Texts and the numbers that stand for them."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, name: str | None) -> int:
+        return -1 if name is None else self.numbers.setdefault(name, len(self.numbers))
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.numbers)
+
+
+@dataclass(slots=True)
+class Growing:
+    """The columns while rows come in."""
+
+    ids: bytearray = field(default_factory=bytearray)
+    integers: dict[str, "array[int]"] = field(default_factory=lambda: {name: array(code) for name, code in _CODES})
+    times: "array[float]" = field(default_factory=lambda: array("d"))
+    files: _Names = field(default_factory=_Names)
+    labels: _Names = field(default_factory=_Names)
+    slices: _Names = field(default_factory=_Names)
+
+    def add(self, row: Row, role: Role) -> None:
+        """Add one row; its id is 24 hexadecimal characters, perhaps with `-k` behind them."""
+        content, _, copy = row.id.partition("-")
+        packed = bytes.fromhex(content)
+        assert len(packed) == ID_BYTES
+        self.ids += packed
+        name, line = _parted(row.source)
+        for column, value in (
+            ("copies", int(copy or 0)),
+            ("files", self.files.number(name)),
+            ("lines", line),
+            ("roles", ROLES.index(role)),
+            ("labels", self.labels.number(label_of(row))),
+            ("slices", self.slices.number(row.slice)),
+            ("groups", 0 if row.group is None else hashed(row.group)),
+            ("asks", hashed(input_text(row))),
+            ("synthetic", int(row.synthetic)),
+            ("characters", min(_characters(row), 2**31 - 1)),
+        ):
+            self.integers[column].append(value)
+        self.times.append(float("nan") if row.time is None else row.time)
+
+    def places(self) -> Places:
+        """Return the columns; nothing may be added afterwards."""
+        columns = {name: np.frombuffer(self.integers[name], dtype=code) for name, code in _CODES}
+        columns["synthetic"] = columns["synthetic"].astype(bool)
+        return Places(
+            ids=np.frombuffer(self.ids, dtype=np.uint8).reshape(-1, ID_BYTES),
+            times=np.frombuffer(self.times, dtype=np.float64),
+            file_names=self.files.names(),
+            label_names=self.labels.names(),
+            slice_names=self.slices.names(),
+            **columns,
+        )
+
+
+_CODES = (
+    ("copies", "i"), ("files", "i"), ("lines", "q"), ("roles", "b"), ("labels", "i"), ("slices", "i"),
+    ("groups", "Q"), ("asks", "Q"), ("synthetic", "b"), ("characters", "i"),
+)  # fmt: skip
+
+
+def _parted(source: str) -> tuple[str, int]:
+    name, colon, line = source.rpartition(":")
+    return (name, int(line)) if colon and line.isascii() and line.isdigit() else (source, -1)
+
+
+def _characters(row: Row) -> int:
+    if isinstance(row, TextRow | LabelledRow):
+        return len(row.text)
+    if isinstance(row, ChatRow):
+        return sum(len(turn.content) for turn in row.messages)
+    assert isinstance(row, PreferenceRow)
+    return sum(len(turn.content) for turn in (*row.prompt, *row.chosen, *row.rejected))

@@ -1,0 +1,105 @@
+"""The rows that have passed every streaming step, waiting on disk for their split; in memory are only columns."""
+
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from metier.core.types import Row
+from metier.prepare.candidate import Candidate
+from metier.prepare.decisions import Action, Decision
+from metier.prepare.places import Growing, Places
+from metier.text.formats import Recognised
+from metier.text.rows import row_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spool:
+    """N rows on disk.
+
+    `places`: what is known of each. `alive` bool [N]: False once a look has dropped the row. `offsets` int64 [N+1]:
+    line i is the bytes from `offsets[i]` to `offsets[i+1]` of `path`. `formats`: how the records of each file are read.
+    """
+
+    path: Path
+    places: Places
+    alive: np.ndarray
+    offsets: np.ndarray
+    formats: Mapping[str, Recognised]
+
+    def __len__(self) -> int:
+        """Return the number of rows N, dropped ones counted."""
+        return len(self.places)
+
+    def lines(self, numbers: Iterable[int] | None = None) -> Iterator[bytes]:
+        """Yield the lines of all rows in order (dropped ones too), or of those with these numbers."""
+        with self.path.open("rb") as stream:
+            if numbers is None:
+                yield from stream
+                return
+            for number in numbers:
+                start = int(self.offsets[number])
+                if stream.tell() != start:
+                    stream.seek(start)
+                yield stream.read(int(self.offsets[number + 1]) - start)
+
+    def rows(self, numbers: Iterable[int] | None = None) -> Iterator[Row]:
+        """Yield all rows in order (dropped ones too), or those with these numbers."""
+        for line in self.lines(numbers):
+            yield row_of(json.loads(line), self.formats, "the spool")
+
+    def decision(self, number: int, rule: str, action: Action, reason: str, detail: str = "") -> Decision:
+        """Return what a look decides about a row: `flag` or `drop`; only streaming stages change rows."""
+        place = self.places
+        return Decision(
+            source=place.source(number), row_id=place.id(number), rule=rule, action=action, reason=reason,
+            detail=detail, number=number,
+        )  # fmt: skip
+
+
+Look = Callable[[Spool], Iterable[Decision]]
+"""A second look over all rows at once, after the streaming stages. It passes by rows that are no longer `alive`."""
+
+
+@dataclass(slots=True)
+class Filling:
+    """A spool while rows come in; a context manager."""
+
+    path: Path
+    _columns: Growing = field(default_factory=Growing)
+    _offsets: "array[int]" = field(default_factory=lambda: array("q", [0]))
+    _stream: BinaryIO | Any = None
+
+    def __enter__(self) -> Self:
+        """Open the file."""
+        self._stream = self.path.open("wb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def add(self, item: Candidate) -> None:
+        """Write one row.
+
+        Raises:
+            UnicodeEncodeError: it holds half a character; nothing was written.
+        """
+        line = item.line().encode()
+        self._stream.write(line)
+        self._offsets.append(self._offsets[-1] + len(line))
+        self._columns.add(item.row, item.role)
+
+    def spool(self, formats: Mapping[str, Recognised]) -> Spool:
+        """Return what has been written, as a spool to look at; nothing may be added afterwards."""
+        self._stream.flush()
+        places = self._columns.places()
+        offsets = np.frombuffer(self._offsets, dtype=np.int64)
+        return Spool(path=self.path, places=places, alive=np.ones(len(places), bool), offsets=offsets, formats=formats)
