@@ -1,0 +1,125 @@
+"""Files that no format fits, or two: what is found, what is wanted, and the line to write into metier.yaml."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metier.core.errors import DataError
+from metier.text.formats.columns import LABEL, MESSAGE, listed, named_like, plain_name, short
+from metier.text.formats.names import Recognised
+from metier.text.formats.shapes import SHAPES, is_turns
+
+_MIXED_SHARE = 0.05
+_LONG = 20
+"""Characters that a column must hold on average to be proposed as a text."""
+
+
+def unknown_columns(chosen: Mapping[str, str], names: Counter[str], where: str) -> None:
+    """Refuse a column that the user names and the file lacks."""
+    for role, name in chosen.items():
+        if name not in names:
+            raise DataError(f"{where}: no column {name!r} for prepare.columns.{role}", f"one of {listed(names)}")
+
+
+def two_labels(names: Counter[str], chosen: Mapping[str, str], where: str) -> None:
+    """Refuse a file of which two columns could be the label."""
+    labels = named_like(LABEL, names, chosen.values())
+    texts = named_like(MESSAGE, names, chosen.values())
+    if len(labels) > 1 and "label" not in chosen and (texts or "text" in chosen):
+        raise DataError(
+            f"{where}: {len(labels)} columns could be the label: {', '.join(map(repr, labels))}",
+            "one",
+            f"say which: prepare.columns: {{label: {labels[0]}}}",
+        )
+
+
+def no_answers(records: Sequence[Mapping[str, Any]], where: str) -> None:
+    """Refuse tasks: conversations that wait for an answer, with or without what a grader would compare it to."""
+    waiting = [_waiting(record) for record in records]
+    if not waiting or sum(found is not None for found in waiting) < len(waiting):
+        return
+    beside = [name for name, value in records[0].items() if isinstance(value, str | int | float | dict | list)]
+    turns = next(found for found in waiting if found is not None)
+    others = [name for name in beside if name != turns and plain_name(name) not in {"id", "tools", "metadata"}]
+    reference = next((name for name in others if _is_reference(name)), others[0] if len(others) == 1 else None)
+    found = f"{where}: conversations that end with the user's turn"
+    if reference is None:
+        raise DataError(found, "an answer to learn from", "add the assistant's turns, or name the column of the answer")
+    raise DataError(
+        f"{found}, and '{short(reference)}' beside them (rows for reinforcement fine-tuning with a grader)",
+        "an answer to learn from",
+        f"to learn that column as the answer: prepare.columns: {{prompt: {turns}, completion: {reference}}}",
+    )
+
+
+def _is_reference(name: str) -> bool:
+    plain = plain_name(name)
+    return any(word in plain for word in ("reference", "answer", "ground_truth", "solution", "expected", "target"))
+
+
+def _waiting(record: Mapping[str, Any]) -> str | None:
+    """Return the column of turns none of which is the assistant's."""
+    for name in ("messages", "prompt", "input"):
+        turns = record.get(name)
+        if isinstance(turns, list) and is_turns(turns, "role"):
+            roles = [turn.get("role") for turn in turns if isinstance(turn, dict)]
+            if "assistant" not in roles and roles[-1] == "user":
+                return name
+    return None
+
+
+def mixture(
+    records: Sequence[Mapping[str, Any]], best: Recognised | None, tried: Sequence[Recognised], where: str
+) -> None:
+    """Refuse a file of which a good part is in another format than most of it."""
+    first = best or max(tried, key=lambda found: found.confidence, default=None)
+    if first is None:
+        return
+    rest = [record for record in records if not _has_needed(first, record)]
+    for other in tried:
+        fitting = sum(_has_needed(other, record) for record in rest) if other.format != first.format else 0
+        if fitting > _MIXED_SHARE * len(records):
+            raise DataError(
+                f"{where}: two formats mixed: {first.confidence:.0%} {first.format}, "
+                f"{fitting / len(records):.0%} {other.format}",
+                "one format a file",
+                "put them into two files; data.train takes a list of files",
+            )
+
+
+def _has_needed(found: Recognised, record: Mapping[str, Any]) -> bool:
+    """Tell whether a record has the columns that the format cannot do without."""
+    needs = next(
+        shape.needs for shape in SHAPES if shape.name == found.format and shape.needs.keys() <= found.columns.keys()
+    )
+    return all(found.columns[role] in record for role in needs)
+
+
+def unrecognised(records: Sequence[Mapping[str, Any]], wanted: str, where: str) -> DataError:
+    """Say that nothing fits, with columns of this very file that could be named."""
+    names = Counter(name for record in records for name in record)
+    if wanted == "auto":
+        return DataError(
+            f"{where}: no known format (columns: {listed(names)})",
+            "messages · conversations · instruction + output · prompt + completion · chosen + rejected · text + label "
+            "· text + score · text",
+            f"name the columns, for example prepare.columns: {_proposal(records, names)}",
+        )
+    needs = [" + ".join(shape.needs) for shape in SHAPES if shape.name == wanted] or ["what that program exports"]
+    return DataError(
+        f"{where}: not in the format '{wanted}' (columns: {listed(names)})",
+        " or ".join(needs),
+        "leave prepare.format at auto, or map the names with prepare.columns",
+    )
+
+
+def _proposal(records: Sequence[Mapping[str, Any]], names: Counter[str]) -> str:
+    """Propose the two columns with the most text as question and answer, or one as text."""
+    texts = {name: [record[name] for record in records if isinstance(record.get(name), str)] for name in names}
+    lengths = {name: sum(map(len, said)) / len(records) for name, said in texts.items() if said}
+    longest = sorted((name for name in lengths if lengths[name] >= _LONG), key=lambda name: -lengths[name])[:2]
+    pair = [name for name in names if name in longest]
+    if len(pair) == 2:
+        return f"{{prompt: {short(pair[0])}, completion: {short(pair[1])}}}"
+    return f"{{text: {short(pair[0])}}}" if pair else "{text: body, label: queue}"
+
