@@ -40,7 +40,10 @@ def test_a_group_column_may_be_missing_in_the_test_file(workshop):
 
 def test_judged_rows_are_not_learnt_as_good_ones(workshop):
     records = [{"prompt": f"p{n}", "completion": "c", "label": n % 2 == 0} for n in range(20)]
-    assert "judged rows" in refused(workshop, workshop.lines("t.jsonl", records))
+    found = rows(workshop.prepare(workshop.lines("t.jsonl", records)))
+    judged = [row for split in found.values() for row in split]
+    assert {row.good for row in judged} == {True, False}
+    assert {type(row).__name__ for row in judged} == {"JudgedRow"}
 
 
 def test_a_label_seen_once_stays_in_training_and_is_named(workshop):

@@ -327,8 +327,6 @@ def test_real_files(tmp_path, data, settings, kind, most_dropped):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("oasst-sample/en_100_message.jsonl", "conversation tree"),
-        ("oasst-sample/en_100_tree.jsonl", "conversation tree"),
         ("bfcl-toolcalls/BFCL_v4_multiple.json", "no known format"),
         ("pubmedqa/ori_pqal.json", "one JSON object"),
         ("tinystories-sample/tinystories_sample.txt", r"a '\.txt' file"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metier.core.errors import DataError
-from metier.core.types import ChatRow, LabelledRow, Message, PreferenceRow, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, TextRow
 from metier.text.builders import identity
 from metier.text.rows import line_of, row_of
 
@@ -44,6 +44,13 @@ ROWS = st.one_of(
     st.builds(LabelledRow, text=SAID, label=st.sampled_from(['["a","b"]', "[]"]), answer=st.just("labels"), **CARRIED),
     st.builds(LabelledRow, text=SAID, label=st.sampled_from(["1", "-2.5", "0.1"]), answer=st.just("score"), **CARRIED),
     st.builds(ChatRow, messages=TURNS, tools=TOOLS, parallel_tool_calls=st.none() | st.booleans(), **CARRIED),
+    st.builds(
+        lambda asked, answer, good, carried: JudgedRow(prompt=(asked,), completion=(answer,), good=good, **carried),
+        ASKED,
+        ANSWERED,
+        st.booleans(),
+        st.fixed_dictionaries(CARRIED),
+    ),
     st.builds(
         lambda asked, answers, tools, carried: PreferenceRow(
             prompt=(asked,), chosen=(answers[0],), rejected=(answers[1],), tools=tools, **carried

@@ -94,7 +94,17 @@ class PreferenceRow(RowBase):
     tools: tuple[dict[str, Any], ...] = ()
 
 
-Row = ChatRow | LabelledRow | TextRow | PreferenceRow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedRow(RowBase):
+    """A prompt with one answer, and whether it is a good one."""
+
+    prompt: tuple[Message, ...]
+    completion: tuple[Message, ...]
+    good: bool
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+Row = ChatRow | LabelledRow | TextRow | PreferenceRow | JudgedRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

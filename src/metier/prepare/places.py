@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from metier.core.types import ChatRow, LabelledRow, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, PreferenceRow, Row, TextRow
 from metier.prepare.candidate import Role
 from metier.text.rows import input_text, label_of
 
@@ -169,5 +169,7 @@ def _characters(row: Row) -> int:
         return len(row.text)
     if isinstance(row, ChatRow):
         return sum(len(turn.content) for turn in row.messages)
+    if isinstance(row, JudgedRow):
+        return sum(len(turn.content) for turn in (*row.prompt, *row.completion))
     assert isinstance(row, PreferenceRow)
     return sum(len(turn.content) for turn in (*row.prompt, *row.chosen, *row.rejected))

@@ -14,9 +14,9 @@ from metier.core.types import Dropped, Reasoned
 from metier.prepare.candidate import Candidate, Role, Stage
 from metier.prepare.decisions import FILE, Decisions, kept
 from metier.prepare.dedupe import Exact
-from metier.prepare.files import DataFile, find
-from metier.prepare.intake import Intake, open_file
 from metier.prepare.places import Places
+from metier.prepare.reading.files import DataFile, find
+from metier.prepare.reading.intake import Intake, open_file
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.split import SPLITS, Division, divide
 from metier.prepare.spool import Filling, Look, Spool

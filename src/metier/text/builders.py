@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from metier.core import digest
-from metier.core.types import ChatRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
 from metier.text import messages
 from metier.text.messages import UnusableRow
 
@@ -39,6 +39,9 @@ def _content(row: Row) -> str:
         return f"{row.answer}\x1f{row.label}\x1f{row.text}"
     if isinstance(row, ChatRow):
         return "chat\x1f" + _in_order([_plain_turns(row.messages), row.tools, row.parallel_tool_calls])
+    if isinstance(row, JudgedRow):
+        parts = (row.prompt, row.completion)
+        return "judged\x1f" + _in_order([[_plain_turns(part) for part in parts], row.tools, row.good])
     parts = (row.prompt, row.chosen, row.rejected)
     return "preference\x1f" + _in_order([[_plain_turns(part) for part in parts], row.tools])
 
@@ -149,7 +152,8 @@ def _joined(first: str, second: Any, name: str) -> str:
     """Put what an instruction is about below it."""
     if second is None or (isinstance(second, str) and not second.strip()):
         return first
-    return f"{first}\n\n{messages.text_of(second, name)}"
+    below = messages.joined(second, name) if messages.is_texts(second) else messages.text_of(second, name)
+    return f"{first}\n\n{below}"
 
 
 def _alpaca_row(values: _Values, names: _Names, common: _Values) -> Row:
@@ -163,6 +167,8 @@ def _asked(values: _Values, names: _Names) -> tuple[Message, ...]:
     prompt, context = values["prompt"], values.get("context")
     if isinstance(prompt, str):
         prompt = _joined(messages.text_of(prompt, names["prompt"]), context, names.get("context", "context"))
+    elif messages.is_texts(prompt):
+        prompt = _joined(messages.joined(prompt, names["prompt"]), context, names.get("context", "context"))
     elif context:
         raise UnusableRow(f"'{names['context']}' stands beside a prompt that is a list of messages")
     return (*_system(values), *messages.question(prompt, names["prompt"]))
@@ -172,6 +178,17 @@ def _completion_row(values: _Values, names: _Names, common: _Values) -> Row:
     answer = messages.answer(values["completion"], names["completion"])
     turns = messages.require_answer((*_asked(values, names), *answer))
     return ChatRow(messages=turns, tools=messages.tools_of(values.get("tools")), **common)
+
+
+def _judged_row(values: _Values, names: _Names, common: _Values) -> Row:
+    good = values["good"]
+    if isinstance(good, str) and good.strip().lower() in ("true", "false"):
+        good = good.strip().lower() == "true"
+    if not isinstance(good, bool):
+        raise UnusableRow(f"'{names['good']}' is not true or false", f"it is {str(good)[:40]!r}")
+    asked, answer = _asked(values, names), messages.answer(values["completion"], names["completion"])
+    tools = messages.tools_of(values.get("tools"))
+    return JudgedRow(prompt=asked, completion=answer, good=good, tools=tools, **common)
 
 
 def _preference_row(values: _Values, names: _Names, common: _Values) -> Row:
@@ -255,6 +272,7 @@ def _text_row(values: _Values, names: _Names, common: _Values) -> Row:
 BUILDERS: Mapping[str, Callable[[_Values, _Names, _Values], Row]] = {
     "chat": _chat_row,
     "preference": _preference_row,
+    "judged": _judged_row,
     "sharegpt": _sharegpt_row,
     "alpaca": _alpaca_row,
     "completion": _completion_row,

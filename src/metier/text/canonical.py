@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metier.core.errors import DataError
-from metier.core.types import ChatRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
 from metier.text.formats import SHARED_ROLES, FormatName, Recognised
 
 AS = "as"
@@ -15,6 +15,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "label": ("text", "label"),
     "score": ("text", "score"),
     "text": ("text",),
+    "judged": ("prompt", "completion", "good", "tools"),
     "preference": ("prompt", "chosen", "rejected", "tools"),
 }
 
@@ -54,12 +55,15 @@ def _values(row: Row) -> tuple[FormatName, dict[str, Any]]:
     if isinstance(row, ChatRow):
         parallel = {} if row.parallel_tool_calls is None else {"parallel_tool_calls": row.parallel_tool_calls}
         return "chat", {"messages": _turns(row.messages), **_tools(row), **parallel}
+    if isinstance(row, JudgedRow):
+        said = {"prompt": _turns(row.prompt), "completion": _turns(row.completion), "good": row.good}
+        return "judged", said | _tools(row)
     assert isinstance(row, PreferenceRow)
     parts = {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
     return "preference", {name: _turns(turns) for name, turns in parts.items()} | _tools(row)
 
 
-def _tools(row: ChatRow | PreferenceRow) -> dict[str, Any]:
+def _tools(row: ChatRow | PreferenceRow | JudgedRow) -> dict[str, Any]:
     return {"tools": list(row.tools)} if row.tools else {}
 
 

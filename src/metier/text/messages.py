@@ -47,6 +47,16 @@ def text_of(value: Any, name: str) -> str:
     return value
 
 
+def is_texts(value: Any) -> bool:
+    """Tell whether a value is a list of texts: the sentences of one text, or several answers to one question."""
+    return isinstance(value, list) and bool(value) and all(isinstance(part, str) for part in value)
+
+
+def joined(parts: Sequence[str], name: str) -> str:
+    """Put the sentences of a text together."""
+    return text_of("\n".join(part.strip() for part in parts if part.strip()), name)
+
+
 def list_of(value: Any, name: str) -> list[Any]:
     """Return a list; a text that holds a JSON list (as CSV and Parquet carry it) is read.
 
@@ -184,11 +194,16 @@ def _sharegpt_turn(value: Mapping[str, Any]) -> Message:
 
 
 def answer(value: Any, name: str) -> tuple[Message, ...]:
-    """Read what an assistant says: a text, one message, a list of messages, or an object (learnt as its JSON text)."""
+    """Read what an assistant says: a text, one message, a list of messages, or an object (learnt as its JSON text).
+
+    Of a list of texts, which are several answers to one question, the first is taken.
+    """
     if isinstance(value, dict):
         if "role" not in value:
             return (Message(role="assistant", content=_as_json(value)),)
         value = [value]
+    if is_texts(value):
+        value = next((part for part in value if part.strip()), "")
     if isinstance(value, list):
         return chat(value, name)
     return (Message(role="assistant", content=text_of(value, name)),)

@@ -10,7 +10,18 @@ import numpy as np
 
 from metier.core import digest
 from metier.core.errors import DataError, SettingsError
-from metier.core.types import ChatRow, Dropped, LabelledRow, Message, PreferenceRow, Reasoned, Row, Sequence, TextRow
+from metier.core.types import (
+    ChatRow,
+    Dropped,
+    JudgedRow,
+    LabelledRow,
+    Message,
+    PreferenceRow,
+    Reasoned,
+    Row,
+    Sequence,
+    TextRow,
+)
 from metier.text import layout
 from metier.text import template as templates
 from metier.text.guard import Marked
@@ -125,6 +136,11 @@ def conversation_of(row: Row, renderer: Renderer) -> Conversation:
         raise DataError(
             f"{row.source}: a preference row", "chat, labelled or text rows", "this version learns no preferences"
         )
+    elif isinstance(row, JudgedRow):
+        raise DataError(
+            f"{row.source}: a judged row", "chat, labelled or text rows",
+            "this version learns no judgements; keep the rows whose label is true, without that column",
+        )  # fmt: skip
     else:
         raise DataError(f"{row.source}: plain text", "a conversation")
     system = renderer.settings.system

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 FormatName = Literal[
     "chat", "preference", "sharegpt", "alpaca", "completion", "judged", "label", "score", "text",
-    "tree", "tree-pairs", "turns", "anthropic", "bedrock", "exchange", "opentelemetry", "langfuse", "label-studio", "argilla",
-    "ticket", "instances", "squad", "text-to-sql",
+    "tree", "tree-pairs", "turns", "anthropic", "bedrock", "exchange", "opentelemetry", "langfuse",
+    "label-studio", "argilla", "ticket", "instances", "squad", "text-to-sql",
 ]  # fmt: skip
 FORMATS: tuple[str, ...] = get_args(FormatName)
 ColumnRole = Literal[

@@ -43,7 +43,7 @@ def recognise(
     best = next((found for found in tried if found.confidence >= _FEWEST_FITTING), None)
     if wanted == "auto":
         refusals.mixture(records, best, tried, where)
-        if not chosen.keys() - set(SHARED_ROLES):
+        if not chosen.keys() - set(SHARED_ROLES) and (best is None or best.format in ("chat", "text")):
             refusals.no_answers(records, where)
     if (best is None or best.format == "text") and wanted in ("auto", "label"):
         refusals.two_labels(names, chosen, where)

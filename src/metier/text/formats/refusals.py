@@ -122,4 +122,3 @@ def _proposal(records: Sequence[Mapping[str, Any]], names: Counter[str]) -> str:
     if len(pair) == 2:
         return f"{{prompt: {short(pair[0])}, completion: {short(pair[1])}}}"
     return f"{{text: {short(pair[0])}}}" if pair else "{text: body, label: queue}"
-

@@ -40,7 +40,9 @@ def to_rows(record: Mapping[str, Any], recognised: Recognised, *, source: str) -
     if foreign is None:
         yield to_row(record, recognised, source=source)
         return
-    shared = {role: record[name] for role, name in recognised.columns.items() if role in SHARED_ROLES and name in record}
+    shared = {
+        role: record[name] for role, name in recognised.columns.items() if role in SHARED_ROLES and name in record
+    }
     number = 0
     try:
         for number, plain in enumerate(foreign.translate(record, recognised.columns), 1):

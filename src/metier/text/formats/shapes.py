@@ -42,7 +42,6 @@ def _is_said(value: Any) -> bool:
     return value is None or isinstance(value, str | dict) or is_turns(value, "role") or _is_texts(value)
 
 
-
 def _is_texts(value: Any) -> bool:
     """Tell whether a value is a list of texts: sentences of one text, or several answers to one question."""
     return isinstance(value, list) and bool(value) and all(isinstance(part, str) for part in value)

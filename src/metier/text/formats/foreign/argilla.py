@@ -91,9 +91,10 @@ def _shown(fields: Mapping[str, Any]) -> Any:
 
 def _ranked(value: Any, fields: Mapping[str, Any]) -> Plain | None:
     """Read a ranking of fields: `[{"value": "response-1", "rank": 1}, …]`."""
-    if not isinstance(value, list) or not all(isinstance(each, dict) and {"value", "rank"} <= each.keys() for each in value):
+    places = value if isinstance(value, list) else [None]
+    if not all(isinstance(each, dict) and {"value", "rank"} <= each.keys() for each in places):
         return None
-    order = sorted((each for each in value if isinstance(each["rank"], int)), key=lambda each: each["rank"])
+    order = sorted((each for each in places if isinstance(each["rank"], int)), key=lambda each: each["rank"])
     names = [each["value"] for each in order if each["value"] in fields]
     if len(names) < 2 or order[0]["rank"] == order[-1]["rank"]:
         raise UnusableRow("a ranking without a better and a worse answer")

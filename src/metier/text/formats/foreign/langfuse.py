@@ -7,8 +7,7 @@ from typing import Any
 from metier.text.formats.foreign.kind import Columns, Foreign, Plain, Values
 from metier.text.messages import UnusableRow
 
-_MARKS = {"traceId", "trace_id", "observations", "expectedOutput", "expected_output", "sessionId", "session_id",
-          "startTime", "start_time", "latency", "userId", "user_id", "projectId"}  # fmt: skip
+_MARKS = {"traceId", "trace_id", "observations", "expectedOutput", "sessionId", "startTime", "projectId"}
 _EXPECTED = ("expectedOutput", "expected_output")
 _GROUPS = ("sessionId", "session_id", "traceId", "trace_id")
 _GENERATIONS = {None, "GENERATION", "TRACE"}

@@ -1,5 +1,4 @@
-"""Tickets of help desks: a request with the comments below it (Zendesk, Freshdesk), or the parts of a conversation
-(Intercom)."""
+"""Tickets of help desks: a request with the comments below it, or the parts of a conversation (Intercom)."""
 
 import html
 import re

@@ -1,6 +1,7 @@
 """Conversation trees (Open Assistant): each message has replies, ranked by people where there are several."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from metier.text.formats.foreign.kind import Columns, Foreign, Plain, Values, chat
@@ -43,7 +44,7 @@ def pairs(record: Values, columns: Columns) -> Iterator[Plain]:
     for above, message in _walk(root, ()):
         ranked = [reply for reply in _replies(message) if isinstance(reply.get("rank"), int | float)]
         ranked = sorted((reply for reply in ranked if _role(reply) == "assistant"), key=lambda reply: reply["rank"])
-        for better, worse in zip(ranked, ranked[1:], strict=False):
+        for better, worse in pairwise(ranked):
             if better["rank"] < worse["rank"]:
                 found = True
                 answers = {"chosen": [_turn(better)], "rejected": [_turn(worse)]}

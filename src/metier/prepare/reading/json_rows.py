@@ -8,9 +8,9 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from metier.core.errors import DataError
-from metier.prepare import tables
-from metier.prepare.files import DataFile, open_text, wrong_bytes
-from metier.prepare.record import Record
+from metier.prepare.reading import tables
+from metier.prepare.reading.files import DataFile, open_text, wrong_bytes
+from metier.prepare.reading.record import Record
 
 _WRONG_BYTE = re.compile("[\udc80-\udcff]")
 _AROUND_BREAK = re.compile(r"\s*[\r\n]\s*")

@@ -9,11 +9,12 @@ from typing import Any
 from metier.core.errors import DataError
 from metier.core.types import Dropped
 from metier.prepare.candidate import Candidate
-from metier.prepare.files import DataFile
-from metier.prepare.read import records
-from metier.prepare.record import Record
+from metier.prepare.reading.files import DataFile
+from metier.prepare.reading.json_rows import records
+from metier.prepare.reading.record import Record
 from metier.prepare.settings import PrepareSettings
-from metier.text.formats import SHARED_ROLES, Recognised, recognise, to_row
+from metier.text.formats import SHARED_ROLES, Recognised, recognise, to_rows
+from metier.text.formats.foreign.registry import FOREIGN
 
 _SAMPLE_RECORDS = 1000
 
@@ -81,22 +82,25 @@ def _candidates(
     """Yield every record as a candidate or a drop; refuse the file when too many are drops."""
     seen, bad, first = 0, Counter[str](), {}
     for record in stream:
-        seen += 1
-        item = _candidate(file, recognised, record)
-        if isinstance(item, Dropped):
-            bad[item.reason] += 1
-            first.setdefault(item.reason, item)
-        yield item
+        for item in _items(file, recognised, record):
+            seen += 1
+            if isinstance(item, Dropped):
+                bad[item.reason] += 1
+                first.setdefault(item.reason, item)
+            yield item
     if bad.total() > settings.most_bad_share * seen or bad.total() == seen:
         raise _too_many_bad(file, seen, bad, first)
 
 
-def _candidate(file: DataFile, recognised: Recognised, record: Record) -> Candidate | Dropped:
+def _items(file: DataFile, recognised: Recognised, record: Record) -> Iterator[Candidate | Dropped]:
+    """Yield what one record holds: one row, or several; those of a foreign format have no record of their own."""
     source = f"{file.name}:{record.line}"
     if record.value is None:
-        return Dropped(source=source, reason=record.problem, detail=record.detail)
-    row = to_row(record.value, recognised, source=source)
-    return row if isinstance(row, Dropped) else Candidate(row, record.text, record.value, file.role)
+        yield Dropped(source=source, reason=record.problem, detail=record.detail)
+        return
+    text, value = ("", {}) if recognised.format in FOREIGN else (record.text, record.value)
+    for row in to_rows(record.value, recognised, source=source):
+        yield row if isinstance(row, Dropped) else Candidate(row, text, value, file.role)
 
 
 def _too_many_bad(file: DataFile, seen: int, bad: Counter[str], first: Mapping[str, Dropped]) -> DataError:

@@ -15,8 +15,8 @@ import pyarrow as arrow
 import pyarrow.parquet as arrow_parquet
 
 from metier.core.errors import DataError
-from metier.prepare.files import DataFile
-from metier.prepare.record import Record
+from metier.prepare.reading.files import DataFile
+from metier.prepare.reading.record import Record
 
 _BATCH_ROWS = 1024
 _DELIMITERS = (",", "\t", ";", "|")
