@@ -1,7 +1,7 @@
 """How far the planner's predictions are from what a run then needs: peak memory, and CPU time of a step.
 
-python -m bench.plan_accuracy            every configuration in a process of its own, one thread; writes the table
-python -m bench.plan_accuracy --one '{"shape": "S", …}'
+python -m bench.plan_accuracy            every figure in a process of its own, one thread; writes the table
+python -m bench.plan_accuracy --predict '{"shape": "S", …}'
 """
 
 import argparse
@@ -14,6 +14,8 @@ from datetime import date
 from pathlib import Path
 from time import process_time
 from typing import Any
+
+from metier.core.memory import HUGE_PAGES
 
 STEPS = 4
 CONFIGURATIONS = [
@@ -39,12 +41,14 @@ CONFIGURATIONS = [
 def main() -> None:
     """Predict and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one", help="a configuration as JSON; prints its figures as JSON")
+    parser.add_argument("--predict", help="a configuration as JSON; prints what is predicted as JSON")
+    parser.add_argument("--measure", help="a configuration as JSON; prints what is measured as JSON")
     parser.add_argument("--out", type=Path, default=Path("docs/results") / f"{date.today()}-plan.md")
     arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(compare(json.loads(arguments.one))))
-        return
+    for wanted, do in ((arguments.predict, predict), (arguments.measure, measure)):
+        if wanted:
+            print(json.dumps(do(json.loads(wanted))))
+            return
     results = []
     for configuration in CONFIGURATIONS:
         results.append(_apart(configuration))
@@ -53,74 +57,82 @@ def main() -> None:
 
 
 def _apart(configuration: dict[str, Any]) -> dict[str, Any]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "bench.plan_accuracy", "--one", json.dumps(configuration)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{configuration}: {done.stderr[-3000:]}")
-    figures = json.loads(done.stdout.splitlines()[-1])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", HUGE_PAGES: "1"}
+    figures: dict[str, Any] = {}
+    for name in ("predict", "measure"):
+        command = [sys.executable, "-m", "bench.plan_accuracy", f"--{name}", json.dumps(configuration)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{configuration}: {done.stderr[-3000:]}")
+        figures[name] = json.loads(done.stdout.splitlines()[-1])
     print(configuration, figures, flush=True)
     return configuration | figures
 
 
-def compare(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Predict a configuration, then train a few steps with it, in this process."""
+def _work(chosen: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """Return the base and the steps, arranged."""
     import numpy as np
     import torch
 
     from bench import rows, shapes
-    from metier.core.memory import resident
     from metier.core.types import Sequence
     from metier.forest.way import Way
     from metier.model.find import find
-    from metier.model.settings import ModelSettings
-    from metier.train.planning.predict import Configuration, Setting, measured_rates, simulate, step_seconds
 
     torch.set_num_threads(1)
-    shape = shapes.SHAPES[chosen["shape"]]
-    base = find(str(shapes.folder(chosen["shape"])), Path())
     steps = [
         [
             Sequence(ids=np.array(e.ids, np.int32), weights=np.array(e.weights, np.float32), row_id=str(n))
             for n, e in enumerate(examples)
         ]
-        for examples in rows.steps(chosen["work"], shape.vocabulary, STEPS)
+        for examples in rows.steps(chosen["work"], shapes.SHAPES[chosen["shape"]].vocabulary, STEPS)
     ]
-    settings = ModelSettings(method=chosen["method"])
-    work = [Way().arrange(sequences, chosen["tokens"]) for sequences in steps]
-    heaviest = max(work, key=lambda each: max(forest.tokens for _, forest in each.forests))
-    setting = Setting(base=base, model=settings, process=resident())
+    base = find(str(shapes.folder(chosen["shape"])), Path())
+    return base, [Way().arrange(sequences, chosen["tokens"]) for sequences in steps]
+
+
+def predict(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Predict bytes and the CPU seconds of a step but the first; `planning`: the CPU seconds that this took."""
+    from metier.core.memory import resident
+    from metier.model.settings import ModelSettings
+    from metier.train.planning import pace
+    from metier.train.planning.predict import Configuration, Setting, simulate
+
+    base, work = _work(chosen)
+    setting = Setting(base=base, model=ModelSettings(method=chosen["method"]), process=resident())
     configuration = Configuration(
         method=chosen["method"], checkpointing=chosen["checkpointing"], micro_batch_tokens=chosen["tokens"]
     )
     started = process_time()
-    simulation = simulate(setting, configuration, heaviest)
-    rates = measured_rates(simulation, setting, torch.device("cpu"))
-    predicted = {
-        "memory": simulation.memory.total,
-        "seconds": sum(step_seconds(simulation, each, rates) for each in work[1:]) / (STEPS - 1),
+    heaviest = max(work, key=lambda each: max(forest.tokens for _, forest in each.forests))
+    memory = simulate(setting, configuration, heaviest).memory
+    found = pace.measure(setting, configuration, heaviest)
+    assert found is not None
+    return {
+        "memory": memory.total,
+        "seconds": sum(found.seconds(each) for each in work[1:]) / (STEPS - 1),
+        "planning": process_time() - started,
+        "parts": {name: getattr(memory, name) for name in memory.__slots__},
     }
-    parts = {name: getattr(simulation.memory, name) for name in simulation.memory.__slots__}
-    spent = process_time() - started
-    measured = _measured(base, settings, work, chosen)
-    return {"predicted": predicted, "measured": measured, "planning": spent, "parts": parts}
 
 
-def _measured(base: Any, settings: Any, work: list[Any], chosen: dict[str, Any]) -> dict[str, float]:
+def measure(chosen: dict[str, Any]) -> dict[str, float]:
     """Train the steps; return the peak of resident memory in bytes and the CPU seconds of a step but the first."""
     import torch
 
     from metier.forest.way import probe
     from metier.model.adapt import adapt
     from metier.model.load import load_base
+    from metier.model.settings import ModelSettings
     from metier.train.loop import Arithmetic, step
     from metier.train.objectives.supervised import Supervised
     from metier.train.optimisers.build import build
     from metier.train.settings import OptimiserSettings, RegulariseSettings
 
+    base, work = _work(chosen)
     model = load_base(base, device=torch.device("cpu"))
     way = probe(model)
-    adapted = adapt(model, base, chosen["method"], settings, seed=0)
+    adapted = adapt(model, base, chosen["method"], ModelSettings(method=chosen["method"]), seed=0)
     if chosen["checkpointing"]:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
@@ -141,7 +153,7 @@ def page(results: list[dict[str, Any]]) -> str:
     lines = [
         f"# Planner: predicted against measured, {date.today()}",
         "",
-        f"`python -m bench.plan_accuracy`: each configuration in a process of its own, one thread, random weights, "
+        f"`python -m bench.plan_accuracy`: each figure from a process of its own, one thread, random weights, "
         f"16 rows a step, {STEPS} steps of which the first is not timed. Memory is the peak resident size of the whole "
         "process, loading included; time is CPU time of a step. `off`: (predicted - measured) / measured.",
         "",
@@ -151,7 +163,7 @@ def page(results: list[dict[str, Any]]) -> str:
     ]
     missed = []
     for each in results:
-        predicted, measured = each["predicted"], each["measured"]
+        predicted, measured = each["predict"], each["measure"]
         off = {name: predicted[name] / measured[name] - 1 for name in ("memory", "seconds")}
         name = f"{each['shape']} {each['work']} {each['method']} {each['tokens']}"
         name += " with checkpointing" if each["checkpointing"] else ""

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metier.forest import score
 from metier.forest.arrange import arrange
 from metier.forest.attend import NAME, forest_attention, inner_model, packed
 from metier.forest.grow import grow
+from metier.train.verify.exact import Exactly, widen
 from tests.forest.architectures import PACKABLE, build, sequences
 from tests.forest.trees import gradients, padded_loss, prompt_rows, tree_rows
 
@@ -75,22 +76,26 @@ def test_gradients_are_those_of_the_padded_step(name, budget):
     assert error <= (1e-5 if dtype_of(name) == torch.float64 else 1e-3)
 
 
-@pytest.fixture(scope="module")
-def exact():
-    """A model that computes in float64 throughout: absolute positions, no float32 inside."""
-    return build(PACKABLE["gpt2"])
+@pytest.fixture(scope="module", params=PACKABLE)
+def exact(request):
+    """A model that computes in float64 throughout, also where the library would compute in float32."""
+    model = build(PACKABLE[request.param])
+    widen(model)
+    return model, request.param != "gpt2"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000), depth=st.integers(1, 4), budget=st.sampled_from([10_000, 300, 90, 40, 1]))
 def test_any_tree_and_any_budget_give_the_gradient_of_the_padded_step(exact, seed, depth, budget):
+    model, labels_only = exact
     rows = tree_rows(seed, depth=depth)
-    loss, ours = forest_step(exact, rows, budget, labels_only=False)
-    exact.zero_grad()
-    plain = padded_loss(exact, rows)
-    plain.backward()
+    with Exactly():
+        loss, ours = forest_step(model, rows, budget, labels_only=labels_only)
+        model.zero_grad()
+        plain = padded_loss(model, rows)
+        plain.backward()
     assert loss == pytest.approx(plain.item(), rel=1e-12)
-    assert ((ours - gradients(exact)).norm() / ours.norm()).item() <= 1e-9
+    assert ((ours - gradients(model)).norm() / ours.norm()).item() <= 1e-9
 
 
 @settings(max_examples=20, deadline=None)
@@ -110,6 +115,22 @@ def test_checkpointing_computes_the_same():
     model.gradient_checkpointing_enable({"use_reentrant": False})
     _, ours = forest_step(model, rows, 30)
     assert ((ours - expected).norm() / expected.norm()).item() <= 1e-6
+
+
+def test_a_checkpointed_trunk_can_be_computed_again():
+    model = build(PACKABLE["llama"]).train()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    work = arrange(prompt_rows((3, 8, 8, 1)), 30)
+    found = []
+    for _ in range(2):
+        model.zero_grad()
+        with packed(model):
+            score.read_trunk(model, work.trunk)
+            for _, forest in work.forests:
+                (score.losses(model, forest) * forest.weight).sum().backward()
+            work.trunk.backward()
+        found.append(gradients(model))
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("budget", [10_000, 50])

@@ -1,23 +1,35 @@
 """The planner: fixed text behind a variable part is found, auto settles what fits, what cannot fit is refused."""
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from metier.core.errors import SettingsError
+from metier.core.memory import HUGE_PAGES
 from metier.core.progress import Silent
 from metier.core.types import Sequence
+from metier.forest.arrange import arrange
 from metier.model.find import find
 from metier.model.settings import ModelSettings
 from metier.text.rendered import Rendered
 from metier.train.batches import Order
+from metier.train.optimisers.build import build, state_bytes
 from metier.train.planning import run as planning
 from metier.train.planning.choose import UNPLANNED_TOKENS, choose
 from metier.train.planning.lint import misplaced
-from metier.train.planning.predict import Setting
+from metier.train.planning.pace import measure
+from metier.train.planning.predict import Configuration, Setting
+from metier.train.settings import OptimiserSettings, RegulariseSettings
 from tests.cli.workshop import Listener
-from tests.train.conftest import plan
+from tests.train.conftest import EVERY_OPTIMISER, plan
 from tests.train.test_options import losses
 
 
@@ -81,6 +93,48 @@ def test_bfloat16_on_a_cpu_takes_the_micro_batches_of_a_cpu(tiny_base):
         planned = choose(setting, "lora", rendered=rendered, order=order, asked=(None, None), room=1 << 40)
         chosen[device] = planned.simulation.configuration.micro_batch_tokens
     assert chosen["cpu"] == UNPLANNED_TOKENS < chosen["cuda"]
+
+
+@pytest.mark.parametrize("name", EVERY_OPTIMISER)
+def test_the_planner_knows_what_an_optimiser_keeps(name):
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4
+    )
+    model = LlamaForCausalLM(config)
+    settings = OptimiserSettings(name=name)
+    optimiser = build(model, settings, RegulariseSettings())
+    optimiser.set_rate(1e-3)
+    model(torch.ones(1, 4, dtype=torch.long)).logits.sum().backward()
+    optimiser.step()
+    tensors = [value for part in optimiser.parts for state in part.state.values() for value in state.values()]
+    kept = sum(value.nbytes for value in tensors if isinstance(value, torch.Tensor))
+    numbers = sum(weight.numel() for weight in model.parameters())
+    assert kept / numbers == pytest.approx(state_bytes(settings, RegulariseSettings()), abs=0.6)
+    copies = RegulariseSettings(ema=0.99, l2_to_base=0.1)
+    assert state_bytes(settings, copies) == state_bytes(settings, RegulariseSettings()) + 8
+
+
+def test_a_step_is_timed_on_a_short_model_and_grows_with_its_tokens():
+    base = find("metier-tiny", Path())
+    setting = Setting(base=base, model=ModelSettings(), process=0)
+    work = arrange(rows(variable_first=False), 256)
+    configuration = Configuration(method="lora", checkpointing=False, micro_batch_tokens=256)
+    pace = measure(setting, configuration, work)
+    assert pace is not None
+    assert min(pace.trunk, pace.forest, pace.update) > 0
+    once, twice = pace.seconds(work), pace.seconds(replace(work, forests=work.forests * 2))
+    assert twice - once == pytest.approx(once - pace.trunk - pace.update)
+
+
+def test_large_blocks_lie_on_huge_pages_unless_the_user_says_otherwise():
+    program = (
+        "from metier.core.memory import use_huge_pages; use_huge_pages()\n"
+        "import torch; print(torch.empty(3 << 20, dtype=torch.uint8).data_ptr() % 4096)"
+    )
+    for said, aligned in ({}, True), ({HUGE_PAGES: "0"}, False):
+        environment = {name: value for name, value in os.environ.items() if name != HUGE_PAGES} | said
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+        assert (int(done.stdout) == 0) is aligned
 
 
 def test_what_cannot_fit_is_refused_before_weights_are_loaded(tiny_base, tiny_snapshot, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from metier.cli.schema import schema
 from metier.cli.sweep import sweep
 from metier.cli.train import train
 from metier.cli.verify import verify
+from metier.core.memory import use_huge_pages
 
 _START, _STAGES, _LOOK = "Start here", "One stage at a time", "Look and compare"
 
@@ -64,6 +65,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another, not a traceback
     Interrupts().listen()
+    use_huge_pages()
     as_json = "--json" in sys.argv[1:]
     with Boundary(as_json=as_json):
         code = app(standalone_mode=False, prog_name="metier")

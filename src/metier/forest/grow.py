@@ -112,9 +112,10 @@ class Trunk:
                 if leaf.grad is not None:
                     outputs.append(tensor)
                     gradients.append(leaf.grad)
-        self.forget()
+        self._leaves = {}
         if outputs:
             torch.autograd.backward(outputs, gradients)
+        self.forget()  # only now: a checkpointed trunk goes through its layers once more on the way and must record nothing
 
     def forget(self) -> None:
         """Let go of all tensors."""

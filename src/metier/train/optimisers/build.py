@@ -102,3 +102,13 @@ OPTIMISERS: dict[str, Callable[[list[Weight], OptimiserSettings], Parts]] = {
     "schedule-free": _schedule_free,
 }
 """Name -> the optimisers of torch that share the weights."""
+
+STATE_BYTES = {"adamw": 8, "adamw-8bit": 2, "muon": 4, "adafactor": 0, "sgd": 4, "schedule-free": 8}
+"""Bytes that each keeps for a number that trains, in float32: averages, momentum. Adafactor keeps rows and columns;
+what Muon leaves to AdamW is a small part."""
+
+
+def state_bytes(settings: OptimiserSettings, regularise: RegulariseSettings) -> int:
+    """Return the bytes that an optimiser keeps for a number that trains; copies of the weights included."""
+    copies = (regularise.ema is not None) + bool(regularise.l2_to_base)
+    return STATE_BYTES[settings.name] + 4 * copies

@@ -1,9 +1,9 @@
-"""Predict what a configuration needs: memory part by part, and time, from a step that was only gone through."""
+"""Predict what memory a configuration needs, part by part, from a step that was only gone through."""
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from transformers import PreTrainedModel
 
 from metier.core.errors import SettingsError
 from metier.forest.arrange import Arrangement
@@ -13,20 +13,15 @@ from metier.model.find import Base
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.settings import ModelSettings
 from metier.model.shapes import outline, sizes
-from metier.train.planning.rates import Rates, measure
-from metier.train.planning.simulate import Product, Trace, Work, go_through, largest
+from metier.train.optimisers.build import state_bytes
+from metier.train.planning.simulate import go_through
+from metier.train.settings import OptimiserSettings, RegulariseSettings
 
 _FEW, _MORE = 2, 4
 """Decoder layers that are gone through: what a layer adds is their difference, and every further one adds the same."""
 _HELD_BY_LIBRARIES = 70 << 20
 """Bytes that a process grows by beside tensors once it computes: code and scratch memory of kernels. An allowance, not
 measured on its own."""
-_HOLES = {False: 0.25, True: 1.8}
-"""Memory that the C library keeps in holes between tensors, as a share of activations, without and with checkpointing.
-Fitted on three runs of the 15M shape (docs/results/2026-11-21-plan.md); with every block given back at once, what was
-gone through came within 5 % of the peak."""
-_STATE_BYTES = 8
-"""Bytes of AdamW's two averages for a number that trains."""
 _TILE_BYTES = 4 << 18
 """Logits that exist at once; those that a head that trains keeps are seen as activations."""
 _STORED = {"nf4": 0.5 + 4 / 64, "int8": 1.0}
@@ -68,23 +63,22 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """A configuration gone through: its memory, and the work of the trunk and of one forest of `forest_tokens`."""
+    """A configuration gone through: what memory it takes, and how many numbers it trains."""
 
     configuration: Configuration
     memory: Memory
     trained: int
-    trunk: Work
-    forest: Work
-    forest_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What all configurations of a run have in common."""
+    """What all configurations of a run have in common; `process`: bytes that the program holds already."""
 
     base: Base
     model: ModelSettings
     process: int
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    regularise: RegulariseSettings = field(default_factory=RegulariseSettings)
     device: str = "cpu"
     bfloat16: bool = False
 
@@ -102,14 +96,13 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
     """
     whole = outline(setting.base.folder)
     count = sizes(whole)
-    adapted = _adapted(setting, configuration, None)
+    adapted = adapted_outline(setting, configuration, None)
     trained, held = count_parameters(adapted, trained_only=True), count_parameters(adapted)
-    shortened = count.layers > _MORE and configuration.method != "layers"
-    if shortened:
-        few, more = (_trace(setting, configuration, work, layers) for layers in (_FEW, _MORE))
-        trace = _extended(few, more, count.layers)
+    if count.layers > _MORE and configuration.method != "layers":
+        few, more = (_peak(setting, configuration, work, layers) for layers in (_FEW, _MORE))
+        peak = more + round((count.layers - _MORE) / (_MORE - _FEW) * (more - few))
     else:
-        trace = _trace(setting, configuration, work, None)
+        peak = _peak(setting, configuration, work, None)
     logits = min(_TILE_BYTES, 4 * count.head)
     weights = 4 * held
     if configuration.quantise is not None:
@@ -117,32 +110,33 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
     if setting.bfloat16:
         weights += 2 * count.parameters  # autocast's copies
     gradients = 4 * trained
-    activations = max(0, trace.peak - gradients - logits)
     memory = Memory(
         weights=weights,
         gradients=gradients,
-        optimiser=_STATE_BYTES * trained,
-        activations=round(activations * (1 + _HOLES[configuration.checkpointing])),
+        optimiser=round(state_bytes(setting.optimiser, setting.regularise) * trained),
+        activations=max(0, peak - gradients - logits),
         logits=logits,
         process=setting.process + _HELD_BY_LIBRARIES,
     )
-    return Simulation(
-        configuration=configuration, memory=memory, trained=trained, trunk=trace.trunk, forest=trace.forest,
-        forest_tokens=largest(work).tokens,
-    )  # fmt: skip
+    return Simulation(configuration=configuration, memory=memory, trained=trained)
 
 
-def _adapted(setting: Setting, configuration: Configuration, layers: int | None) -> torch.nn.Module:
-    model = outline(setting.base.folder, layers=layers)
-    adapted = adapt(model, setting.base, configuration.method, setting.model, seed=0)
+def adapted_outline(setting: Setting, configuration: Configuration, layers: int | None) -> torch.nn.Module:
+    """Return the model of a configuration on the meta device, in training mode; `layers`: only the first so many."""
+    return adapted(outline(setting.base.folder, layers=layers), setting, configuration)
+
+
+def adapted(model: PreTrainedModel, setting: Setting, configuration: Configuration) -> torch.nn.Module:
+    """Return a model as a configuration trains it."""
+    changed = adapt(model, setting.base, configuration.method, setting.model, seed=0)
     if configuration.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
-    return adapted.train()
+    return changed.train()
 
 
-def _trace(setting: Setting, configuration: Configuration, work: Arrangement, layers: int | None) -> Trace:
-    model = _adapted(setting, configuration, layers)
+def _peak(setting: Setting, configuration: Configuration, work: Arrangement, layers: int | None) -> int:
+    model = adapted_outline(setting, configuration, layers)
     try:
         try:
             return go_through(model, work, Way())
@@ -150,42 +144,3 @@ def _trace(setting: Setting, configuration: Configuration, work: Arrangement, la
             return go_through(model, work, Way(labels_only=False, plain_head=False))
     except LIBRARY_FAULTS as error:
         raise SettingsError(f"{setting.base.name}: a step cannot be gone through ({error})", "another base") from error
-
-
-def _extended(few: Trace, more: Trace, layers: int) -> Trace:
-    """Carry what two lengths of a model needed on to its own: every layer adds the same."""
-    steps = (layers - _MORE) / (_MORE - _FEW)
-    return Trace(
-        peak=round(more.peak + steps * (more.peak - few.peak)),
-        trunk=_extended_work(few.trunk, more.trunk, steps),
-        forest=_extended_work(few.forest, more.forest, steps),
-    )
-
-
-def _extended_work(few: Work, more: Work, steps: float) -> Work:
-    products: Counter[Product] = Counter()
-    for shape in more.products:
-        products[shape] = round(more.products[shape] + steps * (more.products[shape] - few.products[shape]))
-    return Work(
-        products=products,
-        attention_flops=more.attention_flops + steps * (more.attention_flops - few.attention_flops),
-        attention_calls=round(more.attention_calls + steps * (more.attention_calls - few.attention_calls)),
-        moved=more.moved + steps * (more.moved - few.moved),
-        calls=round(more.calls + steps * (more.calls - few.calls)),
-    )
-
-
-def step_seconds(simulation: Simulation, work: Arrangement, rates: Rates) -> float:
-    """Return how long one step of the arrangement takes: its trunk, its forests, the optimiser."""
-    forests = sum(forest.tokens for _, forest in work.forests) / simulation.forest_tokens
-    # AdamW reads a weight, its gradient and two averages, and writes all but the gradient; the norm reads once more
-    updates = simulation.trained * 4 * 8 / rates.bytes
-    return rates.seconds(simulation.trunk) + forests * rates.seconds(simulation.forest) + updates
-
-
-def measured_rates(simulation: Simulation, setting: Setting, device: torch.device) -> Rates:
-    """Measure the products of a configuration on this machine."""
-    config = outline(setting.base.folder, layers=1).config.get_text_config()
-    width = config.hidden_size // config.num_attention_heads
-    dtype = torch.bfloat16 if setting.bfloat16 else torch.float32
-    return measure(simulation.forest, device=device, dtype=dtype, width=width)

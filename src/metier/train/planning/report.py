@@ -14,7 +14,7 @@ class Plan:
     """A run planned: the chosen way with its seconds for an epoch, the alternatives, and what could be better."""
 
     chosen: Planned
-    seconds: float
+    seconds: float | None
     alternatives: tuple[tuple[Planned, float | None], ...]
     misplaced: Misplaced | None
     choices: tuple[Reasoned, ...] = ()
@@ -26,7 +26,7 @@ def report(plan: Plan, base: str) -> Report:
     needed = f"{size(chosen.simulation.memory.total)} of {size(chosen.room)}"
     if chosen.fits:
         text = (
-            f"Fits: about {needed}; an epoch of {epoch.steps:,} steps takes about {duration(plan.seconds)}, "
+            f"Fits: about {needed}; an epoch of {epoch.steps:,} steps {_time(plan.seconds)}, "
             f"with {epoch.speed_up:.1f}× fewer tokens than padded."
         )
     else:
@@ -58,6 +58,14 @@ def report(plan: Plan, base: str) -> Report:
         facts=facts,
         tables=(tokens, ways),
         command="metier plan",
+    )
+
+
+def _time(seconds: float | None) -> str:
+    return (
+        "was not timed: the base is too large to be tried here, or cannot be"
+        if seconds is None
+        else f"takes about {duration(seconds)}"
     )
 
 

@@ -22,7 +22,8 @@ from metier.train.batches import Order
 from metier.train.plan import TrainingPlan
 from metier.train.planning.choose import UNPLANNED_TOKENS, Planned, choose, require_fit
 from metier.train.planning.lint import misplaced
-from metier.train.planning.predict import Configuration, Setting, measured_rates, simulate, step_seconds
+from metier.train.planning.pace import measure
+from metier.train.planning.predict import Configuration, Setting, simulate
 from metier.train.planning.report import Plan
 
 _CHOSEN = ("train.micro_batch_tokens", "model.gradient_checkpointing")
@@ -137,11 +138,12 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered) -> Plan:
     )
 
 
-def _epoch(planned: Planned, setting: Setting) -> float:
+def _epoch(planned: Planned, setting: Setting) -> float | None:
     """Return the seconds of an epoch: those of its heaviest step, by its share of the tokens."""
-    work = arrange(planned.usage.heaviest, planned.simulation.configuration.micro_batch_tokens)
-    seconds = step_seconds(planned.simulation, work, measured_rates(planned.simulation, setting, device_here()))
-    return seconds * planned.usage.shared / work.computed
+    configuration = planned.simulation.configuration
+    work = arrange(planned.usage.heaviest, configuration.micro_batch_tokens)
+    pace = measure(setting, configuration, work)
+    return None if pace is None else pace.seconds(work) * planned.usage.shared / work.computed
 
 
 def _setting(base: Base, settings: TrainingPlan) -> tuple[Setting, str]:
@@ -152,7 +154,11 @@ def _setting(base: Base, settings: TrainingPlan) -> tuple[Setting, str]:
     bfloat16 = precision.value == "bfloat16"
     device = device_here().type
     process = 0 if device == "cuda" else resident()
-    return Setting(base=base, model=settings.model, process=process, device=device, bfloat16=bfloat16), method
+    setting = Setting(
+        base=base, model=settings.model, process=process, optimiser=settings.train.optimiser,
+        regularise=settings.train.regularise, device=device, bfloat16=bfloat16,
+    )  # fmt: skip
+    return setting, method
 
 
 def _room() -> int:

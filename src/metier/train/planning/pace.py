@@ -1,0 +1,126 @@
+"""How long a step takes here: a model of the same shape, but with few layers, is trained for a moment."""
+
+from dataclasses import dataclass
+from time import perf_counter, process_time
+
+import torch
+from transformers import PreTrainedModel
+
+from metier.forest import score
+from metier.forest.arrange import Arrangement
+from metier.forest.way import Way
+from metier.model.adapt import count_parameters
+from metier.model.quiet import LIBRARY_FAULTS
+from metier.model.shapes import outline, sizes
+from metier.train.loop import Arithmetic
+from metier.train.optimisers.build import build
+from metier.train.optimisers.optimiser import Optimiser
+from metier.train.planning.predict import Configuration, Setting, adapted
+from metier.train.planning.simulate import largest
+
+_FEW, _MORE = 1, 2
+"""Decoder layers that are trained for a moment: what a layer adds is their difference."""
+_GOES = 2
+"""How often a moment is repeated; the shortest counts."""
+_MOST_NUMBERS = 5e8
+"""Numbers in the largest model that is tried on a CPU; a larger one would make the plan dearer than the answer is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds of a step's parts: its `trunk`, a `forest` of `tokens`, the `update` of the weights."""
+
+    trunk: float
+    forest: float
+    tokens: int
+    update: float
+
+    def seconds(self, work: Arrangement) -> float:
+        """Return how long a step takes."""
+        tokens = sum(forest.tokens for _, forest in work.forests)
+        return (self.trunk if work.trunk is not None else 0.0) + self.forest * tokens / self.tokens + self.update
+
+
+def measure(setting: Setting, configuration: Configuration, work: Arrangement) -> Pace | None:
+    """Train a short model of a configuration's shape for a moment.
+
+    Args:
+        setting: the base and what is adapted.
+        configuration: what to try; no quantised one.
+        work: a step, arranged for its `micro_batch_tokens`.
+
+    Returns:
+        None: the model is too large to be tried, or does not let itself be trained with random numbers.
+    """
+    layers = sizes(outline(setting.base.folder)).layers
+    # what "the top third" of few layers is differs: such a model is tried whole
+    lengths = (layers,) if configuration.method == "layers" or layers <= _MORE else (_FEW, _MORE)
+    try:
+        short = [outline(setting.base.folder, layers=length) for length in lengths]
+        if setting.device == "cpu" and count_parameters(short[-1]) > _MOST_NUMBERS:
+            return None
+        found = [_paced(model, setting, configuration, work) for model in short]
+    except LIBRARY_FAULTS:
+        return None
+    few, more = found[0], found[-1]
+    steps = layers - _MORE if len(lengths) > 1 else 0
+    trunk, forest, update = (last + steps * max(0.0, last - first) for first, last in zip(few, more, strict=True))
+    return Pace(trunk=trunk, forest=forest, tokens=largest(work).tokens, update=update)
+
+
+def _paced(
+    model: PreTrainedModel, setting: Setting, configuration: Configuration, work: Arrangement
+) -> tuple[float, float, float]:
+    """Return the seconds of trunk, largest forest and update."""
+    device = torch.device(setting.device)
+    model.to_empty(device=device)
+    model.tie_weights()
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():
+                tensor.fill_(0.01)  # what stands in new memory may be slow to compute with
+    trained = adapted(model, setting, configuration)
+    optimiser = build(trained, setting.optimiser, setting.regularise)
+    arithmetic = Arithmetic(device=device, bfloat16=setting.bfloat16)
+    _go(trained, optimiser, work, arithmetic)  # the first is slower: memory is new, kernels are chosen
+    trunk, forest, update = zip(*(_go(trained, optimiser, work, arithmetic) for _ in range(_GOES)), strict=True)
+    return min(trunk), min(forest), min(update)
+
+
+def _go(
+    model: torch.nn.Module, optimiser: Optimiser, work: Arrangement, arithmetic: Arithmetic
+) -> tuple[float, float, float]:
+    way, forest = Way(), largest(work).to(arithmetic.device)
+    clock = _Clock(arithmetic.device)
+    with way.attention(model):
+        with arithmetic.autocast():
+            if work.trunk is not None:
+                score.read_trunk(model, work.trunk)
+            down = clock.lap()
+            losses = way.losses(model, forest)
+        (losses.sum() / losses.numel()).backward()
+        computed = clock.lap()
+        if work.trunk is not None:
+            work.trunk.backward()
+        back = clock.lap()
+    torch.nn.utils.clip_grad_norm_([weight for weight in model.parameters() if weight.requires_grad], 1.0)
+    optimiser.step()
+    update = clock.lap()
+    optimiser.zero_grad(set_to_none=True)
+    return down + back, computed, update
+
+
+class _Clock:
+    """Tells seconds since it was last asked; on one thread those of this process, so that nobody else counts."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._gpu = device.type == "cuda"
+        self._now = perf_counter if self._gpu or torch.get_num_threads() > 1 else process_time
+        self._last = self._now()
+
+    def lap(self) -> float:
+        """Return the seconds since the last lap."""
+        if self._gpu:
+            torch.cuda.synchronize()
+        last, self._last = self._last, self._now()
+        return self._last - last
