@@ -115,7 +115,7 @@ class Trunk:
         self._leaves = {}
         if outputs:
             torch.autograd.backward(outputs, gradients)
-        self.forget()  # only now: a checkpointed trunk goes through its layers once more on the way and must record nothing
+        self.forget()  # only now: on its way back a checkpointed trunk runs its layers again, and must record nothing
 
     def forget(self) -> None:
         """Let go of all tensors."""
