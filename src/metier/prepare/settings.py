@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from metier.core.settings import Settings
+from metier.prepare.protect.settings import ProtectSettings
 from metier.text.formats import ColumnRole, FormatName
 
 
@@ -83,6 +84,9 @@ class PrepareSettings(Settings):
 
     split: SplitSettings = SplitSettings()
     """How rows are dealt out to the splits."""
+
+    protect: ProtectSettings = ProtectSettings()
+    """What is done about personal data and secrets; by default they are counted and reported."""
 
     keep: tuple[str, ...] = ()
     """Rows that no rule may change or drop, by source (`tickets.jsonl:1042`) or id as in `decisions.jsonl` of the

@@ -15,6 +15,7 @@ from metier.prepare.candidate import Candidate, Role, Stage
 from metier.prepare.decisions import FILE, Decisions, kept
 from metier.prepare.dedupe import Exact
 from metier.prepare.places import Places
+from metier.prepare.protect.stage import Guard, open_guard
 from metier.prepare.reading.files import DataFile, find
 from metier.prepare.reading.intake import Intake, open_file
 from metier.prepare.settings import DataSettings, PrepareSettings
@@ -55,11 +56,14 @@ class _Inputs:
     settings: PrepareSettings
     kept: frozenset[str]
     seed: int
+    guard: Guard | None = None
 
     def key(self) -> str:
         """Return the hash of bytes, settings, seed and recipe."""
         files = [[file.name, file.role, file.sha256] for file in self.files]
-        return digest.of_value([_RECIPE, self.seed, self.settings.model_dump(mode="json"), files, sorted(self.kept)])
+        guarded = self.guard.fingerprint() if self.guard else ""
+        settings = self.settings.model_dump(mode="json")
+        return digest.of_value([_RECIPE, self.seed, settings, files, sorted(self.kept), guarded])
 
 
 @dataclass(slots=True)
@@ -70,9 +74,10 @@ class _Read:
     rows_by_file: Counter[str] = field(default_factory=Counter)
 
 
-def _stages(settings: PrepareSettings) -> tuple[Stage, ...]:
+def _stages(inputs: _Inputs) -> tuple[Stage, ...]:
     """Return the streaming steps in order: clean, protect, exact copies."""
-    return (Exact(enabled=settings.dedupe),)
+    guards = (inputs.guard,) if inputs.guard else ()
+    return (*guards, Exact(enabled=inputs.settings.dedupe))
 
 
 def _looks(settings: PrepareSettings) -> tuple[Look, ...]:
@@ -97,7 +102,9 @@ def prepare(
         DataError: a file cannot be used, or too few rows are left; nothing is written.
         DiskFullError: no room for the snapshot.
     """
-    inputs = _Inputs(files=_find(data, folder), settings=settings, kept=kept(settings.keep, folder), seed=seed)
+    guard, unguarded = open_guard(settings.protect, folder)
+    spared = kept(settings.keep, folder)
+    inputs = _Inputs(files=_find(data, folder), settings=settings, kept=spared, seed=seed, guard=guard)
     key = inputs.key()
     target = store / "snapshots" / key[:16]
     if artefact.exists(target, KIND):
@@ -106,6 +113,9 @@ def prepare(
     facts: dict[str, Any] = {"key": key, "recipe": _RECIPE, "seed": seed, "settings": settings.model_dump(mode="json")}
     with artefact.publish(target, kind=KIND, facts=facts) as temporary:
         facts.update(_make(inputs, temporary, progress))
+        facts["choices"] += [asdict(unguarded)] if unguarded else []
+        if guard:
+            guard.keep_map(store)
     for choice in facts["choices"][len(inputs.files) :]:  # the formats were told while reading
         progress.chose(Reasoned(**choice))
     for warning in facts["warnings"]:
@@ -125,7 +135,10 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
         for item in division.dropped:
             decisions.add_drop(item)
         _write(folder, spool, division)
-        return _facts(read, spool.places, division, decisions)
+        facts = _facts(read, spool.places, division, decisions)
+    if inputs.guard:
+        facts["protect"] = inputs.guard.facts(folder, spool.formats)
+    return facts
 
 
 def _find(data: DataSettings, folder: Path) -> list[DataFile]:
@@ -146,7 +159,7 @@ def _find(data: DataSettings, folder: Path) -> list[DataFile]:
 
 def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress) -> tuple[_Read, Spool]:
     """Read every file through every stage, once; rows that are kept wait in the spool for their split."""
-    stages, read = _stages(inputs.settings), _Read()
+    stages, read = _stages(inputs), _Read()
     with Filling(path) as filling:
         for file in inputs.files:
             with progress.task(f"reading {file.name}", total=file.bytes) as task:

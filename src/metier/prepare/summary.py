@@ -62,8 +62,26 @@ def _tables(path: Path, facts: Mapping[str, Any]) -> Iterator[Table]:
     )
     if facts["dropped"]:
         yield _dropped(path, facts)
+    if found := facts.get("protect", {}).get("found"):
+        yield _protected(found, facts["protect"])
     if facts["labels"]:
         yield _labels(facts["labels"])
+
+
+def _protected(found: Mapping[str, Any], facts: Mapping[str, Any]) -> Table:
+    """List personal data and secrets by kind: how much, where, and what became of it. Values are never shown."""
+    done = {"count": "left as they are", "redact": "redacted", "pseudonymise": "pseudonymised", "drop": "rows dropped"}
+    rows = tuple(
+        (entity, entry["values"], entry["rows"], "; ".join(entry["first"][:3])) for entity, entry in found.items()
+    )
+    note = f"They were {done[facts['action']]}; prepare.protect.action says what is done."
+    if "proof" in facts:
+        note += f" All {facts['proof']['rows']:,} rows were read back: none is left."
+        kept = facts["proof"]["spared"]
+        note += f" {kept:,} row(s) that prepare.keep names were not touched." if kept else ""
+    return Table(
+        title="Personal data and secrets", columns=("kind", "values", "rows", "for example in"), rows=rows, note=note
+    )
 
 
 def _dropped(path: Path, facts: Mapping[str, Any]) -> Table:

@@ -7,44 +7,39 @@ import re
 from collections.abc import Iterator, Sequence
 
 from metier.prepare.protect.spans import Span
+from metier.prepare.protect.vocabulary import CAPITAL, words
 
-_UPPER = "".join(chr(code) for code in range(0x41, 0x530) if chr(code).isupper())
-_CAP = rf"[{_UPPER}][\w.'\u2019-]*"
-_WORD = rf"(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th))"
-_SMALL = r"(?:de|da|do|dos|das|del|della|di|du|des|la|le|les|l'|of|the|von|van|der|den|am|an|y|e|og|i|and)"
+_AFTER_WORDS, _BEFORE_WORDS = words("street_after_name"), words("street_before_name")
+_ENDINGS = tuple(sorted(words("street_endings")))
+_SMALL_WORDS, _UNITS, _ZIPS = words("small_words_in_streets"), words("units"), words("before_postcodes")
+
+
+def _any(known: Sequence[str] | frozenset[str]) -> str:
+    return "(?:" + "|".join(re.escape(word) for word in sorted(known, key=lambda word: (-len(word), word))) + ")"
+
+
+_ORDINAL = r"\d{1,3}(?:st|nd|rd|th)"
+_WORD = rf"(?:{CAPITAL}[\w.'\u2019-]*|{_ORDINAL})"
+_SMALL = _any(_SMALL_WORDS)
 _NAME = rf"{_WORD}(?: (?:{_SMALL} ){{0,2}}{_WORD}){{0,4}}"
-_AFTER_WORDS = frozenset(
-    "Street street Streets St STREET Avenue avenue Avenues AVENUE Ave Road road Roads ROAD Rd Boulevard boulevard Blvd Lane lane Lanes LANE Ln"
-    " Drive Drives DRIVE Dr Court Courts Ct Place Pl Square Squares Sq Terrace Parkway Pkwy Highway Hwy Way Crescent Cres"
-    " Close Grove Gardens Mews Hill Row Walk Quay Circle Trail Plaza Park Parks Alley Route Cove Coves Parade Esplanade"
-    " Green Mall utca \u00fatja \u00fat t\u00e9r terrasse tie all\u00e9 u.".split()
+_STREET = (
+    rf"(?:{_NAME} {_any(_AFTER_WORDS)}(?!\w)\.?|{_any(_BEFORE_WORDS)} (?:{_SMALL} ){{0,2}}{_NAME}"
+    rf"|{CAPITAL}[\w-]{{2,}}{_any(_ENDINGS)}\b)"
 )
-_BEFORE_WORDS = frozenset(
-    "Rua Rue Via Viale Vicolo Piazza Piazzale Corso Calle Avenida Av. Avda. Avenue Boulevard Bd Plaza Paseo Camino Carrer Carretera"
-    " Pra\u00e7a Largo Travessa Estrada Strada Chemin All\u00e9e Place Impasse Quai ul. ulica al. os. pl. Rruga Jalan Jl."
-    " \u03a0\u03bb\u03b1\u03c4\u03b5\u03af\u03b1 \u039f\u03b4\u03cc\u03c2 \u039b\u03b5\u03c9\u03c6\u03cc\u03c1\u03bf\u03c2 n\u00e1m. n\u00e1m\u011bst\u00ed \u0443\u043b. \u0443\u043b\u0438\u0446\u0430 \u043f\u0440.".split()
-)
-_ENDINGS = tuple(
-    "stra\u00dfe strasse str gatan gata gade vej v\u00e4gen vegen veien katu kuja polku tie gasse weg allee platz ring damm ufer straat laan plein dijk"
-    " kade singel utca \u00fatja t\u00e4nav ulice ov\u00e1 sk\u00e1 stigen gr\u00e4nd st\u00edgur str\u00e6ti braut vangur bakken v\u00e6nget toften".split()
-)
-_SMALL_WORDS = frozenset("de da do dos das dei degli delle del della di du des la le les of the von van der den am an y e og i and".split())
-_UNITS = frozenset("apt apartment suite ste unit flat".split())
-_ZIPS = frozenset("zip zipcode code postcode plz is of zip: code: postcode: plz:".split())
-_AFTER_NAME = rf"(?:{'|'.join(sorted(_AFTER_WORDS, key=len, reverse=True))})\b\.?"
-_BEFORE_NAME = rf"(?:{'|'.join(re.escape(word) for word in sorted(_BEFORE_WORDS, key=len, reverse=True))})"
-_ENDING = rf"(?:{'|'.join(_ENDINGS)})"
-_STREET = rf"(?:{_NAME} {_AFTER_NAME}|{_BEFORE_NAME} (?:{_SMALL} ){{0,2}}{_NAME}|[{_UPPER}][\w-]{{2,}}{_ENDING}\b)"
 _UNIT = r"(?:[Aa]pt|[Aa]partment|[Ss]uite|[Ss]te|[Uu]nit|[Ff]lat|APT|SUITE)\.? ?#?\d{1,5}[A-Za-z]?\b"
 _POSTAL = (
-    r"(?:[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{4} [A-Z]{2}|\d{3} \d\d|\d{2}-\d{3}|\d{4,5}(?:-\d{3,4})?)\b"
+    r"(?:[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{4} [A-Z]{2}|\d{3} \d\d|\d{2}-\d{3}"
+    r"|\d{4,5}(?:-\d{3,4})?)\b"
 )
-_TOWN = rf"[{_UPPER}][\w.'\u2019()-]*(?:[ -][{_UPPER}(][\w.'\u2019()-]*){{0,3}}"
-_NUMBER = re.compile(r"\d(?<![\w.,$\u20ac\u00a3#:]\d)\d{0,5}(?: ?[A-Za-z]\b|[/-]\d{1,5}[A-Za-z]?\b)?(?![\w%:])(?![.,]\d)")
+_TOWN = rf"{CAPITAL}[\w.'\u2019()-]*(?:[ -](?:{CAPITAL}|\()[\w.'\u2019()-]*){{0,3}}"
+_NUMBER = re.compile(
+    r"\d(?<![\w.,$\u20ac\u00a3#:]\d)\d{0,5}(?: ?[A-Za-z]\b|[/-]\d{1,5}[A-Za-z]?\b)?(?![\w%:])(?![.,]\d)"
+)
 _FORWARD = re.compile(rf"(?:,? \d{{1,5}})?,? {_STREET}(?: \d{{1,4}}\b)?")
 _TAIL = re.compile(
-    rf"(?:[,\s]{{1,4}}{_UNIT}){{0,2}}(?:(?:\s*,\s*|\s*\n\s*|[ ])(?:{_POSTAL} )?{_TOWN})?(?:\s*,\s*(?:[A-Z]{{2,3}}\b|nan|{_TOWN}))?"
-    rf"(?:\s*\n?\s*{_TOWN})?(?:\s*,?\s+{_POSTAL})|(?:[,\s]{{1,4}}{_UNIT}){{1,2}}"
+    rf"(?:[,\s]{{1,4}}{_UNIT}){{0,2}}(?:(?:\s*,\s*|\s*\n\s*|[ ])(?:{_POSTAL} )?{_TOWN})?"
+    rf"(?:\s*,\s*(?:[A-Z]{{2,3}}\b|nan|{_TOWN}))?(?:\s*\n?\s*{_TOWN})?(?:\s*,?\s+{_POSTAL})"
+    rf"|(?:[,\s]{{1,4}}{_UNIT}){{1,2}}"
 )
 _BOX = re.compile(
     r"\b(?:P\.? ?O\.? ?Box \d{1,6}|(?:PSC|Unit|CMR) \d{1,5},? Box \d{1,5})(?:\s*,?\s*[AFD]PO,? A[AEP] \d{5})?"
@@ -52,14 +47,16 @@ _BOX = re.compile(
     re.I,
 )
 _CUE = re.compile(
-    r"(?:\baddress(?:es)?(?: is|:)?|\b(?:lives?|living|lived|located|reside[sd]?|(?:office|restaurant|house|shop|party) is) (?:at|on|in)"
-    r"|\bmeet(?:ing)?(?: me| you| us)? (?:at|in)|\b(?:return|delivered?|shipped?|send|sent|taxi|go|moved?|drive)(?: \w+){0,3} (?:to|at)"
-    r"|\bdrops? (?:you|me|us) off at|\bhere they are:|\bside of|\bcorner of|\benter on|\bit(?:'s| is) in|\bsent to\? User:|\bit is)"
-    r"[\s,:-]{1,4}(?:the corner of )?$",
+    r"(?:\baddress(?:es)?(?: is|:)?|\b(?:lives?|living|lived|located|reside[sd]?) (?:at|on|in)"
+    r"|\b(?:office|restaurant|house|shop|party) is (?:at|on|in)|\bmeet(?:ing)?(?: me| you| us)? (?:at|in)"
+    r"|\b(?:return|delivered?|shipped?|send|sent|taxi|go|moved?|drive)(?: \w+){0,3} (?:to|at)"
+    r"|\bdrops? (?:you|me|us) off at|\bhere they are:|\bside of|\bcorner of|\benter on|\bit(?:'s| is) in"
+    r"|\bsent to\? User:|\bit is)[\s,:-]{1,4}(?:the corner of )?$",
     re.I,
 )
 _LOOSE_FORWARD = re.compile(
-    rf"(?: \d{{1,5}})?,? {_NAME}(?: \d{{1,4}}\b)?|(?: [^\W\d_]{{2,}}){{1,3}} \d{{1,4}}(?: {_UNIT})?(?:[,\s]+[^\W\d_]{{3,}},? [a-z]{{2}} \d{{4,5}})?"
+    rf"(?: \d{{1,5}})?,? {_NAME}(?: \d{{1,4}}\b)?"
+    rf"|(?: [^\W\d_]{{2,}}){{1,3}} \d{{1,4}}(?: {_UNIT})?(?:[,\s]+[^\W\d_]{{3,}},? [a-z]{{2}} \d{{4,5}})?"
 )
 _LOOSE_BACKWARD = re.compile(rf"(?<![\w.]){_NAME},? $")
 _AND_CORNER = re.compile(rf" and {_NAME}")
@@ -105,11 +102,20 @@ def _behind_name(text: str, start: int, end: int, before: str) -> tuple[int, int
     """Read "Puruntie 82": the street in front of the number."""
     words: list[str] = []
     for word in reversed(before.rpartition("\n")[2].rstrip(" ,").split(" ")):
-        if not (word[:1].isupper() or word in _SMALL_WORDS or word in _AFTER_WORDS or word in _BEFORE_WORDS or word[:1].isdigit()) or len(words) > 5:
+        if (
+            not (
+                word[:1].isupper()
+                or word in _SMALL_WORDS
+                or word in _AFTER_WORDS
+                or word in _BEFORE_WORDS
+                or word[:1].isdigit()
+            )
+            or len(words) > 5
+        ):
+            break
+        if words and word.endswith((".", ",", "]")) and word not in _BEFORE_WORDS:
             break
         words.append(word)
-        if word.endswith((".", ",")) and word not in _BEFORE_WORDS:
-            break
     while words and words[-1] in _SMALL_WORDS:
         words.pop()
     name = " ".join(reversed(words))

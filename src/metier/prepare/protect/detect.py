@@ -11,7 +11,9 @@ from metier.prepare.protect.secrets import secrets
 from metier.prepare.protect.spans import Entity, Span, disjoint
 
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w][\w.+%'-]{0,63}@(?:[\w-]{1,63}\.)+[^\W\d_][\w-]{1,23}(?!\w)")
-_URL = re.compile(r"(?<!\w)(?:https?|ftp)://[^\s<>\"'\])},]+[^\s<>\"'\])},.;:!?]|(?<![\w@.-])www\.[\w-]+(?:\.[\w-]+)+(?:/[^\s<>\"')]*)?")
+_URL = re.compile(
+    r"(?<!\w)(?:https?|ftp)://[^\s<>\"'\])},]+[^\s<>\"'\])},.;:!?]|(?<![\w@.-])www\.[\w-]+(?:\.[\w-]+)+(?:/[^\s<>\"')]*)?"
+)
 _WORDED_DATE = re.compile(
     r"\b(?:\d{1,2}(?:st|nd|rd|th)? (?:of )?)?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\.?"
     r"(?: \d{1,2}(?:st|nd|rd|th)?)?,? \d{4}\b"

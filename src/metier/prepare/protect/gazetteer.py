@@ -4,20 +4,11 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module, resources
 from types import ModuleType
 from typing import Any
 
-from faker.providers import address, lorem, person
-
-_KNOWN_AS_PLACES = frozenset(
-    "Adelaide Alexandria America Asia Athens Atlanta Augusta Austin Berlin Boston Brooklyn Camden Carolina Chelsea Chester"
-    " Cleveland Dakota Dallas Denver Devon Dublin Durham Florence Florida Francisco Geneva Georgia Holland Houston India"
-    " Israel Jordan Kent Lima Lincoln London Lourdes Madison Madrid Manchester Medina Milan Montana Nevada Odessa Orlando"
-    " Oxford Paris Philadelphia Phoenix Preston Regina Rome Salem San Santa Santiago Savannah Sofia Sydney Trinidad"
-    " Troy Valencia Venice Verona Vienna Virginia Warsaw Washington York Zion".split()
-)
-"""Names of places that are names of persons too, and of which the place is what people mean first."""
+from metier.core import extras
+from metier.prepare.protect.vocabulary import listed, words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +32,15 @@ class Gazetteer:
 @cache
 def gazetteer() -> Gazetteer:
     """Return the names, read once a process (about 0.2 s)."""
-    given, family = frozenset(_words(person, "first_name")), frozenset(_words(person, "last_name"))
-    both, stop = _ours("plain_words.txt"), _ours("stop_words.txt") | frozenset(_words(lorem, "word_list", "en_US"))
+    given, family = frozenset(_words("person", "first_name")), frozenset(_words("person", "last_name"))
+    both, stop = listed("plain_words.txt"), listed("stop_words.txt") | frozenset(_words("lorem", "word_list", "en_US"))
     plain, places = both | stop, frozenset(_places(given))
     strong = frozenset(name for name in given | family if name.lower() not in plain and name not in places)
-    weak = frozenset(name for name in given | family if len(name) > 2 and name not in strong and name.lower() not in stop
-        and (name in given or name not in places))
+    weak = frozenset(
+        name
+        for name in given | family
+        if len(name) > 2 and name not in strong and name.lower() not in stop and (name in given or name not in places)
+    )
     return Gazetteer(
         given=given,
         family=family,
@@ -59,15 +53,11 @@ def gazetteer() -> Gazetteer:
     )
 
 
-def _ours(name: str) -> frozenset[str]:
-    text = resources.files("metier.prepare.protect").joinpath(name).read_text(encoding="utf-8")
-    return frozenset(word for line in text.splitlines() if not line.startswith("#") for word in line.split())
-
-
-def _providers(package: ModuleType, language: str = "") -> Iterator[Any]:
+def _providers(kind: str, language: str = "") -> Iterator[Any]:
+    package: ModuleType = extras.load(f"faker.providers.{kind}", "protect")
     for module in pkgutil.iter_modules(package.__path__):
         if not language or module.name == language:
-            yield import_module(f"{package.__name__}.{module.name}").Provider
+            yield extras.load(f"{package.__name__}.{module.name}", "protect").Provider
 
 
 def _lists(provider: Any, beginnings: tuple[str, ...]) -> Iterator[str]:
@@ -76,17 +66,17 @@ def _lists(provider: Any, beginnings: tuple[str, ...]) -> Iterator[str]:
             yield from (entry for entry in value if isinstance(entry, str))
 
 
-def _words(package: ModuleType, beginning: str, language: str = "") -> Iterator[str]:
+def _words(kind: str, beginning: str, language: str = "") -> Iterator[str]:
     """Yield the single words of lists such as `first_names_female`."""
-    for provider in _providers(package, language):
+    for provider in _providers(kind, language):
         for entry in _lists(provider, (beginning,)):
             yield from (word for word in entry.replace("-", " ").split() if len(word) > 1 and "{" not in word)
 
 
 def _places(given: frozenset[str]) -> Iterator[str]:
     """Yield countries, states, and those cities that are not given names, unless the city is the first thing meant."""
-    yield from _KNOWN_AS_PLACES
-    for provider in _providers(address):
+    yield from words("known_as_places")  # names of persons too, but people mean the place first
+    for provider in _providers("address"):
         for entry in _lists(provider, ("countries", "states", "provinces")):
             yield from (word for word in entry.split() if len(word) > 3 and word[0].isupper())
         for entry in _lists(provider, ("cities", "city_names")):

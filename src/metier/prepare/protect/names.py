@@ -11,47 +11,35 @@ from typing import NamedTuple
 from metier.prepare.protect.gazetteer import Gazetteer, gazetteer
 from metier.prepare.protect.spans import Span, places
 from metier.prepare.protect.surrogates import is_surrogate_name
+from metier.prepare.protect.vocabulary import CAPITAL, words
 
-_UPPER = "".join(chr(code) for code in range(0x41, 0x530) if chr(code).isupper())
-_WORD = rf"[{_UPPER}](?:[\w\u2019'-]*\w)?"
+_WORD = rf"{CAPITAL}(?:[\w\u2019'-]*\w)?"
 _PARTICLE = r"(?:de|da|do|dos|das|del|della|di|du|la|le|van|von|der|den|ter|ten|bin|ibn|al|el|zu|af|av|y)"
 _SEQUENCE = re.compile(rf"(?<![\w@/#]){_WORD}(?:(?:\.? |-)(?:{_PARTICLE} ){{0,2}}{_WORD}){{0,5}}")
 _SMALL_SEQUENCE = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]{2,})?")
 _TOKEN = re.compile(r"[\w\u2019']+")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
-_SPACED = str.maketrans(dict.fromkeys(".,;:!?\"'()[]{}<>/\\|*_#\u2019\u2018\u201c\u201d\u2014\u2013-", " "))
-_TITLES = (
-    "Mr Mrs Ms Miss Mx Dr Prof Professor Doctor Sir Madam Herr Frau Se\u00f1or Se\u00f1ora Sr Sra Monsieur Madame Mme Mlle Signor"
-    " Signora Uncle Aunt Auntie Reverend Rev Officer Nurse mr mrs ms dr MR MRS MS DR"
-).split()
-_NAMING = "name Name NAME names named called calls known Attn Attention Cardholder hei\u00dfe appelle llamo chiamo".split()
-_GREETING = "Dear Hi Hello Hey Sincerely sincerely Regards regards Cheers wishes truly faithfully Thanks m am".split()
+_MARKS = ".,;:!?\"'()[]{}<>/\\|*_#\u2019\u2018\u201c\u201d\u2014\u2013-"
+_SPACED = str.maketrans(_MARKS, " " * len(_MARKS))
+_TITLES, _NAMING, _GREETING = words("titles"), words("naming"), words("greeting")
+_ORGANISATION = words("organisations")
 _SAYS_NAME = re.compile(
-    r"(?:\b(?:name(?:s)?(?: is| was|:|,| should be| to)?|named(?: him| her| it| after)?|called|calls? (?:me|him|her)|known as|signed(?: by|,)?|attn:?|attention:?"
-    r"|c/o|card ?holder:?|patient:?|customer:|employee:|name\?|(?:yours )?(?:truly|sincerely|faithfully),|regards,|wishes,|cheers,|ich hei\u00dfe|m'appelle"
-    r"|me llamo|mi chiamo)[ \t]?\s{1,3})$",
+    r"(?:\b(?:names?(?: is| was|:|,| should be| to)?|named(?: him| her| it| after)?|called|calls? (?:me|him|her)"
+    r"|known as|signed(?: by|,)?|attn:?|attention:?|c/o|card ?holder:?|patient:?|customer:|employee:?|name\?"
+    r"|(?:yours )?(?:truly|sincerely|faithfully),|regards,|wishes,|cheers,|ich hei\u00dfe|m'appelle|me llamo|mi chiamo)"
+    r"[ \t]?\s{1,3})$",
     re.I,
 )
 _GREETS = re.compile(r"(?:\b(?:dear|hi|hello|hey|thanks|i'm|i am|this is),? {1,2})$", re.I)
 _NEAR = re.compile(
-    r"(?:\b(?:mr|mrs|ms|miss|dr|prof|sir|lord|lady|uncle|aunt|i'm|i am|this is|it's me|hi|hello|hey|dear|thanks|thank you|love|from|by|with|said|says|told|ask|asked"
-    r"|meet|met|see|speak to|talk to|spoke (?:to|with)|follow up with|manager|agent|colleague|wife|husband|son|daughter"
-    r"|sister|brother|boss|friend|partner|cousin|neighbou?r|guardian|father|mother|mum|mom|dad|singer|songwriter|director|starring"
-    r"|actor|actress|author|writer|player|commenter|founders?:?|ceo|add|tell|know|heard|and|named|name|why is)\.?,? )$",
+    r"(?:\b(?:mr|mrs|ms|miss|dr|prof|sir|lord|lady|uncle|aunt|i'm|i am|this is|it's me|hi|hello|hey|dear|thanks"
+    r"|thank you|love|from|by|with|said|says|told|ask|asked|meet|met|see|speak to|talk to|spoke (?:to|with)"
+    r"|follow up with|manager|agent|colleague|wife|husband|son|daughter|sister|brother|boss|friend|partner|cousin"
+    r"|neighbou?r|guardian|father|mother|mum|mom|dad|singer|songwriter|director|starring|actor|actress|author|writer"
+    r"|player|commenter|founders?:?|ceo|add|tell|know|heard|and|named|name|why is)\.?,? )$",
     re.I,
 )
-_ORGANISATION = frozenset(
-    "inc ltd llc llp corp corporation gmbh ag plc co company group holdings bank university college institute school"
-    " foundation association orchestra band church hospital hotel restaurant technologies systems solutions software"
-    " services partners capital media labs studio studios records museum library airport station stadium center centre"
-    " street road avenue lane drive court square place terrace boulevard highway parkway park bridge river lake mountain"
-    " county city island islands league cup award prize festival act theorem law equation effect disease syndrome"
-    " force news times post journal magazine weekly st ave rd".split()
-)
-_TITLE_WORDS = frozenset(_TITLES)
-_GAP = re.compile(
-    r"[.,:?]?(?:(?: is| was| should be| me| him| her| by| as| it to| to)\b:?)?[,:]?\s{1,3}"
-)
+_GAP = re.compile(r"[.,:?]?(?:(?: is| was| should be| me| him| her| by| as| it to| to)\b:?)?[,:]?\s{1,3}")
 _FOLLOWING = re.compile(r",? (\w+)")
 _BEFORE = 30
 
@@ -88,7 +76,7 @@ class _Lookup(NamedTuple):
 @cache
 def _lookup() -> _Lookup:
     known = gazetteer()
-    signs = frozenset(_TITLES) | frozenset(_NAMING) | frozenset(_GREETING)
+    signs = _TITLES | _NAMING | _GREETING
     return _Lookup(known, signs, known.strong | known.weak | known.small | signs)
 
 
@@ -103,7 +91,7 @@ def names(text: str) -> Iterator[Span]:
     if not found:
         return
     end = 0
-    for place, word in sorted((place, word) for word in found for place in places(text, word)):
+    for place, word in sorted((place, sign) for sign in found for place in places(text, sign)):
         after = place + len(word)
         if place < end or text[place - 1 : place].isalnum() or text[after : after + 1].isalnum():
             continue
@@ -132,15 +120,17 @@ def _after_sign(text: str, end: int, known: Gazetteer) -> Span | None:
     if not capital and small is None:
         return None
     before = text[max(0, end - _BEFORE) : start]
-    told = before.rstrip(" .,").rpartition(" ")[2].rpartition("\n")[2] in _TITLE_WORDS or _SAYS_NAME.search(before) is not None
+    told = (
+        before.rstrip(" .,").rpartition(" ")[2].rpartition("\n")[2] in _TITLES or _SAYS_NAME.search(before) is not None
+    )
     match = _SEQUENCE.match(text, start) if capital else None
     if match is None:
         return small if told else None
-    words = _words(match.group(), start)
+    run = _words(match.group(), start)
     if told:
-        return _span(text, _told(words))
-    if len(words) <= 3 and not any(word.plain or word.place for word in words) and _GREETS.search(before):
-        return _span(text, (words[0].start, words[-1].end))
+        return _span(text, _told(run))
+    if len(run) <= 3 and not any(word.plain or word.place for word in run) and _GREETS.search(before):
+        return _span(text, (run[0].start, run[-1].end))
     return None
 
 
@@ -149,7 +139,7 @@ def _around(text: str, place: int, *, strong: bool) -> Span | None:
     start = place
     for _ in range(3):  # go back over words with capitals
         gap = text.rfind(" ", max(0, start - 25), start - 1) + 1 if text[start - 1 : start] == " " else start
-        if gap >= start or not text[gap].isupper() or not text[start - 2].isalnum() and text[start - 2] not in ".'\u2019":
+        if gap >= start or not text[gap].isupper() or not (text[start - 2].isalnum() or text[start - 2] in ".'\u2019"):
             break
         start = gap
     match = _SEQUENCE.match(text, start) or _SEQUENCE.match(text, place)
@@ -157,29 +147,35 @@ def _around(text: str, place: int, *, strong: bool) -> Span | None:
         match = _SEQUENCE.match(text, place)
     if match is None:
         return None
-    words = _words(match.group(), match.start())
-    at = next((index for index, word in enumerate(words) if word.start <= place < word.end), None)
-    if at is None or words[-1].text.lower() in _ORGANISATION or not (strong or _meant(text, words, at)):
+    run = _words(match.group(), match.start())
+    at = next((index for index, word in enumerate(run) if word.start <= place < word.end), None)
+    if at is None or run[-1].text.lower() in _ORGANISATION or not (strong or _meant(text, run, at)):
         return None
     first, last = at, at
-    while last + 1 < len(words) and last - first < 3 and _may_join(words[last + 1]):
+    while last + 1 < len(run) and last - first < 3 and _may_join(run[last + 1]):
         last += 1
-    while first > 0 and last - first < 3 and _may_join(words[first - 1]):
+    while first > 0 and last - first < 3 and _may_join(run[first - 1]):
         first -= 1
-    return _span(text, (words[first].start, words[last].end))
+    return _span(text, (run[first].start, run[last].end))
 
 
 def _words(found: str, start: int) -> list[_Word]:
     return [_word(start + token.start(), token.group()) for token in _TOKEN.finditer(found)]
 
 
-def _meant(text: str, words: Sequence[_Word], at: int) -> bool:
+def _meant(text: str, run: Sequence[_Word], at: int) -> bool:
     """Tell whether a word that is a name and something else is meant as a name."""
-    word = words[at]
-    follower = words[at + 1] if at + 1 < len(words) else None
-    if word.given and follower is not None and follower.name and not follower.stop and not (word.place and follower.place):
+    word = run[at]
+    follower = run[at + 1] if at + 1 < len(run) else None
+    if (
+        word.given
+        and follower is not None
+        and follower.name
+        and not follower.stop
+        and not (word.place and follower.place)
+    ):
         return True
-    if word.place or not all(other.stop or index == at for index, other in enumerate(words)):
+    if word.place or not all(other.stop or index == at for index, other in enumerate(run)):
         return False
     before = text[max(0, word.start - _BEFORE) : word.start]
     return before.endswith(" ") and _NEAR.search(before) is not None
@@ -209,9 +205,9 @@ def _facts(text: str) -> tuple[str, bool, bool, bool, bool, bool]:
     )  # fmt: skip
 
 
-def _told(words: Sequence[_Word]) -> tuple[int, int] | None:
+def _told(run: Sequence[_Word]) -> tuple[int, int] | None:
     """Take what follows "my name is": up to four words, ordinary ones at the end left out."""
-    kept = list(words[:4])
+    kept = list(run[:4])
     while kept and kept[-1].plain and not (kept[-1].name and not kept[-1].stop):
         kept.pop()
     if not kept or kept[0].stop or (kept[0].plain and not kept[0].name):
@@ -222,19 +218,19 @@ def _told(words: Sequence[_Word]) -> tuple[int, int] | None:
 def _small_after(text: str, start: int, known: Gazetteer) -> Span | None:
     """Read a name in small letters behind "my name is"."""
     match = _SMALL_SEQUENCE.match(text, start)
-    words = match.group().split() if match else []
-    if not words or words[0] not in known.small:
+    run = match.group().split() if match else []
+    if not run or run[0] not in known.small:
         return None
-    size = len(words[0]) if len(words) == 1 or words[1] in known.plain else len(" ".join(words))
+    size = len(run[0]) if len(run) == 1 or run[1] in known.plain else len(" ".join(run))
     return Span(start, start + size, "person")
 
 
 def _small(text: str, start: int, known: Gazetteer) -> Span | None:
     """Take two names in small letters beside one another."""
     match = _SMALL_SEQUENCE.match(text, start)
-    words = match.group().split() if match else []
-    if len(words) == 2 and words[1] in known.small and words[0].title() in known.given:
-        return Span(start, start + len(" ".join(words)), "person")
+    run = match.group().split() if match else []
+    if len(run) == 2 and run[1] in known.small and run[0].title() in known.given:
+        return Span(start, start + len(" ".join(run)), "person")
     return None
 
 

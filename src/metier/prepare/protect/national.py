@@ -1,27 +1,26 @@
-"""Numbers by which a state knows a person: their shape, their check digits (python-stdnum), and words that name them."""
+"""Numbers by which a state knows a person: their shape, their check digits (python-stdnum), words that name them."""
 
 import re
 from collections.abc import Iterator
-from importlib import import_module
+from functools import cache
 from types import ModuleType
 from typing import NamedTuple
 
-from stdnum.exceptions import ValidationError
-
+from metier.core import extras
 from metier.prepare.protect.spans import Span, places
 
 
 class _Scheme(NamedTuple):
-    """A kind of number: its shape as written, the module that checks it, and the words without which it is a guess."""
+    """A kind of number: its shape as written, what checks it, and the words without which it is a guess."""
 
     shape: re.Pattern[str]
-    module: ModuleType
+    module: str
     cue: re.Pattern[str] | None
 
 
 def _scheme(shape: str, module: str, cue: str = "") -> _Scheme:
     words = re.compile(rf"\b(?:{cue})\b", re.I) if cue else None
-    return _Scheme(re.compile(shape), import_module(f"stdnum.{module}"), words)
+    return _Scheme(re.compile(shape), module, words)
 
 
 _ID = "id|identity|identification|national|personal|number|no"
@@ -77,7 +76,11 @@ def national_id(raw: str, digits: str, before: str) -> bool:
         digits: its digits alone.
         before: the text in front, whose words decide where check digits alone would be a guess.
     """
-    return 9 <= len(digits) <= 15 and not digits.startswith("000") and any(_fits(scheme, raw, before) for scheme in _DIGITS)
+    return (
+        9 <= len(digits) <= 15
+        and not digits.startswith("000")
+        and any(_fits(scheme, raw, before) for scheme in _DIGITS)
+    )
 
 
 def lettered(text: str) -> Iterator[Span]:
@@ -102,8 +105,9 @@ def lettered(text: str) -> Iterator[Span]:
 def _fits(scheme: _Scheme, raw: str, before: str) -> bool:
     if not scheme.shape.fullmatch(raw) or (scheme.cue is not None and not scheme.cue.search(before)):
         return False
-    try:
-        scheme.module.validate(raw)
-    except ValidationError:
-        return False
-    return True
+    return bool(_checker(scheme.module).is_valid(raw))
+
+
+@cache
+def _checker(module: str) -> ModuleType:
+    return extras.load(f"stdnum.{module}", "protect")

@@ -3,10 +3,10 @@
 import ipaddress
 import re
 from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
 
-import phonenumbers
-from stdnum import iban, luhn
-
+from metier.core import extras
 from metier.prepare.protect.national import national_id
 from metier.prepare.protect.spans import Entity, Span
 
@@ -19,7 +19,9 @@ _IBAN = re.compile(r"\d(?<=(?<!\w)[A-Za-z]{2}\d)\d(?: ?[A-Za-z0-9]{4}){2,7}(?: ?
 _IPV6_PART = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _IPV6_BEFORE, _IPV6_AFTER = re.compile(r"(?<![\w:])[0-9A-Fa-f:]*$"), re.compile(r"[0-9A-Fa-f:]*(?![\w:])")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
-_DATE = re.compile(r"(?:\d{1,2}([-/.])\d{1,2}\1(?:\d{4}|\d{2})|\d{4}([-/.])\d{1,2}\2\d{1,2})(?:[ T]\d\d?(?:[.:]\d\d)*)?")
+_DATE = re.compile(
+    r"(?:\d{1,2}([-/.])\d{1,2}\1(?:\d{4}|\d{2})|\d{4}([-/.])\d{1,2}\2\d{1,2})(?:[ T]\d\d?(?:[.:]\d\d)*)?"
+)
 _DATE_TAIL = re.compile(r"(?::\d\d){0,2}")
 _YEARS = re.compile(r"(?:1[89]|20)\d\d ?[-\u2013/ ] ?(?:(?:1[89]|20)\d\d|\d\d)")
 _THOUSANDS = re.compile(r"\d{1,3}(?:[ .\u00a0]\d{3})+")
@@ -39,6 +41,9 @@ _OTHER_NUMBER = re.compile(
 )
 _NORTH_AMERICAN = re.compile(r"(?:1[-. ])?\(?[2-9]\d\d\)?[-. ]{1,2}[2-9]\d\d[-. ]\d{4}(?: ?(?:x|ext\.?) ?\d+)?")
 _BRACKETED = re.compile(r"(?:\+?\d{1,3} ?)?\(\d{1,4}\)[ -]?\d[\d -]{4,}\d")
+_STAND_IN = re.compile(r"\(?0\D{0,3}0\D{0,3}0|\+ ?9\D{0,3}9\D{0,3}9")
+"""How numbers begin that stand in for others: like no number that is given to anybody."""
+
 _BEFORE = 48
 """Characters in front of a number in which a word may say what it is."""
 
@@ -66,7 +71,7 @@ def _ibans(text: str) -> Iterator[Span]:
         start = match.start() - 2
         words = text[start : match.end()].split(" ")
         while words:  # words of the sentence may follow an IBAN written in fours
-            if iban.is_valid(" ".join(words)):
+            if _library("stdnum.iban").is_valid(" ".join(words)):
                 yield Span(start, start + len(" ".join(words)), "iban")
                 break
             words.pop()
@@ -101,6 +106,8 @@ def _nobody(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 def _cluster(text: str, start: int, end: int, regions: tuple[str, ...]) -> Iterator[Span]:
     """Say what a run of digits is; one that is nothing as a whole is tried in parts, the longest first."""
+    if _STAND_IN.match(text, start):
+        return
     entity = _entity(text, start, end, regions)
     if entity is not None:
         yield Span(start, _end_of_date(text, end) if entity == "date" else end, entity)
@@ -125,11 +132,8 @@ def _end_of_date(text: str, end: int) -> int:
 def _entity(text: str, start: int, end: int, regions: tuple[str, ...]) -> Entity | None:
     raw = text[start:end]
     digits = "".join(filter(str.isdigit, raw))
-    if len(digits) < 4:
-        return None
     if raw.count(".") == 3 and _IPV4.fullmatch(raw):
-        address = _address_of(raw)
-        return "ip" if address is not None and not _nobody(address) else None
+        return _ip(raw)
     if raw != digits and _DATE.fullmatch(raw):
         return "date"
     if len(digits) < 7:
@@ -139,36 +143,43 @@ def _entity(text: str, start: int, end: int, regions: tuple[str, ...]) -> Entity
         return "card"
     if national_id(raw, digits, before):
         return "national_id"
-    return "phone" if _is_phone(raw, digits, before, regions) else None
+    return "phone" if _is_phone(raw, before, regions) else None
+
+
+def _ip(raw: str) -> Entity | None:
+    address = _address_of(raw)
+    return "ip" if address is not None and not _nobody(address) else None
 
 
 def _is_card(raw: str, digits: str, before: str) -> bool:
     if not 12 <= len(digits) <= 19 or not _CARD_START.match(digits) or not _CARD_SHAPE.fullmatch(raw):
         return False
-    return luhn.is_valid(digits) and (len(digits) > 13 or _CARD_CUE.search(before) is not None)
+    return _library("stdnum.luhn").is_valid(digits) and (len(digits) > 13 or _CARD_CUE.search(before) is not None)
 
 
-def _is_phone(raw: str, digits: str, before: str, regions: tuple[str, ...]) -> bool:
+def _is_phone(raw: str, before: str, regions: tuple[str, ...]) -> bool:
+    """Tell whether a number is a telephone's: by a plus, a word in front, its form, or the plan of a country."""
     main = re.split("x|ext", raw)[0]
     digits = "".join(filter(str.isdigit, main))
-    if not 7 <= len(digits) <= 17 or digits.startswith("000") or _YEARS.fullmatch(raw):
+    if not 7 <= len(digits) <= 17 or _YEARS.fullmatch(raw):
         return False
-    if raw.startswith("+"):
-        return not digits.startswith("999")
-    if _OTHER_NUMBER.search(before):
-        return False
+    if raw.startswith("+") or _OTHER_NUMBER.search(before):
+        return raw.startswith("+")
     if _PHONE_CUE.search(before) or _NORTH_AMERICAN.fullmatch(raw) or _BRACKETED.fullmatch(raw):
         return True
-    if main == digits or _THOUSANDS.fullmatch(main) or "/" in main:
+    if main == digits or "/" in main or _THOUSANDS.fullmatch(main):
         return False
-    if digits.startswith("00") and len(digits) >= 10:
-        return True
-    return any(_is_national(main, region) for region in regions)
+    return (digits.startswith("00") and len(digits) >= 10) or any(_is_national(main, region) for region in regions)
 
 
 def _is_national(text: str, region: str) -> bool:
+    phonenumbers = _library("phonenumbers")
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(text, region))
     except phonenumbers.NumberParseException:
         return False
 
+
+@cache
+def _library(module: str) -> ModuleType:
+    return extras.load(module, "protect")

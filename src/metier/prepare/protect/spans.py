@@ -40,7 +40,7 @@ def _without(span: Span, other: Span) -> list[Span]:
 
 
 def places(text: str, word: str) -> Iterator[int]:
-    """Yield where a word stands in a text, inside another word too; found by a search that is far faster than a regex."""
+    """Yield where a word stands in a text, inside another word too; far faster than a regex."""
     place = text.find(word)
     while place >= 0:
         yield place

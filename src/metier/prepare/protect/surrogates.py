@@ -64,7 +64,7 @@ class Surrogates:
             "national_id": self._national,
             "ip": self._ip,
             "url": lambda value: f"https://{self._name('url', value.lower())}.example/",
-            "address": lambda value: f"[ADDRESS {self._name('address', ' '.join(value.lower().split())).upper()}]",
+            "address": lambda value: f"[ADDRESS_{self._name('address', ' '.join(value.lower().split())).upper()}]",
             "date": lambda value: mask("date"),
             "secret": lambda value: mask("secret"),
         }
