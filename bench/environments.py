@@ -23,7 +23,9 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     # torchtune 0.6.1 needs torchao.dtypes.nf4tensor, which later releases moved
     "torchtune": ("torchtune==0.6.1", "torchao==0.14.1"),
     "ms-swift": ("ms-swift==4.6.0",),
+    "presidio": ("presidio-analyzer==2.2.366",),
 }
+WITHOUT_TORCH = {"presidio"}
 
 _ONE = "METIER_BENCH_PYTHON"
 _TORCH_HERE = "import torch; print(torch.__version__)"
@@ -63,15 +65,22 @@ def build(name: str) -> Path:
     folder = cache() / "environments" / name
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
     interpreter = folder / "bin" / "python"
+    if name in WITHOUT_TORCH:
+        _install(interpreter, *PACKAGES[name])
+    else:
+        _install_beside_torch(interpreter, name)
+    frozen = _output(interpreter, "-m", "pip", "list", "--format=json")
+    (folder / "built.json").write_text(frozen, encoding="utf-8")
+    return interpreter
+
+
+def _install_beside_torch(interpreter: Path, name: str) -> None:
     _install(interpreter, TORCH)
     before = _output(interpreter, "-c", _TORCH_HERE)
     _install(interpreter, *PACKAGES[name])
     after = _output(interpreter, "-c", _TORCH_HERE)
     if before != after:
         raise RuntimeError(f"{name} replaced torch {before} by {after}: it would not be compared like with like")
-    frozen = _output(interpreter, "-m", "pip", "list", "--format=json")
-    (folder / "built.json").write_text(frozen, encoding="utf-8")
-    return interpreter
 
 
 def versions(name: str, *packages: str) -> dict[str, str]:

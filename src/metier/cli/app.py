@@ -14,6 +14,7 @@ from metier.cli.init import init
 from metier.cli.options import LAID_OVER, SETTINGS_HELP, AsJson
 from metier.cli.plan import plan
 from metier.cli.prepare import prepare
+from metier.cli.protect import protect
 from metier.cli.prove import prove
 from metier.cli.report import report
 from metier.cli.run import run
@@ -39,6 +40,7 @@ for _stage in (prepare, plan, sweep, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK)(compare)
+app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(protect)
 app.command(rich_help_panel=_LOOK)(schema)
 
 

@@ -58,7 +58,7 @@ _LETTERED = (
 _BRITISH = re.compile(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d\d ?\d\d ?\d\d ?[A-D]")
 _BESIDE_LETTER = re.compile(r"\d(?:(?<=[A-Z]\d)|(?<=[A-Z][ -]\d)|(?<!\w\d)(?=\d{5,7}[-+]?[A-Z0-9]{0,4}[A-Z]))")
 _CANDIDATE = re.compile(
-    r"(?<![\w-])(?=[A-Z]{0,6}[-\d])(?=[-A-Z]*\d)[A-Z]{1,6}(?: ?\d\d){3} ?[A-D](?!\w)"
+    r"(?<![\w-])[A-Z]{2}(?: ?\d\d){3} ?[A-D](?!\w)"
     r"|(?<![\w-])(?:[A-Z]{1,6}-?\d[A-Z0-9+-]{5,15}|\d{6,8}[-+]?[A-Z]?\d{0,3}[A-Z])(?!\w)"
 )
 _DOCUMENTS = ("licence", "license", "passport", "identity card", "id card", "national id", "ausweis", "reisepass",

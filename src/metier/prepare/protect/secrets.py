@@ -88,7 +88,7 @@ def _named(text: str) -> Iterator[Span]:
             match = _VALUE.match(text, place + len(cue))
             if match is None or (cue == "key" and small[place - 1 : place] not in ("_", "-", " ")):
                 continue
-            value = match.group(1).rstrip(".!?)]}")
+            value = match.group(1).rstrip(".?)]}")
             if len(value) >= 4 and not _NOT_A_VALUE.fullmatch(value) and _is_value(match.group(), value):
                 yield Span(match.start(1), match.start(1) + len(value), "secret")
 

@@ -111,8 +111,11 @@ class Surrogates:
 
     def _iban(self, value: str) -> str:
         plain = "".join(value.split()).upper()
-        digits = str(self._number("iban", plain)).zfill(40)
-        fresh = iter(f"ZZ00{digits[: len(plain) - 4]}")
+        number, letters = self._number("iban", plain), ""
+        while len(letters) < len(plain):
+            number, place = divmod(number, len(_CONSONANTS)) if number else (self._number("iban", plain + letters), 0)
+            letters += _CONSONANTS[place].upper()
+        fresh = iter(f"ZZ00{letters}")
         return "".join(next(fresh) if character.isalnum() else character for character in value)
 
     def _national(self, value: str) -> str:
