@@ -1,11 +1,13 @@
 """A whole row: turns, labels, tool calls and tools; JSON stays JSON, and one person is one person everywhere."""
 
 import json
+from dataclasses import fields
+from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metier.core.types import ChatRow, LabelledRow, Message, PreferenceRow, TextRow
+from metier.core.types import ChatRow, LabelledRow, Message, PreferenceRow, Row, TextRow
 from metier.prepare.protect.detect import detector
 from metier.prepare.protect.passages import mapped, passages
 from metier.prepare.protect.rewrite import Finding
@@ -77,6 +79,20 @@ def test_both_answers_of_a_preference_are_looked_through():
     )  # fmt: skip
     written = redacted(row)
     assert (written.chosen[0].content, written.rejected[0].content) == ("It is [EMAIL]", "Call [PHONE]")
+
+
+def test_every_kind_of_row_is_looked_through_everywhere():
+    """Planted in every field that holds text; a new kind of row must be added here and to `passages`."""
+    turn = (Message(role="assistant", content="a@b.io", name="a@b.io"),)
+    tool = ({"function": {"name": "f", "description": "a@b.io"}},)
+    values = {
+        "text": "a@b.io", "label": "a@b.io", "messages": turn, "prompt": turn, "chosen": turn, "rejected": turn,
+        "completion": turn, "tools": tool, "good": True,
+    }  # fmt: skip
+    for kind in get_args(Row):
+        names = {field.name for field in fields(kind)}
+        row = kind(id="1", source="a:1", **{name: value for name, value in values.items() if name in names})
+        assert "a@b.io" not in str(redacted(row)), kind
 
 
 def test_allowed_values_stay():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from metier.core.types import ChatRow, LabelledRow, Message, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[_\-.]+")
 
@@ -18,6 +18,12 @@ class Passage(NamedTuple):
     key: str = ""
     is_label: bool = False
 
+
+_TURNS: Mapping[type, tuple[str, ...]] = {
+    ChatRow: ("messages",),
+    PreferenceRow: ("prompt", "chosen", "rejected"),
+    JudgedRow: ("prompt", "completion"),
+}
 
 Change = Callable[[Passage], str]
 """Returns what is to stand there instead; the text itself when nothing is to change."""
@@ -34,11 +40,8 @@ def mapped(row: Row, change: Change) -> Row:
     if isinstance(row, LabelledRow):
         label = _label(row, change)
         return _with(row, text=_text(row.text, change), label=label)
-    tools = _walk(row.tools, "", change)
-    if isinstance(row, ChatRow):
-        return _with(row, messages=_turns(row.messages, change), tools=tools)
-    parts = {name: _turns(turns, change) for name, turns in _parts(row).items()}
-    return _with(row, **parts, tools=tools)
+    turns = {name: _turns(_value(row, name), change) for name in _TURNS[type(row)]}
+    return _with(row, **turns, tools=_walk(row.tools, "", change))
 
 
 def passages(row: Row) -> list[Passage]:
@@ -51,10 +54,6 @@ def passages(row: Row) -> list[Passage]:
 
     mapped(row, collect)
     return found
-
-
-def _parts(row: Any) -> Mapping[str, tuple[Message, ...]]:
-    return {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
 
 
 def _with(row: Any, **values: Any) -> Any:
