@@ -16,6 +16,7 @@ from metier.core.settings import Settings
 from metier.evaluate.settings import EvaluateSettings
 from metier.model.settings import ModelSettings
 from metier.prepare.settings import DataSettings, PrepareSettings
+from metier.prepare.synthesise.settings import SynthesiseSettings
 from metier.promote.settings import PromoteSettings
 from metier.text.settings import TextSettings
 from metier.train.settings import TrainSettings
@@ -67,6 +68,9 @@ class Project(Settings):
 
     prepare: PrepareSettings = PrepareSettings()
     """How files become a snapshot."""
+
+    synthesise: SynthesiseSettings = SynthesiseSettings()
+    """What `metier synthesise` asks a teacher for; no other command reads it."""
 
     text: TextSettings = TextSettings()
     """How rows become tokens."""

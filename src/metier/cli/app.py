@@ -20,6 +20,7 @@ from metier.cli.report import report
 from metier.cli.run import run
 from metier.cli.schema import schema
 from metier.cli.sweep import sweep
+from metier.cli.synthesise import synthesise
 from metier.cli.train import train
 from metier.cli.verify import verify
 from metier.core.memory import use_huge_pages
@@ -36,7 +37,7 @@ app = typer.Typer(
 app.command(rich_help_panel=_START)(init)
 app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(run)
 app.command(rich_help_panel=_START)(doctor)
-for _stage in (prepare, plan, sweep, train, evaluate, prove, report):
+for _stage in (prepare, synthesise, plan, sweep, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK)(compare)

@@ -14,6 +14,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "qlora": ("bitsandbytes",),
     "fast": ("gigatoken",),
     "sweep": ("optuna",),
+    "synthesise": ("httpx2",),
     "protect": ("faker", "phonenumbers", "stdnum", "cryptography"),
 }
 """Extra name -> the modules that it brings."""
