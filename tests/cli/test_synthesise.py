@@ -19,7 +19,9 @@ def project(folder, url):
 def test_the_cost_is_shown_and_nothing_is_asked_without_a_yes(metier, tmp_path):
     with served() as endpoint:
         where = project(tmp_path, endpoint.url)
-        result = metier("synthesise", *where, "--synthesise.teacher.price-in", "1", "--synthesise.teacher.price-out", "2")
+        result = metier(
+            "synthesise", *where, "--synthesise.teacher.price-in", "1", "--synthesise.teacher.price-out", "2"
+        )
         assert result.code == 2
         assert "6 rows: about 6 requests" in result.err
         assert "at your prices" in result.err
