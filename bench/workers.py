@@ -11,6 +11,7 @@ from typing import Any
 from bench.environments import python
 from bench.gate import Job
 from bench.places import REPOSITORY, cache
+from metier.core.memory import HUGE_PAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class Worker:
             "METIER_BENCH": str(cache()),
             "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0") if job.device == "cuda" else "",
         }
+        if job.contender == "metier":
+            environment[HUGE_PAGES] = "1"  # as its command line does
         interpreter = python(CONTENDERS[job.contender].environment)
         with self.log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(

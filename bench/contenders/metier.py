@@ -1,5 +1,6 @@
 """Ours: the real loop (`train.fit`) over the micro-batches that it makes itself, logging included."""
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,11 @@ from metier.text.rendered import Rendered
 from metier.train.fit import Fit
 from metier.train.loop import Arithmetic
 from metier.train.objectives.supervised import Supervised
+from metier.train.planning.choose import fastest_tokens
 from metier.train.settings import TrainSettings
+
+TOKENS = "METIER_BENCH_TOKENS"
+"""Micro-batches of ours other than the planner's, for a search."""
 
 
 def run(job: Job, gate: Gate) -> None:
@@ -33,7 +38,10 @@ def run(job: Job, gate: Gate) -> None:
     way = probe(model)
     if not way.packed:
         raise RuntimeError("this base cannot be a forest: not what is to be timed")
-    settings = TrainSettings.model_validate({"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads})
+    tokens = int(os.environ.get(TOKENS, fastest_tokens(job.method, job.device)))
+    settings = TrainSettings.model_validate(
+        {"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads, "micro_batch_tokens": tokens}
+    )
     model = adapt(model, base, job.method, ModelSettings(), seed=0)
     with tempfile.TemporaryDirectory() as folder:
         fit = Fit(

@@ -77,11 +77,8 @@ def choose(
         The first that fits, or the last tried.
     """
     tokens, checkpointing = asked
-    on_cpu = setting.device == "cpu"
-    preferred = _PREFERRED_ON_CPU.get(method, UNPLANNED_TOKENS) if on_cpu else _PREFERRED_ELSEWHERE
-    budgets = (
-        [tokens] if tokens is not None else [preferred >> half for half in range(8) if preferred >> half >= _LEAST]
-    )
+    most = fastest_tokens(method, setting.device)
+    budgets = [tokens] if tokens is not None else [most >> half for half in range(8) if most >> half >= _LEAST]
     planned = None
     for recompute in [checkpointing] if checkpointing is not None else [False, True]:
         for budget in budgets:
@@ -93,6 +90,11 @@ def choose(
                 return planned
     assert planned is not None
     return planned
+
+
+def fastest_tokens(method: str, device: str) -> int:
+    """Return the micro-batch in tokens that trains fastest where memory is no question."""
+    return _PREFERRED_ON_CPU.get(method, UNPLANNED_TOKENS) if device == "cpu" else _PREFERRED_ELSEWHERE
 
 
 def require_fit(planned: Planned, smaller: str) -> None:
