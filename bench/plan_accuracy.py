@@ -34,6 +34,10 @@ CONFIGURATIONS = [
         ("40M", "balanced", "lora", True, 4096),
         ("40M", "balanced", "full", False, 1024),
         ("40M", "prompt-heavy", "layers", False, 1024),
+        # not looked at when the planner's two allowances were set
+        ("S", "balanced", "lora", False, 2048),
+        ("S", "unshared", "full", False, 1024),
+        ("40M", "unshared", "lora", False, 2048),
     )
 ]
 

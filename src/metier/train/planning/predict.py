@@ -28,6 +28,11 @@ _STORED = {"nf4": 0.5 + 4 / 64, "int8": 1.0}
 """Bytes of a number of a quantised base, with its scales (nf4: a float32 for every 64)."""
 
 
+_MISSED = 1.15
+"""Of what the heap is gone through to hold, real runs keep up to a third more on wider models, and a little less on
+narrow ones. Set so that 13 configurations of two shapes come within 15 % (docs/results/2026-11-21-plan.md)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """One way of training: `method` as in `model.method`, at most `micro_batch_tokens` computed at once."""
@@ -114,7 +119,7 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
         weights=weights,
         gradients=gradients,
         optimiser=round(state_bytes(setting.optimiser, setting.regularise) * trained),
-        activations=max(0, peak - gradients - logits),
+        activations=round(_MISSED * max(0, peak - gradients - logits)),
         logits=logits,
         process=setting.process + _HELD_BY_LIBRARIES,
     )
