@@ -24,7 +24,6 @@ from metier.report import html, markdown
 from metier.report.page import Chapter, Page, as_plain
 from metier.text.proof import Proof, check
 from metier.text.render import open_renderer
-from metier.text.rendered import render_rows
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from metier.train import general, views
@@ -152,7 +151,10 @@ def plan(place: Place, run: Run) -> Report:
 
     renderer = open_renderer(run.base.folder, run.plan.text)
     rows = load_split(run.snapshot, "train")
-    return told(make(run.base, run.plan, render_rows(rows, renderer, place.progress)), run.base.name)
+    seen = views.view(run.plan.train.objective, rows, renderer)
+    name = f"{artefact.read(run.snapshot, 'snapshot').digest}/train"
+    rendered = views.render(seen, rows, store=run.path.parent.parent, digest=name, progress=place.progress, prove=False)
+    return told(make(run.base, run.plan, rendered, seen), run.base.name)
 
 
 def verify(place: Place, run: Run) -> Verified:

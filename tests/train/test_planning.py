@@ -20,13 +20,14 @@ from metier.forest.arrange import arrange
 from metier.model.find import find
 from metier.model.settings import ModelSettings
 from metier.text.rendered import Rendered
+from metier.text.targets import Targets
 from metier.train.batches import Order
 from metier.train.optimisers.build import build, state_bytes
 from metier.train.planning import run as planning
 from metier.train.planning.choose import UNPLANNED_TOKENS, choose
 from metier.train.planning.lint import misplaced
 from metier.train.planning.pace import measure
-from metier.train.planning.predict import Configuration, Setting
+from metier.train.planning.predict import Configuration, Setting, simulate
 from metier.train.settings import OptimiserSettings, RegulariseSettings
 from tests.cli.workshop import Listener
 from tests.train.conftest import EVERY_OPTIMISER, plan
@@ -124,6 +125,32 @@ def test_a_step_is_timed_on_a_short_model_and_grows_with_its_tokens():
     assert min(pace.trunk, pace.forest, pace.update) > 0
     once, twice = pace.seconds(work), pace.seconds(replace(work, forests=work.forests * 2))
     assert twice - once == pytest.approx(once - pace.trunk - pace.update)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_head_is_planned(tiny_base, method):
+    base = find(str(tiny_base), tiny_base)
+    random = np.random.default_rng(0)
+    answers = [
+        Sequence(
+            ids=random.integers(3, 268, 50).astype(np.int32),
+            weights=np.eye(50, dtype=np.float32)[-1],
+            row_id=str(number),
+            target=np.eye(3, dtype=np.float32)[number % 3],
+        )
+        for number in range(16)
+    ]
+    work = arrange(answers, 256)
+    configuration = Configuration(method=method, checkpointing=False, micro_batch_tokens=256)
+    trained = []
+    for targets in (Targets(kind="classify", labels=("a", "b", "c")), None):
+        setting = Setting(base=base, model=ModelSettings(), process=0, targets=targets)
+        trained.append(simulate(setting, configuration, work).trained)
+        pace = measure(setting, configuration, work)
+        assert pace is not None
+        assert pace.forest > 0
+    hidden = 32
+    assert trained[0] - trained[1] == 3 * hidden
 
 
 def test_large_blocks_lie_on_huge_pages_unless_the_user_says_otherwise():

@@ -99,9 +99,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         material = gather(snapshot, base, run, settings, progress)
         float32_means_float32()
         asked = settings
-        settings, planned = settle(
-            base, settings, material.train, progress, kept=choices.kept(run), not_planned=material.view.not_planned
-        )
+        settings, planned = settle(base, settings, material.train, progress, kept=choices.kept(run), view=material.view)
         loaded = adapted(bare(base, settings), base, settings, material, progress, run=run)
         fit = assembled(run, loaded, settings, material, progress)
         chosen = [threads, *planned, *loaded.chosen, *material.renderer.choices]

@@ -40,11 +40,6 @@ class View:
         return self.targets is None and not self.distils
 
     @property
-    def not_planned(self) -> str:
-        """Why the planner cannot go through the steps, or ""."""
-        return "" if self.plain else f"the objective {self.objective.name}"
-
-    @property
     def generates(self) -> bool:
         """Whether the teacher's own answers take the place of those in the rows."""
         return self.distils and self.objective.answers == "generated"

@@ -13,6 +13,7 @@ from metier.model.adapt import count_parameters
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline, sizes
 from metier.train.loop import Arithmetic
+from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build
 from metier.train.optimisers.optimiser import Optimiser
 from metier.train.planning.predict import Configuration, Setting, adapted
@@ -80,15 +81,18 @@ def _paced(
             if tensor.is_floating_point():
                 tensor.fill_(0.01)  # what stands in new memory may be slow to compute with
     trained = adapted(model, setting, configuration)
+    objective = setting.objective(Way())
     optimiser = build(trained, setting.optimiser, setting.regularise)
     arithmetic = Arithmetic(device=device, bfloat16=setting.bfloat16)
-    _go(trained, optimiser, work, arithmetic)  # the first is slower: memory is new, kernels are chosen
-    trunk, forest, update = zip(*(_go(trained, optimiser, work, arithmetic) for _ in range(_GOES)), strict=True)
+    _go(trained, objective, optimiser, work, arithmetic)  # the first is slower: memory is new, kernels are chosen
+    trunk, forest, update = zip(
+        *(_go(trained, objective, optimiser, work, arithmetic) for _ in range(_GOES)), strict=True
+    )
     return min(trunk), min(forest), min(update)
 
 
 def _go(
-    model: torch.nn.Module, optimiser: Optimiser, work: Arrangement, arithmetic: Arithmetic
+    model: torch.nn.Module, objective: Objective, optimiser: Optimiser, work: Arrangement, arithmetic: Arithmetic
 ) -> tuple[float, float, float]:
     way, forest = Way(), largest(work).to(arithmetic.device)
     clock = _Clock(arithmetic.device)
@@ -97,8 +101,8 @@ def _go(
             if work.trunk is not None:
                 score.read_trunk(model, work.trunk)
             down = clock.lap()
-            losses = way.losses(model, forest)
-        (losses.sum() / losses.numel()).backward()
+            loss = objective.loss(model, forest)
+        (loss.total / loss.weight).backward()
         computed = clock.lap()
         if work.trunk is not None:
             work.trunk.backward()

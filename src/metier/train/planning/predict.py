@@ -10,9 +10,13 @@ from metier.forest.arrange import Arrangement
 from metier.forest.way import Way
 from metier.model.adapt import adapt, count_parameters
 from metier.model.find import Base
+from metier.model.head import give_head
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.settings import ModelSettings
 from metier.model.shapes import outline, sizes
+from metier.text.targets import Targets
+from metier.train.objectives.classify import Headed
+from metier.train.objectives.supervised import Objective, Supervised
 from metier.train.optimisers.build import state_bytes
 from metier.train.planning.simulate import go_through
 from metier.train.settings import OptimiserSettings, RegulariseSettings
@@ -77,7 +81,10 @@ class Simulation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What all configurations of a run have in common; `process`: bytes that the program holds already."""
+    """What all configurations of a run have in common; `process`: bytes that the program holds already.
+
+    `targets`: what a head is to say; None: the model learns words.
+    """
 
     base: Base
     model: ModelSettings
@@ -86,6 +93,11 @@ class Setting:
     regularise: RegulariseSettings = field(default_factory=RegulariseSettings)
     device: str = "cpu"
     bfloat16: bool = False
+    targets: Targets | None = None
+
+    def objective(self, way: Way) -> Objective:
+        """Return what a step computes: the loss on words, or of a head."""
+        return Supervised(way) if self.targets is None else Headed(self.targets.kind, way)
 
 
 def simulate(setting: Setting, configuration: Configuration, work: Arrangement) -> Simulation:
@@ -133,6 +145,8 @@ def adapted_outline(setting: Setting, configuration: Configuration, layers: int 
 
 def adapted(model: PreTrainedModel, setting: Setting, configuration: Configuration) -> torch.nn.Module:
     """Return a model as a configuration trains it."""
+    if setting.targets is not None:
+        model = give_head(model, setting.targets)
     changed = adapt(model, setting.base, configuration.method, setting.model, seed=0)
     if configuration.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -141,11 +155,12 @@ def adapted(model: PreTrainedModel, setting: Setting, configuration: Configurati
 
 
 def _peak(setting: Setting, configuration: Configuration, work: Arrangement, layers: int | None) -> int:
-    model = adapted_outline(setting, configuration, layers)
+    model, way = adapted_outline(setting, configuration, layers), Way()
     try:
         try:
-            return go_through(model, work, Way())
+            return go_through(model, work, way, setting.objective(way))
         except LIBRARY_FAULTS:
-            return go_through(model, work, Way(labels_only=False, plain_head=False))
+            slower = Way(labels_only=False, plain_head=False)
+            return go_through(model, work, slower, setting.objective(slower))
     except LIBRARY_FAULTS as error:
         raise SettingsError(f"{setting.base.name}: a step cannot be gone through ({error})", "another base") from error

@@ -17,6 +17,7 @@ from metier.model.load import device_here
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline
 from metier.text.rendered import Rendered
+from metier.text.targets import Targets
 from metier.train import choices
 from metier.train.batches import Order
 from metier.train.plan import TrainingPlan
@@ -25,15 +26,16 @@ from metier.train.planning.lint import misplaced
 from metier.train.planning.pace import measure
 from metier.train.planning.predict import Configuration, Setting, simulate
 from metier.train.planning.report import Plan
+from metier.train.views import View
 
 _CHOSEN = ("train.micro_batch_tokens", "model.gradient_checkpointing")
 _PLANNED = ("auto", "full", "lora", "layers")
 """Methods whose step the planner can go through; others take the fallback."""
 
 
-def choose_for(base: Base, settings: TrainingPlan, rendered: Rendered) -> Planned:
+def choose_for(base: Base, settings: TrainingPlan, rendered: Rendered, targets: Targets | None) -> Planned:
     """Choose how a run computes; see `choose`."""
-    setting, method = _setting(base, settings)
+    setting, method = _setting(base, settings, targets)
     order = _order(settings, rendered)
     asked = (settings.train.micro_batch_tokens, settings.model.gradient_checkpointing)
     return choose(setting, method, rendered=rendered, order=order, asked=asked, room=_room())
@@ -46,7 +48,7 @@ def settle(
     progress: Progress,
     *,
     kept: dict[str, Any],
-    not_planned: str,
+    view: View,
 ) -> tuple[TrainingPlan, list[Reasoned]]:
     """Fix the micro-batches and the checkpointing of a run.
 
@@ -56,7 +58,7 @@ def settle(
         rendered: the training rows.
         progress: told of the plan.
         kept: what the run chose when it began; it keeps that, whatever memory is free now.
-        not_planned: why the planner has nothing to say of this run, or "".
+        view: what the objective makes of the rows.
 
     Returns:
         The settings with nothing left to choose, and both choices with their reasons.
@@ -66,12 +68,10 @@ def settle(
     """
     if all(name in kept for name in _CHOSEN):
         return _fixed(settings, [Reasoned(name=name, value=kept[name], reason="as this run began") for name in _CHOSEN])
-    if settings.model.method not in _PLANNED or settings.model.quantise != "none":
-        not_planned = not_planned or "a base that is quantised, or adapted in a way that the planner does not know"
-    if not_planned:
+    if not_planned := _not_planned(settings, view):
         return _fixed(settings, _without_plan(settings, f"not planned: {not_planned}"))
     try:
-        planned = choose_for(base, settings, rendered)
+        planned = choose_for(base, settings, rendered, view.targets)
     except (SettingsError, *LIBRARY_FAULTS) as error:
         return _fixed(settings, _without_plan(settings, f"no prediction for this base: {error}"))
     require_fit(
@@ -83,6 +83,14 @@ def settle(
         progress.say(found.said())
     asked = settings.model.gradient_checkpointing, settings.train.micro_batch_tokens
     return _fixed(settings, planned.choices(*asked))
+
+
+def _not_planned(settings: TrainingPlan, view: View) -> str:
+    """Return why the planner has nothing to say of a run, or ""."""
+    if view.distils:
+        return f"the objective {view.objective.name}"
+    known = settings.model.method in _PLANNED and settings.model.quantise == "none"
+    return "" if known else "a base that is quantised, or adapted in a way that the planner does not know"
 
 
 def _without_plan(settings: TrainingPlan, reason: str) -> list[Reasoned]:
@@ -105,19 +113,22 @@ def _fixed(settings: TrainingPlan, choices: list[Reasoned]) -> tuple[TrainingPla
     return fixed, choices
 
 
-def make(base: Base, settings: TrainingPlan, rendered: Rendered) -> Plan:
+def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> Plan:
     """Plan a run, with the time of an epoch and the alternatives.
 
     Raises:
-        SettingsError: the architecture does not let itself be gone through, or the objective is not chat.
+        SettingsError: the architecture does not let itself be gone through, or nothing is known of such a run.
     """
-    if settings.train.objective.name not in ("auto", "chat"):
-        raise SettingsError(f"metier plan with train.objective {settings.train.objective.name}", "the objective chat")
+    if not_planned := _not_planned(settings, view):
+        wanted = "full, layers or LoRA on an unquantised base, for words or a head"
+        raise SettingsError(f"metier plan: {not_planned}", wanted)
     torch.set_num_threads(choices.threads(settings.train).value)
-    setting, _ = _setting(base, settings)
-    chosen = choose_for(base, settings, rendered)
+    setting, _ = _setting(base, settings, view.targets)
+    chosen = choose_for(base, settings, rendered, view.targets)
     done = chosen.simulation.configuration
-    ways = [("full", None), ("lora", None), ("lora", "nf4"), ("lora", "int8")] if base.kind != "config" else []
+    ways: list[tuple[str, str | None]] = [("full", None), ("lora", None)] if base.kind != "config" else []
+    if ways and view.targets is None:
+        ways += [("lora", "nf4"), ("lora", "int8")]
     alternatives = []
     for way, quantise in ways:
         for checkpointing in (False, True):
@@ -146,7 +157,7 @@ def _epoch(planned: Planned, setting: Setting) -> float | None:
     return None if pace is None else pace.seconds(work) * planned.usage.shared / work.computed
 
 
-def _setting(base: Base, settings: TrainingPlan) -> tuple[Setting, str]:
+def _setting(base: Base, settings: TrainingPlan, targets: Targets | None) -> tuple[Setting, str]:
     model = outline(base.folder)
     method, _ = choose_method(model, base, settings.model)
     width = model.config.get_text_config().hidden_size
@@ -156,7 +167,7 @@ def _setting(base: Base, settings: TrainingPlan) -> tuple[Setting, str]:
     process = 0 if device == "cuda" else resident()
     setting = Setting(
         base=base, model=settings.model, process=process, optimiser=settings.train.optimiser,
-        regularise=settings.train.regularise, device=device, bfloat16=bfloat16,
+        regularise=settings.train.regularise, device=device, bfloat16=bfloat16, targets=targets,
     )  # fmt: skip
     return setting, method
 

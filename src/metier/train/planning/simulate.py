@@ -12,6 +12,7 @@ from metier.forest import score
 from metier.forest.arrange import Arrangement
 from metier.forest.grow import Forest
 from metier.forest.way import Way
+from metier.train.objectives.supervised import Objective
 from metier.train.planning.heap import Heap
 
 _NUMBERS = torch.ops.aten._local_scalar_dense.default
@@ -69,13 +70,14 @@ def _watching(model: torch.nn.Module) -> Iterator[Watch]:
         yield watch
 
 
-def go_through(model: torch.nn.Module, work: Arrangement, way: Way) -> int:
+def go_through(model: torch.nn.Module, work: Arrangement, way: Way, objective: Objective) -> int:
     """Go through the trunk of a step and its largest forest, forwards and backwards, as a later one of several.
 
     Args:
         model: on the meta device, adapted, in training mode.
         work: a step.
         way: how the model is computed.
+        objective: what a step computes.
 
     Returns:
         Bytes at the worst moment, beside the weights.
@@ -88,7 +90,7 @@ def go_through(model: torch.nn.Module, work: Arrangement, way: Way) -> int:
         if len(work.forests) > 1:  # what earlier forests left
             for weight in trained:
                 weight.grad = torch.empty_like(weight)
-        (way.losses(model, forest).sum() / 2).backward()
+        (objective.loss(model, forest).total / 2).backward()
         if work.trunk is not None:
             work.trunk.backward()
         peak = watch.heap.peak
