@@ -16,8 +16,10 @@ from metier.model.find import Base
 from metier.model.settings import ModelSettings
 from metier.train import choices, frozen
 from metier.train.fit import Fit
+from metier.train.loading import Loaded, adapted, bare
+from metier.train.material import Material
 from metier.train.plan import TrainingPlan
-from metier.train.run import Loaded, Material, adapted, assembled, bare
+from metier.train.run import assembled
 from metier.train.sweep.kept import Remembering, remembering
 from metier.train.sweep.trial import Start
 

@@ -16,8 +16,8 @@ from metier.core.progress import Progress
 from metier.model.arithmetic import float32_means_float32
 from metier.model.find import Base
 from metier.train import choices
+from metier.train.material import gather
 from metier.train.plan import TrainingPlan
-from metier.train.run import gather
 from metier.train.sweep import halving
 from metier.train.sweep.bench import Bench
 from metier.train.sweep.propose import EXTRA, Proposer

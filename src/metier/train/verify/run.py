@@ -19,9 +19,10 @@ from metier.model.find import Base
 from metier.train import choices
 from metier.train.fit import Fit
 from metier.train.loop import Arithmetic
+from metier.train.material import Material, gather
 from metier.train.optimisers.groups import trained_parameters
 from metier.train.plan import TrainingPlan
-from metier.train.run import Material, gather, ready
+from metier.train.run import ready
 from metier.train.verify.contamination import contamination, furthest, label_losses
 from metier.train.verify.exact import Exactly, has_experts, nudge, require_memory, widen
 from metier.train.verify.gradient import apart, budgets, forest_gradients, judged, plain_gradients

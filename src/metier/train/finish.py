@@ -1,0 +1,76 @@
+"""What a run leaves behind: its settings and choices when it begins, the best weights and a summary when it ends."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from metier.core import artefact
+from metier.core.progress import Silent
+from metier.core.types import Reasoned
+from metier.model.find import Base
+from metier.model.save import save_trained
+from metier.text import targets
+from metier.text.context import saved
+from metier.text.rendered import render_rows
+from metier.train import checkpoint, reference
+from metier.train.fit import Fit, peak_memory_bytes
+from metier.train.material import Material
+from metier.train.plan import TrainingPlan
+
+
+def finish(
+    run: Path, model: torch.nn.Module, base: Base, settings: TrainingPlan, material: Material, place: checkpoint.Place
+) -> None:
+    """Restore the best weights (an average where one is kept), record what they answer, and publish them."""
+    best = place.step if place.best_step is None else place.best_step
+    checkpoint.load_judged(checkpoint.folder(run, best), model)
+    source = material.validation if len(material.validation) else material.train
+    if material.view.generates:  # the certificate speaks of the rows of the snapshot
+        source = render_rows(material.rows[:64], material.renderer, Silent())
+    sequences = [source.sequence(index) for index in range(min(len(source), 64))]
+    reference.record(run, model, sequences, material.rows, material.renderer)
+    facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
+    if settings.model.quantise != "none":
+        facts["quantise"] = settings.model.quantise
+    with artefact.publish(run / "model", kind="model", facts=facts) as folder:
+        save_trained(model, base, folder, precision=settings.model.save_precision)
+        (folder / "chat_template.jinja").write_text(material.renderer.template.source, encoding="utf-8")
+        if material.view.targets is not None:
+            targets.write(material.view.targets, folder)
+
+
+def write_settings(run: Path, snapshot: Path, base: Base, settings: TrainingPlan, chosen: list[Reasoned]) -> None:
+    """Write what a run is a function of, as asked for, and what was chosen for it with the reasons."""
+    facts = {
+        "snapshot": str(snapshot.resolve()),
+        "base": {"name": base.name, "kind": base.kind, "folder": str(base.folder), "digest": base.digest},
+        "plan": settings.as_dict(),
+    }
+    artefact.write_file(run / "settings.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    artefact.write_file(run / "choices.json", json.dumps([asdict(choice) for choice in chosen], indent=1) + "\n")
+
+
+def write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Material, started: float) -> None:
+    """Write what a run took and reached; its existence says that the run has ended."""
+    facts = {
+        "steps": place.step,
+        "planned_steps": fit.order.steps,
+        "epochs": fit.order.epoch(place.step - 1),
+        "rows": len(material.train),
+        "tokens": place.tokens,
+        "seconds": place.seconds,
+        "seconds_with_loading": perf_counter() - started,
+        "best_step": place.best_step,
+        "best_validation_loss": place.best_loss,
+        "stopped_early": place.stopped,
+        "refused_steps": place.refused,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "threads": torch.get_num_threads(),
+        "device": fit.arithmetic.device.type,
+        "torch": torch.__version__,
+    } | (saved(material.train).as_dict() if material.view.distils else {})
+    artefact.write_file(run / "summary.json", json.dumps(facts, indent=1) + "\n")

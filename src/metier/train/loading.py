@@ -1,0 +1,89 @@
+"""From a base to a model that trains: loaded, given a head, adapted, quantised; with the choices that this takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from metier.core.progress import Progress
+from metier.core.types import Reasoned
+from metier.forest.way import ALONE, Way, probe
+from metier.model.adapt import adapt, choose_method, count_parameters
+from metier.model.arithmetic import rates
+from metier.model.find import Base
+from metier.model.head import give_head, require_method
+from metier.model.load import device_here, load_base
+from metier.model.quantise.freeze import quantise, require_possible
+from metier.model.ways.virtual import unpackable
+from metier.train import choices, head_start
+from metier.train.material import Material
+from metier.train.plan import TrainingPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Loaded:
+    """A base with what trains in it, how it is computed, and the choices that depended on it."""
+
+    model: torch.nn.Module
+    way: Way
+    chosen: list[Reasoned]
+
+
+def bare(base: Base, settings: TrainingPlan) -> PreTrainedModel:
+    """Load a base where it will be trained; one to be quantised stays on the CPU until then.
+
+    Raises:
+        SettingsError: this quantisation does not go with the method or the machine.
+    """
+    device, quantisation = device_here(), settings.model.quantise
+    require_possible(quantisation, settings.model.method, device)
+    return load_base(base, device=device if quantisation == "none" else torch.device("cpu"), seed=settings.seed)
+
+
+def adapted(
+    model: PreTrainedModel, base: Base, settings: TrainingPlan, material: Material, progress: Progress, *, run: Path
+) -> Loaded:
+    """Adapt a loaded base, in place, and choose what depends on it; what `run` has chosen before is not chosen anew."""
+    device, quantisation = device_here(), settings.model.quantise
+    parameters = count_parameters(model)
+    method, method_choice = choose_method(model, base, settings.model)
+    if material.view.targets is not None:
+        require_method(method, settings.model)
+    chosen = [
+        material.view.choice,
+        method_choice,
+        choices.precision(settings.model, device, width=_width(model), kept=choices.kept(run), measure=rates),
+        *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
+        choices.learning_rate(settings.train, method, parameters),
+        choices.shape(settings.train),
+        choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
+    ]
+    if material.view.targets is not None:
+        model = give_head(model, material.view.targets)
+        rows = (material.train, material.validation)
+        chosen.append(head_start.start(model, material.view.targets.kind, run, rows=rows, progress=progress))
+    tuned = adapt(model, base, method, settings.model, seed=settings.seed)
+    way, how = _way(tuned)
+    chosen.append(how)
+    trained = count_parameters(tuned, trained_only=True)
+    whole = count_parameters(tuned)
+    tuned = quantise(tuned, quantisation, device)
+    if settings.model.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    share = 100 * trained / whole
+    progress.say(f"{trained / 1e6:.2f} million of {whole / 1e6:.2f} million numbers train ({share:.1f} %)")
+    return Loaded(model=tuned, way=way, chosen=chosen)
+
+
+def _width(model: PreTrainedModel) -> int:
+    return model.config.get_text_config().hidden_size
+
+
+def _way(model: torch.nn.Module) -> tuple[Way, Reasoned]:
+    """Find out how an adapted model is computed: what was added to the base may mix rows, or change its head."""
+    if reason := unpackable(model):
+        return ALONE, Reasoned(name="forest", value="one by one", reason=reason)
+    way = probe(model)
+    return way, way.reasoned()
