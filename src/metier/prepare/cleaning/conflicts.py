@@ -1,0 +1,49 @@
+"""Finds rows that ask the same and have different labels."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from metier.core.types import LabelledRow, Row
+from metier.prepare.decisions import Action, Decision
+from metier.prepare.places import hashed
+from metier.prepare.spool import Spool
+
+RULE = "clean.conflicts"
+REASON = "the same input has another label elsewhere"
+
+
+class Conflicts:
+    """An observer that compares inputs, whatever their case and space.
+
+    Args:
+        rows: how many there are.
+        drops: whether all rows of a conflict are dropped.
+    """
+
+    def __init__(self, rows: int, *, drops: bool) -> None:
+        self._inputs = np.zeros(rows, dtype=np.uint64)
+        self._action: Action = "drop" if drops else "flag"
+
+    def see(self, number: int, row: Row) -> None:
+        """Note what one row asks."""
+        if isinstance(row, LabelledRow) and row.answer == "label":
+            self._inputs[number] = hashed(" ".join(row.text.casefold().split()))
+
+    def decisions(self, spool: Spool) -> Iterator[Decision]:
+        """Yield every row of a conflict, with another place and its label."""
+        numbers = np.flatnonzero(self._inputs)
+        order = numbers[np.argsort(self._inputs[numbers], kind="stable")]
+        starts = np.flatnonzero(np.diff(self._inputs[order], prepend=np.uint64(0)))
+        for same in np.split(order, starts[1:]):
+            if len(same) > 1:
+                yield from self._of_one_input(spool, same)
+
+    def _of_one_input(self, spool: Spool, same: np.ndarray) -> Iterator[Decision]:
+        labels = spool.places.labels[same]
+        for number, label in zip(same, labels, strict=True):
+            others = same[labels != label]
+            if len(others):
+                ours, theirs = (spool.places.label_names[spool.places.labels[row]] for row in (number, others[0]))
+                detail = f"{ours!r} here, {theirs!r} in {spool.places.source(others[0])}"
+                yield spool.decision(number, RULE, self._action, REASON, detail)

@@ -1,0 +1,128 @@
+"""Finds rows whose label is probably wrong, by confident learning over a cross-validated probe.
+
+Each row is judged by a linear classifier (TF-IDF of words and pairs of words) that has not seen it. Its label is
+doubted when the classifier is at least as sure of another label as it is, on average, of rows that bear that label
+(Northcutt, Jiang and Chuang, "Confident learning", JAIR 2021).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from metier.core import extras
+from metier.core.types import LabelledRow, Reasoned, Row
+from metier.prepare.cleaning.seen import Seen
+from metier.prepare.decisions import Action, Decision
+from metier.prepare.spool import Spool
+
+RULE = "clean.mislabelled"
+REASON = "label is probably another"
+EXTRA = "heads"
+_FOLDS = 5
+_MOST_ROWS = 20_000
+_FEWEST_ROWS = 50
+_MOST_LABELS = 500
+_SHARPNESS = np.geomspace(0.5, 16, 21)
+
+
+class Mislabelled:
+    """An observer that keeps labelled texts, at most 20,000 of them, drawn by their content.
+
+    Args:
+        spool: the rows.
+        seen: is told what was left out.
+        drops: whether doubted rows are dropped.
+    """
+
+    def __init__(self, spool: Spool, seen: Seen, *, drops: bool) -> None:
+        self._action: Action = "drop" if drops else "flag"
+        self._texts: list[str] = []
+        self._numbers: list[int] = []
+        places = spool.places
+        labelled = int(((places.labels >= 0) & spool.alive).sum())
+        draws = places.ids[:, :4].astype(np.uint64) @ (256 ** np.arange(4, dtype=np.uint64)[::-1])
+        self._chosen = draws < 2**32 * min(1.0, _MOST_ROWS / max(labelled, 1))
+        self._installed = not extras.missing(EXTRA)
+        if not self._installed:
+            reason = f"scikit-learn is not installed: {extras.install_line(EXTRA)}"
+            seen.choices.append(Reasoned(name="rows looked at for a wrong label", value=0, reason=reason))
+        elif labelled > _MOST_ROWS:
+            reason = f"a draw of the {labelled:,} with a label; more would take minutes"
+            seen.choices.append(Reasoned(name="rows looked at for a wrong label", value=_MOST_ROWS, reason=reason))
+
+    def see(self, number: int, row: Row) -> None:
+        """Keep the text of one row."""
+        if self._installed and self._chosen[number] and isinstance(row, LabelledRow) and row.answer == "label":
+            self._texts.append(row.text)
+            self._numbers.append(number)
+
+    def decisions(self, spool: Spool) -> Iterator[Decision]:
+        """Yield the doubted rows, the most doubtful first."""
+        numbers = np.array(self._numbers, dtype=np.int64)
+        codes, labels = np.unique(spool.places.labels[numbers], return_inverse=True) if len(numbers) else ([], numbers)
+        enough = np.isin(labels, np.flatnonzero(np.bincount(labels) >= _FOLDS)) if len(labels) else np.zeros(0, bool)
+        kinds = len(np.unique(labels[enough]))
+        if enough.sum() < _FEWEST_ROWS or not 2 <= kinds <= min(_MOST_LABELS, enough.sum() // _FOLDS):
+            return
+        texts = [text for text, kept in zip(self._texts, enough, strict=True) if kept]
+        known, given = np.unique(labels[enough], return_inverse=True)
+        for place, instead, sure, share in doubted(texts, given):
+            name = spool.places.label_names[codes[known[instead]]]
+            detail = f"{name!r} at {sure:.0%} against {share:.0%} for its own"
+            yield spool.decision(int(numbers[enough][place]), RULE, self._action, REASON, detail)
+
+
+def doubted(texts: list[str], labels: np.ndarray) -> list[tuple[int, int, float, float]]:
+    """Return what is probably mislabelled, the most doubtful first.
+
+    Args:
+        texts: N texts.
+        labels: int [N], each of K labels at least five times.
+
+    Returns:
+        (place, the label that it probably has, the probability of that one, the probability of its own).
+    """
+    chances = _probabilities(texts, labels)
+    count, kinds = chances.shape
+    own = chances[np.arange(count), labels]
+    usual = np.array([own[labels == kind].mean() for kind in range(kinds)])
+    sure = np.where(chances >= usual, chances, -1.0)
+    best = sure.argmax(axis=1)
+    places = np.flatnonzero((sure.max(axis=1) >= 0) & (best != labels))
+    order = places[np.argsort(own[places] - chances[places, best[places]], kind="stable")]
+    return [(int(place), int(best[place]), float(chances[place, best[place]]), float(own[place])) for place in order]
+
+
+def _probabilities(texts: list[str], labels: np.ndarray) -> np.ndarray:
+    """Return float64 [N, K]: what a probe that has not seen a row says of it."""
+    words = extras.load("sklearn.feature_extraction.text", EXTRA)
+    linear = extras.load("sklearn.svm", EXTRA)
+    selection = extras.load("sklearn.model_selection", EXTRA)
+    vectoriser = words.TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2, max_features=50_000)
+    try:
+        features: Any = vectoriser.fit_transform(texts)
+    except ValueError:  # no word stands in two texts
+        return np.eye(labels.max() + 1)[labels]
+    values = np.zeros((len(texts), int(labels.max()) + 1))
+    folds = selection.StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    for seen, unseen in folds.split(features, labels):
+        probe = linear.LinearSVC(C=0.5, tol=1e-2, random_state=0).fit(features[seen], labels[seen])
+        said = probe.decision_function(features[unseen])
+        values[unseen] = np.stack([-said, said], axis=1) if said.ndim == 1 else said
+    return _sharpened(values, labels)
+
+
+def _sharpened(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return probabilities from margins, as sharp as fits the labels best."""
+    picked = min(_SHARPNESS, key=lambda sharpness: -np.log(_shares(values, sharpness, labels)).mean())
+    return _softmax(picked * values)
+
+
+def _shares(values: np.ndarray, sharpness: float, labels: np.ndarray) -> np.ndarray:
+    return np.maximum(_softmax(sharpness * values)[np.arange(len(labels)), labels], 1e-12)
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    shares = np.exp(values - values.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
