@@ -9,6 +9,7 @@ from metier.core.errors import MissingExtraError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "peft"),
     "heads": ("sklearn",),
+    "clean": ("py3langid", "sklearn"),
     "adamw-8bit": ("bitsandbytes",),
     "schedule-free": ("schedulefree",),
     "qlora": ("bitsandbytes",),

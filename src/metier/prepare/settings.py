@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from metier.core.settings import Settings
+from metier.prepare.cleaning.settings import CleanSettings
 from metier.prepare.protect.settings import ProtectSettings
 from metier.text.formats import ColumnRole, FormatName
 
@@ -64,6 +65,9 @@ class PrepareSettings(Settings):
 
     encoding: str = "auto"
     """Text encoding of the files. `auto`: UTF-8, or UTF-16/32 when the file begins with its mark."""
+
+    clean: CleanSettings = CleanSettings()
+    """Which cleaning rules run, and what each does with what it finds."""
 
     dedupe: bool = True
     """Keep only the first of rows that are learnt in the same way. Copies of test and validation rows never stay in

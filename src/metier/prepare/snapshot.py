@@ -9,9 +9,12 @@ from typing import Any
 from metier.core import artefact, digest
 from metier.core.artefact import Manifest
 from metier.core.errors import DataError
-from metier.core.progress import Progress
+from metier.core.progress import Progress, Task
 from metier.core.types import Dropped, Reasoned
 from metier.prepare.candidate import Candidate, Role, Stage
+from metier.prepare.cleaning import looks
+from metier.prepare.cleaning import stage as cleaning
+from metier.prepare.cleaning.seen import Seen
 from metier.prepare.decisions import FILE, Decisions, kept
 from metier.prepare.dedupe import Exact
 from metier.prepare.places import Places
@@ -77,12 +80,12 @@ class _Read:
 def _stages(inputs: _Inputs) -> tuple[Stage, ...]:
     """Return the streaming steps in order: clean, protect, exact copies."""
     guards = (inputs.guard,) if inputs.guard else ()
-    return (*guards, Exact(enabled=inputs.settings.dedupe))
+    return (cleaning.stage(inputs.settings.clean), *guards, Exact(enabled=inputs.settings.dedupe))
 
 
-def _looks(settings: PrepareSettings) -> tuple[Look, ...]:
-    """Return what looks at all rows at once, in order."""
-    return ()
+def _looks(settings: PrepareSettings, seen: Seen, task: Task) -> tuple[Look, ...]:
+    """Return what looks at all rows at once, in order; `seen` is what they tell beside their decisions."""
+    return (looks.look(settings.clean, seen, task),)
 
 
 def prepare(
@@ -129,13 +132,15 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
     with Decisions(folder / FILE) as decisions:
         read, spool = _read(inputs, folder / "spool", decisions, progress)
         _require_unchanged(inputs.files)
-        _look(spool, _looks(settings), inputs.kept, decisions)
+        seen = Seen()
+        with progress.task("comparing rows", total=len(spool)) as task:
+            _look(spool, _looks(settings, seen, task), inputs.kept, decisions)
         roles = {file.role for file in inputs.files if file.role != "train"}
         division = divide(spool.places, settings, alive=spool.alive, files=roles, seed=inputs.seed)
         for item in division.dropped:
             decisions.add_drop(item)
         _write(folder, spool, division)
-        facts = _facts(read, spool.places, division, decisions)
+        facts = _facts(read, spool.places, division, decisions, seen)
     if inputs.guard:
         facts["protect"] = inputs.guard.facts(folder, spool.formats)
     return facts
@@ -224,7 +229,7 @@ def _write(folder: Path, spool: Spool, division: Division) -> None:
     spool.path.unlink()
 
 
-def _facts(read: _Read, places: Places, division: Division, decisions: Decisions) -> dict[str, Any]:
+def _facts(read: _Read, places: Places, division: Division, decisions: Decisions, seen: Seen) -> dict[str, Any]:
     """Sum up for the manifest, and assert that no row was lost."""
     counts = Counter(split for split in division.splits if split is not None)
     dropped = decisions.dropped()
@@ -235,7 +240,7 @@ def _facts(read: _Read, places: Places, division: Division, decisions: Decisions
     warnings = list(division.warnings)
     if len(labels) > max(100, counts.total() // 5):
         warnings.append(f"{len(labels):,} different labels in {counts.total():,} rows: is that column a label?")
-    choices = [*map(_format_choice, read.intakes), *division.choices]
+    choices = [*map(_format_choice, read.intakes), *seen.choices, *division.choices]
     return {
         "rows_in": rows_in,
         "counts": {split: counts[split] for split in SPLITS},
@@ -244,6 +249,7 @@ def _facts(read: _Read, places: Places, division: Division, decisions: Decisions
         "sources": {intake.file.name: _source_facts(intake, read) for intake in read.intakes},
         "labels": dict(list(labels.items())[:_MOST_LABELS_KEPT]),
         "choices": [asdict(choice) for choice in choices],
+        "languages": seen.languages,
         "warnings": warnings,
     }
 

@@ -53,9 +53,11 @@ class Spool:
         for line in self.lines(numbers):
             yield row_of(json.loads(line), self.formats, "the spool")
 
-    def decision(self, number: int, rule: str, action: Action, reason: str, detail: str = "") -> Decision:
+    def decision(
+        self, number: int | np.integer[Any], rule: str, action: Action, reason: str, detail: str = ""
+    ) -> Decision:
         """Return what a look decides about a row: `flag` or `drop`; only streaming stages change rows."""
-        place = self.places
+        place, number = self.places, int(number)
         return Decision(
             source=place.source(number), row_id=place.id(number), rule=rule, action=action, reason=reason,
             detail=detail, number=number,

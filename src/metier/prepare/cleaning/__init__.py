@@ -1,1 +1,1 @@
-"""Cleaning, one small module a rule family: repair of texts, rows that teach nothing, and second looks that only flag."""
+"""Cleaning, a module a rule family: texts repaired, rows dropped that teach nothing, doubts only flagged."""

@@ -1,4 +1,4 @@
-"""Finds answers that are not in the form that nearly all others are in: the JSON with its fields, or the usual names."""
+"""Finds answers unlike nearly all others: not JSON, or not with its fields, or a name spelt in another way."""
 
 import json
 import re

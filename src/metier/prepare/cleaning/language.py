@@ -1,16 +1,18 @@
 """Tells the language of texts, and finds rows in another one than they should be in."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 
+from metier.core import extras
 from metier.core.errors import SettingsError
 from metier.core.types import Row
 from metier.prepare.cleaning.seen import Seen
-from metier.prepare.cleaning.settings import CleanSettings
 from metier.prepare.cleaning.texts import answers, asked
-from metier.prepare.decisions import Decision
+from metier.prepare.decisions import Action, Decision
 from metier.prepare.spool import Spool
 
 RULE = "clean.language"
@@ -27,25 +29,17 @@ class Languages:
 
     Args:
         rows: how many there are.
-        settings: which languages are wanted, and whether others are dropped.
+        wanted: ISO 639 codes that rows may be in. None: those of most rows.
         seen: its `languages` are filled.
+        drops: whether rows in other languages are dropped.
     """
 
-    def __init__(self, rows: int, settings: CleanSettings, seen: Seen) -> None:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # 0.3 s and 100 MB: only where it is used
-
-        self._identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-        wanted = set(settings.languages or ())
-        if unknown := wanted - set(self._identifier.labels):
-            raise SettingsError(f"prepare.clean.languages: {', '.join(sorted(unknown))} unknown", "ISO 639 codes")
-        # three-letter codes are close relatives of larger languages, for which those would be mistaken
-        names = sorted({name for name in self._identifier.labels if len(name) == 2} | wanted)
-        self._identifier.set_languages(names)
-        self._names = names
-        self._numbers = {name: number for number, name in enumerate(names)}
+    def __init__(self, rows: int, wanted: Sequence[str] | None, seen: Seen, *, drops: bool) -> None:
+        self._identifier: Any = ()
+        self._names: list[str] = []
         self._codes = np.full((rows, 2), -1, dtype=np.int16)
-        self._wanted = wanted
-        self._action = "drop" if settings.language == "drop" else "flag"
+        self._wanted = frozenset(wanted or ())
+        self._action: Action = "drop" if drops else "flag"
         self._seen = seen
 
     def see(self, number: int, row: Row) -> None:
@@ -53,7 +47,13 @@ class Languages:
         said = answers(row)
         for side, text in enumerate((asked(row), said[-1] if said else "")):
             if len(text) >= _SHORTEST:
-                self._codes[number, side] = self._numbers[self._identifier.classify(text[:_LOOKED_AT])[0]]
+                self._codes[number, side] = self._code(text[:_LOOKED_AT])
+
+    def _code(self, text: str) -> int:
+        if not self._names:
+            self._identifier = _opened(self._wanted)
+            self._names = sorted(self._identifier.labels)
+        return self._names.index(self._identifier.classify(text)[0])
 
     def decisions(self, spool: Spool) -> Iterator[Decision]:
         """Yield the rows in other languages, then those answered in another language than asked."""
@@ -82,3 +82,16 @@ class Languages:
             return set()
         usual = {code for code, count in counts.items() if count >= _RARE_SHARE * counts.total()}
         return set(range(len(self._names))) - usual
+
+
+@cache
+def _opened(wanted: frozenset[str]) -> Any:
+    """Load the model (0.7 s, 100 MB) and leave out what it would mistake."""
+    model = extras.load("py3langid.langid", "clean")
+    identifier = model.LanguageIdentifier.from_model_file(model.MODEL_FILE)
+    known = identifier.labels
+    if unknown := wanted - set(known):
+        raise SettingsError(f"prepare.clean.languages: {', '.join(sorted(unknown))} unknown", "ISO 639 codes")
+    # three-letter codes are close relatives of larger languages, for which those would be mistaken
+    identifier.set_languages(sorted({name for name in known if len(name) == 2} | wanted))
+    return identifier

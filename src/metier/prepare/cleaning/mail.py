@@ -26,13 +26,15 @@ _SIGNATURE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _FAREWELL = re.compile(
-    r"^(?:(?:with )?(?:best|kind|warm|many)(?: regards| wishes| thanks)|regards|sincerely(?: yours)?|yours (?:sincerely|faithfully|truly)"
+    r"^(?:(?:with )?(?:best|kind|warm|many)(?: regards| wishes| thanks)|regards|sincerely(?: yours)?"
+    r"|yours (?:sincerely|faithfully|truly)"
     r"|mit freundlichen grüßen|viele grüße|beste grüße|cordialement|bien à vous|saludos(?: cordiales)?|atentamente)"
     r"[ \t]*[,.!]?[ \t]*\n",
     re.IGNORECASE | re.MULTILINE,
 )
 _DISCLAIMER = re.compile(
-    r"^[^\n]*\b(?:this (?:e-?mail|message|communication)\b[^\n]{0,120}\b(?:confidential|privileged|intended (?:solely|only))"
+    r"^[^\n]*\b(?:this (?:e-?mail|message|communication)\b[^\n]{0,120}"
+    r"\b(?:confidential|privileged|intended (?:solely|only))"
     r"|diese (?:e-?mail|nachricht)\b[^\n]{0,120}\bvertraulich"
     r"|please consider the environment before printing)[^\n]*$",
     re.IGNORECASE | re.MULTILINE,

@@ -18,7 +18,7 @@ from metier.prepare.spool import Spool
 
 RULE = "clean.mislabelled"
 REASON = "label is probably another"
-EXTRA = "heads"
+EXTRA = "clean"
 _FOLDS = 5
 _MOST_ROWS = 20_000
 _FEWEST_ROWS = 50
@@ -43,17 +43,13 @@ class Mislabelled:
         labelled = int(((places.labels >= 0) & spool.alive).sum())
         draws = places.ids[:, :4].astype(np.uint64) @ (256 ** np.arange(4, dtype=np.uint64)[::-1])
         self._chosen = draws < 2**32 * min(1.0, _MOST_ROWS / max(labelled, 1))
-        self._installed = not extras.missing(EXTRA)
-        if not self._installed:
-            reason = f"scikit-learn is not installed: {extras.install_line(EXTRA)}"
-            seen.choices.append(Reasoned(name="rows looked at for a wrong label", value=0, reason=reason))
-        elif labelled > _MOST_ROWS:
+        if labelled > _MOST_ROWS:
             reason = f"a draw of the {labelled:,} with a label; more would take minutes"
             seen.choices.append(Reasoned(name="rows looked at for a wrong label", value=_MOST_ROWS, reason=reason))
 
     def see(self, number: int, row: Row) -> None:
         """Keep the text of one row."""
-        if self._installed and self._chosen[number] and isinstance(row, LabelledRow) and row.answer == "label":
+        if self._chosen[number] and isinstance(row, LabelledRow) and row.answer == "label":
             self._texts.append(row.text)
             self._numbers.append(number)
 

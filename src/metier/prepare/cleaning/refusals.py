@@ -19,8 +19,8 @@ _REFUSES = re.compile(
     r"(?:\W*(?:i'?m |i am )?(?:very |so |really |deeply )?(?:sorry|afraid|apologi[sz]e)\b[^.\n]{0,60}?)?"
     r"\W*(?:but |however,? )?(?:unfortunately,? )?i(?:'m| am)? "
     r"(?:(?:can'?t|cannot|can not|could not|couldn't|won't|will not|not able to|unable to|not comfortable)(?: \w+)?"
-    r" (?:assist|help|provid|answer|fulfil|comply|do that|creat|generat|discuss|respond|engag|participat|complet|support"
-    r"|offer|shar|writ)|(?:must|have to) decline)"
+    r" (?:assist|help|provid|answer|fulfil|comply|do that|creat|generat|discuss|respond|engag|participat|complet"
+    r"|support|offer|shar|writ)|(?:must|have to) decline)"
     r"|\W*(?:es )?tut mir leid,? (?:aber )?(?:ich|dabei) (?:kann|darf)\b[^.\n]{0,60}\bnicht"
     r"|\W*(?:je suis )?désolée?,? (?:mais )?je ne (?:peux|suis)"
     r"|\W*lo siento,? (?:pero )?no puedo",

@@ -23,8 +23,10 @@ Judgement = Annotated[Literal["off", "flag", "drop"], BeforeValidator(_drop)]
 
 
 class CleanSettings(Settings):
-    """What each rule does: `off`, `flag` (list the rows, change nothing), and `fix` or `drop`. Tool schemas, tool
-    calls and what tools return are never touched."""
+    """What each rule does: `off`, `flag` (list the rows, change nothing), and `fix` or `drop`.
+
+    Tool schemas, tool calls and what tools return are never touched.
+    """
 
     encoding: Repair = "fix"
     """Text that was decoded wrongly once (`cafÃ©`). Fixed: nobody writes so, and a model would learn to."""

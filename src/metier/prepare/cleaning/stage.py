@@ -125,9 +125,7 @@ class Cleaning:
 
 
 def _mended(repair: _Repair, found: Sequence[Piece], texts: Sequence[str]) -> list[str]:
-    return [
-        repair.mend(text) if piece.side in repair.sides else text for piece, text in zip(found, texts, strict=True)
-    ]
+    return [repair.mend(text) if piece.side in repair.sides else text for piece, text in zip(found, texts, strict=True)]
 
 
 def _where(places: Sequence[int], count: int, before: Sequence[str], after: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from metier.core.types import ChatRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
 
 Side = Literal["told", "asked", "answered", "document"]
 """Whose words: the system's, the asking person's, the answering one's, or nobody's (a text learnt whole)."""
@@ -39,16 +39,20 @@ def rebuilt(row: Row, texts: Sequence[str]) -> Row:
 
     if isinstance(row, ChatRow):
         return replace(row, messages=said(row.messages))
+    if isinstance(row, JudgedRow):
+        return replace(row, prompt=said(row.prompt), completion=said(row.completion))
     assert isinstance(row, PreferenceRow)
     return replace(row, prompt=said(row.prompt), chosen=said(row.chosen), rejected=said(row.rejected))
 
 
 def answers(row: Row) -> list[str]:
-    """Return what is learnt as an answer: assistant turns that count, and of a preference the better ones."""
+    """Return what is learnt as a good answer: assistant turns that count, of a preference the better ones."""
     if isinstance(row, ChatRow):
         return [turn.content for turn in row.messages if turn.role == "assistant" and turn.content and turn.weight != 0]
     if isinstance(row, PreferenceRow):
         return [turn.content for turn in row.chosen if turn.role == "assistant" and turn.content]
+    if isinstance(row, JudgedRow) and row.good:
+        return [turn.content for turn in row.completion if turn.role == "assistant" and turn.content]
     return []
 
 
@@ -60,8 +64,10 @@ def asked(row: Row) -> str:
     return "\n".join(turn.content for turn in turns if turn.role == "user")
 
 
-def _turns(row: ChatRow | PreferenceRow) -> Sequence[Message]:
-    return row.messages if isinstance(row, ChatRow) else (*row.prompt, *row.chosen, *row.rejected)
+def _turns(row: ChatRow | JudgedRow | PreferenceRow) -> Sequence[Message]:
+    if isinstance(row, ChatRow):
+        return row.messages
+    return (*row.prompt, *row.completion) if isinstance(row, JudgedRow) else (*row.prompt, *row.chosen, *row.rejected)
 
 
 def _is_said(turn: Message) -> bool:
