@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from metier.cli.augment import augment
 from metier.cli.boundary import INTERRUPTED, Boundary, Interrupts, interrupted
 from metier.cli.compare import compare
 from metier.cli.doctor import doctor
@@ -37,7 +38,7 @@ app = typer.Typer(
 app.command(rich_help_panel=_START)(init)
 app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(run)
 app.command(rich_help_panel=_START)(doctor)
-for _stage in (prepare, synthesise, plan, sweep, train, evaluate, prove, report):
+for _stage in (prepare, augment, synthesise, plan, sweep, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK)(compare)

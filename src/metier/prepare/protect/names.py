@@ -15,7 +15,8 @@ from metier.prepare.protect.vocabulary import CAPITAL, words
 
 _WORD = rf"{CAPITAL}(?:[\w\u2019'-]*\w)?"
 _PARTICLE = r"(?:de|da|do|dos|das|del|della|di|du|la|le|van|von|der|den|ter|ten|bin|ibn|al|el|zu|af|av|y)"
-_SEQUENCE = re.compile(rf"(?<![\w@/#]){_WORD}(?:(?:\.? |-)(?:{_PARTICLE} ){{0,2}}{_WORD}){{0,5}}")
+_GLUE = r"(?: |-|(?<=[\s.]\w)\. ?|(?<=^\w)\. ?)"
+_SEQUENCE = re.compile(rf"(?<![\w@/#]){_WORD}(?:{_GLUE}(?:{_PARTICLE} ){{0,2}}{_WORD}){{0,5}}")
 _SMALL_SEQUENCE = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]{2,})?")
 _TOKEN = re.compile(r"[\w\u2019']+")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")

@@ -133,4 +133,7 @@ def _leaf_or_walk(value: Any, key: str, change: Change) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) < 10**6:
         return value
     written = json.dumps(value)
-    return value if change(Passage(written, shown)) == written else 0
+    fresh = change(Passage(written, shown))
+    if fresh == written:
+        return value
+    return int(fresh) if fresh.isdigit() and not fresh.startswith("0") else 0

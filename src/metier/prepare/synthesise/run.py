@@ -1,10 +1,9 @@
 """The one function of this folder: tasks → recipes → answers, paid once → filters → a file of marked rows."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from metier.core.errors import DataError, InputError
 from metier.core.progress import Progress
 from metier.core.progress import Task as Bar
 from metier.core.types import LabelledRow, Row, TextRow
+from metier.prepare.made import made_line
 from metier.prepare.synthesise.journal import Journal
 from metier.prepare.synthesise.prompt import Prompts
 from metier.prepare.synthesise.quality import Seen, fault, measure
@@ -20,7 +20,6 @@ from metier.prepare.synthesise.recipes import RECIPES, Kitchen, Made, Recipe
 from metier.prepare.synthesise.settings import SynthesiseSettings
 from metier.prepare.synthesise.task import Task, task_of
 from metier.prepare.synthesise.teacher import Bill, OverBudget, Teacher, cost, tokens_of
-from metier.text.canonical import AS, record_of
 from metier.text.rows import load_split
 
 _MOST_LOOKED_AT = 60
@@ -253,16 +252,9 @@ def _write(result: Synthesis, kitchen: Kitchen, columns: Mapping[Any, str]) -> N
     """Write what was kept as JSON lines that say of themselves that they are synthetic, and how they came about."""
     settings = kitchen.settings
     said = {
-        "synthetic": True,
         "method": settings.method,
         "model": settings.teacher.model,
         "prompt_hash": kitchen.prompts.hash_of(*RECIPES[settings.method][1]),
     }
-    lines = []
-    for entry in result.kept:
-        assert entry.row is not None
-        record = record_of(replace(entry.row, synthetic=True))
-        record.pop(AS)
-        named = {columns.get(role, role): value for role, value in record.items() if role != "synthetic"}
-        lines.append(json.dumps({**named, **said, "origin": list(entry.origin)}, ensure_ascii=False))
-    artefact.write_file(result.output, "".join(line + "\n" for line in lines))
+    lines = [made_line(entry.row, said, entry.origin, columns) for entry in result.kept if entry.row is not None]
+    artefact.write_file(result.output, "".join(lines))

@@ -1,0 +1,1 @@
+"""More training rows out of those that are there, by rule and without a model."""
