@@ -71,7 +71,7 @@ def test_what_is_not_set_is_chosen_and_said(run_to_end):
     heard = Listener()
     run = run_to_end(plan(micro_batch_tokens=None), "auto", heard)
     chosen = {entry["name"]: entry["value"] for entry in json.loads((run / "choices.json").read_text())}
-    assert chosen["train.micro_batch_tokens"] == 4096
+    assert chosen["train.micro_batch_tokens"] == 2048
     assert chosen["model.gradient_checkpointing"] is False
     assert any(line.startswith("plan: ") for line in heard.said)
     assert losses(run) == pytest.approx(losses(run_to_end(plan(), "set")), rel=1e-5)

@@ -11,7 +11,7 @@ from metier.train.batches import Order
 from metier.train.planning.predict import Configuration, Setting, Simulation, simulate
 from metier.train.planning.tokens import Usage, usage
 
-_PREFERRED_ON_CPU = {"lora": 1024, "full": 4096, "layers": 4096}
+_PREFERRED_ON_CPU = {"lora": 1024, "full": 2048, "layers": 4096}
 """Fastest micro-batches by method: measured on the 15M shape, one core."""
 UNPLANNED_TOKENS = 1024
 """Tokens computed at once where nothing was planned: in a proof, a trial of a sweep, a way unknown to the planner."""

@@ -21,7 +21,7 @@ from metier.train.planning.simulate import largest
 
 _FEW, _MORE = 1, 2
 """Decoder layers that are trained for a moment: what a layer adds is their difference."""
-_GOES = 2
+_GOES = 4
 """How often a moment is repeated; the shortest counts."""
 _MOST_NUMBERS = 5e8
 """Numbers in the largest model that is tried on a CPU; a larger one would make the plan dearer than the answer is."""
