@@ -23,9 +23,9 @@ def test_missing_file_in_a_missing_folder(workshop):
     assert str(workshop.folder / "nowhere" / "t.jsonl") in message
 
 
-def test_folder_given_as_a_file_names_what_is_inside(workshop):
-    workshop.lines("data/a.jsonl", tickets(3))
-    assert "data: a folder; wanted: a file; do: name its files: data.train: [data/a.jsonl]" in refused(workshop, "data")
+def test_a_folder_without_data(workshop):
+    workshop.write("data/picture.png", "x")
+    assert "data: a folder without data in it" in refused(workshop, "data")
 
 
 def test_what_is_neither_file_nor_folder(workshop):
@@ -127,19 +127,28 @@ def test_mixed_line_ends_and_empty_lines(workshop):
     assert sources["message number 3"] == "t.jsonl:6"
 
 
-@pytest.mark.parametrize("name", ["t.txt", "t", "t.xml"])
-def test_unknown_kinds_of_file(workshop, name):
-    message = refused(workshop, workshop.write(name, "Once upon a time."))
-    assert ".jsonl, .json, .csv, .tsv or .parquet" in message
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("t.png", b"\x89PNG\r\n", "t.png: a picture"),
+        ("t", b"a\0b\0\1", "t: every other byte is 0"),
+        ("t", b"abcdefgh\0", "t: bytes that are no text"),
+        ("t.xml", b"Once upon a time.", "t.xml: broken XML"),
+        ("t.db", b"SQLite format 3\0", "an SQLite database; wanted: JSON"),
+        ("t.bin", b"\x80\x04\x95", "a pickle, which is never read"),
+    ],
+)
+def test_unknown_kinds_of_file(workshop, name, content, found):
+    assert found in refused(workshop, workshop.write(name, content))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
-        ("t.csv", b"PK\x03\x04xxxx", "a ZIP archive or an Excel workbook"),
-        ("t.xls", b"\xd0\xcf\x11\xe0xxxx", "an old Office document"),
-        ("t.jsonl", b"%PDF-1.7", "a PDF document"),
-        ("t.jsonl.zst", b"\x28\xb5\x2f\xfdxxxx", "compressed with zstd"),
+        ("t.csv", b"PK\x03\x04xxxx", "damaged ZIP data"),
+        ("t.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1xxxx", "damaged workbook"),
+        ("t.jsonl", b"%PDF-1.7", "damaged PDF"),
+        ("t.jsonl.zst", b"\x28\xb5\x2f\xfdxxxx", "damaged zstd data"),
         ("t.jsonl.gz", b'{"text": "x"}', "not compressed, whatever its name says"),
         ("t.parquet", b"text,label", "not Parquet inside"),
         ("t.parquet", b"PAR1 and then nothing", "damaged Parquet data"),

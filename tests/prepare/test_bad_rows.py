@@ -54,7 +54,7 @@ def test_a_file_of_which_nothing_can_be_read(workshop):
         ("[" * 100_000, "JSON nested too deeply", ""),
         ('{"text": ' + "9" * 5000 + "}", "broken JSON", "limit"),
         ('{"text": "x", "label": "a"},', "broken JSON", "column 28"),
-        ('{"text": "x\u0000", "label": "a"}', "broken JSON", "column"),
+        ('{"text": "x\u0000", "label": "a"}', "a NUL byte in the JSON", "column 12"),
         ('{"text": "half \\ud800", "label": "a"}', "half a character (a lone surrogate)", ""),
         ('{"text": "x", "label": "\\udc00"}', "half a character (a lone surrogate)", ""),
         ('{"text": null, "label": "a"}', "'text' is missing", ""),

@@ -17,16 +17,16 @@ CSV = "text,label\n" + "".join(f"row {n},a\n" for n in range(30))
 
 def test_one_object_over_many_lines(workshop):
     message = refused(workshop, workshop.write("t.json", json.dumps({"a": {"text": "x"}}, indent=2)))
-    assert "t.json: one JSON object over many lines" in message
+    assert message.startswith("t.json: one JSON object that holds no rows (a); wanted: a list of objects")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('[{"text": "a"}, {"text": "b"\n\n "label": 3}]', r"t\.json:3: broken JSON \(Expecting ',' delimiter"),
-        ('[{"text": "a"},\n {"text": "b"}', r"t\.json:2: the list never ends"),
+        ('[{"text": "a"},\n {"text": "b"}', r"t\.json:2: broken JSON \(the list never ends\)"),
         ('[{"text": "a"},\n', r"t\.json:2: broken JSON"),
-        ('[{"text": "a"}\n{"text": "b"}]', r"""t\.json:2: '{"text": "b"}\]' after an element"""),
+        ('[{"text": "a"}\n{"text": "b"}]', r"""t\.json:2: broken JSON \('{"text": "b"}\]' after an element"""),
         ('[{"text": "a"},\n{"text": "b"}]\nand more', "text after the end of the list"),
         ('[{"text": ' + "[" * 100_000 + "\n", r"t\.json:1: nested too deeply"),
         ('[{"text": ' + "9" * 5000 + "\n}]", r"t\.json:1: broken JSON"),
@@ -105,9 +105,12 @@ def test_csv_with_a_nameless_index_and_large_fields(workshop):
     assert len(rows(workshop.prepare(workshop.write("t.csv", text)))["train"][0].text) > 131_072
 
 
-def test_formulas_in_csv_stay_text(workshop):
+def test_formulas_in_csv_stay_text_and_are_flagged(workshop):
     result = workshop.prepare(workshop.write("t.csv", CSV + '"=HYPERLINK(""http://x"")",a\n'))
     assert '=HYPERLINK("http://x")' in {row.text for split in rows(result).values() for row in split}
+    (flag,) = [json.loads(line) for line in (result.path / "decisions.jsonl").read_text().splitlines()]
+    assert (flag["source"], flag["action"]) == ("t.csv:32", "flag")
+    assert flag["reason"] == "a spreadsheet's formula instead of its value"
 
 
 def test_parquet_cells_that_json_cannot_hold(workshop):

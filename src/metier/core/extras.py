@@ -17,6 +17,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "sweep": ("optuna",),
     "synthesise": ("httpx2",),
     "protect": ("faker", "phonenumbers", "stdnum", "cryptography"),
+    "files": ("python_calamine", "pypdf", "mammoth"),
+    "sql": ("sqlalchemy",),
 }
 """Extra name -> the modules that it brings."""
 

@@ -9,20 +9,30 @@ from pydantic import Field, field_validator, model_validator
 from metier.core.settings import Settings
 from metier.prepare.cleaning.settings import CleanSettings
 from metier.prepare.protect.settings import ProtectSettings
+from metier.prepare.reading.settings import QuerySettings, ReadSettings
 from metier.text.formats import ColumnRole, FormatName
+
+Source = str | QuerySettings
+"""One thing to read rows from."""
 
 
 class DataSettings(Settings):
-    """The files, relative to metier.yaml. A plain file name stands for `{train: <file>}`."""
+    """What to read, relative to metier.yaml. A plain name stands for `{train: <name>}`.
 
-    train: str | tuple[str, ...]
-    """File or files to learn from: .jsonl, .json, .csv, .tsv or .parquet; the text ones also as .gz."""
+    A name is a file, a folder, a pattern such as `tickets/*.jsonl` or a ZIP archive; `book.xlsx#Sheet2` or
+    `file.json#key` is a part of one; `hub:org/name#split` a data set of the hub. Or it is a query:
+    `{sql: sqlite:///shop.db, query: select …}`.
+    """
 
-    validation: str | None = None
-    """File that is measured while training, taken whole. null: a share of the training rows is set aside."""
+    train: Source | tuple[Source, ...]
+    """What to learn from, one thing or several: JSON, CSV, Parquet, Arrow, workbooks, XML, mail, PDF, Word, HTML,
+    Markdown or text, told by their content; packed ones (.gz, .zst, .bz2, .xz, .zip) too."""
 
-    test: str | None = None
-    """File that the result is judged on, taken whole. null: a share of the training rows is set aside."""
+    validation: Source | None = None
+    """What is measured while training, taken whole. null: a share of the training rows is set aside."""
+
+    test: Source | None = None
+    """What the result is judged on, taken whole. null: a share of the training rows is set aside."""
 
     @model_validator(mode="before")
     @classmethod
@@ -31,15 +41,15 @@ class DataSettings(Settings):
 
     @field_validator("train")
     @classmethod
-    def _named(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if not value or not all(value):
+    def _named(cls, value: Source | tuple[Source, ...]) -> Source | tuple[Source, ...]:
+        if not value or (isinstance(value, tuple) and not all(value)):
             raise ValueError("name at least one file")
         return value
 
     @property
-    def train_files(self) -> tuple[str, ...]:
-        """The training files, one or many, as a tuple."""
-        return (self.train,) if isinstance(self.train, str) else self.train
+    def train_files(self) -> tuple[Source, ...]:
+        """What to learn from, one thing or many, as a tuple."""
+        return self.train if isinstance(self.train, tuple) else (self.train,)
 
 
 class SplitSettings(Settings):
@@ -62,6 +72,9 @@ class PrepareSettings(Settings):
     """What the columns are for when their names do not say it, e.g. `{text: body, label: queue, group: customer}`.
     Rows of one `group` never come into two splits; `slice` is reported on its own; `weight` multiplies a row's loss;
     `time` is when a row came about; rows whose `synthetic` is true are only trained on."""
+
+    read: ReadSettings = ReadSettings()
+    """How files become records."""
 
     encoding: str = "auto"
     """Text encoding of the files. `auto`: UTF-8, or UTF-16/32 when the file begins with its mark."""

@@ -11,7 +11,7 @@ from metier.core.artefact import Manifest
 from metier.core.errors import DataError
 from metier.core.progress import Progress, Task
 from metier.core.types import Dropped, Reasoned
-from metier.prepare.candidate import Candidate, Role, Stage
+from metier.prepare.candidate import Candidate, Stage
 from metier.prepare.cleaning import looks
 from metier.prepare.cleaning import stage as cleaning
 from metier.prepare.cleaning.seen import Seen
@@ -19,8 +19,9 @@ from metier.prepare.decisions import FILE, Decisions, kept
 from metier.prepare.dedupe import Exact
 from metier.prepare.places import Places
 from metier.prepare.protect.stage import Guard, open_guard
-from metier.prepare.reading.files import DataFile, find
 from metier.prepare.reading.intake import Intake, open_file
+from metier.prepare.reading.part import DataFile
+from metier.prepare.reading.sources import sources
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.split import SPLITS, Division, divide
 from metier.prepare.spool import Filling, Look, Spool
@@ -33,8 +34,6 @@ _RECIPE = 2
 """Goes up when the same files and settings give other rows, so that no old snapshot is taken for a new one."""
 
 _MOST_LABELS_KEPT = 1000
-_READING_ORDER: tuple[Role, ...] = ("test", "validation", "train")
-"""Held-out files first: what is in them must not be in the training rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +106,8 @@ def prepare(
     """
     guard, unguarded = open_guard(settings.protect, folder)
     spared = kept(settings.keep, folder)
-    inputs = _Inputs(files=_find(data, folder), settings=settings, kept=spared, seed=seed, guard=guard)
+    files = sources(data, settings, folder=folder, store=store)
+    inputs = _Inputs(files=files, settings=settings, kept=spared, seed=seed, guard=guard)
     key = inputs.key()
     target = store / "snapshots" / key[:16]
     if artefact.exists(target, KIND):
@@ -144,22 +144,6 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
     if inputs.guard:
         facts["protect"] = inputs.guard.facts(folder, spool.formats)
     return facts
-
-
-def _find(data: DataSettings, folder: Path) -> list[DataFile]:
-    files = [find(name, "train", folder) for name in data.train_files]
-    files += [find(data.validation, "validation", folder)] if data.validation else []
-    files += [find(data.test, "test", folder)] if data.test else []
-    seen: dict[Path, DataFile] = {}
-    for file in files:
-        first = seen.setdefault(file.path.resolve(), file)
-        if first is not file:
-            raise DataError(
-                f"{file.name}: named as {first.role} and again as {file.role}",
-                "every file once",
-                "leave out data.validation or data.test to have a share of the training rows set aside",
-            )
-    return sorted(files, key=lambda file: _READING_ORDER.index(file.role))
 
 
 def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress) -> tuple[_Read, Spool]:
@@ -207,12 +191,13 @@ def _look(spool: Spool, looks: Iterable[Look], kept: Collection[str], decisions:
 def _format_choice(intake: Intake) -> Reasoned:
     found = intake.recognised
     sure = "" if found.confidence == 1 else f" in {found.confidence:.0%} of the rows looked at"
-    return Reasoned(name=f"format of {intake.file.name}", value=found.format, reason=found.reason + sure)
+    reason = f"{intake.file.reason}; {found.reason}{sure}{intake.unwrapping}"
+    return Reasoned(name=f"format of {intake.file.name}", value=found.format, reason=reason)
 
 
 def _require_unchanged(files: Sequence[DataFile]) -> None:
     for file in files:
-        if file.path.stat().st_size != file.bytes or digest.of_file(file.path) != file.sha256:
+        if not file.is_unchanged():
             raise DataError(f"{file.name}: changed while it was being read", "a file that holds still", "run again")
 
 

@@ -1,204 +1,209 @@
-"""Reads records out of JSON Lines and JSON files, each with the line it stands on, and goes on after a broken one."""
+"""Reads records out of JSON: one a line, a list of any size, or one object with rows in it; goes on after a bad one.
 
+Only one record is held at a time, except for the object that fills its file.
+"""
+
+import io
 import json
-import math
 import re
-from collections.abc import Callable, Iterator
-from itertools import chain
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
 from metier.core.errors import DataError
-from metier.prepare.reading import tables
-from metier.prepare.reading.files import DataFile, open_text, wrong_bytes
-from metier.prepare.reading.record import Record
+from metier.prepare.reading.json_object import USUAL, rows_of
+from metier.prepare.reading.record import Record, unusable
+from metier.prepare.reading.stream import WRONG_BYTE, wrong_bytes
+from metier.prepare.reading.strict_json import DECODER, LENIENT, NotStrict, broken, checked, record_of
 
-_WRONG_BYTE = re.compile("[\udc80-\udcff]")
+_CHUNK = 1 << 16
+_MOST_OF_AN_OBJECT = 1 << 27
+"""Characters of an object that fills its file, which has to be held whole."""
+
+_BEGINS = re.compile(r'\{\s*"[^"]*"\s*:\s*[\[{]\s*')
+_HOLDS_ROWS = re.compile(r'\{\s*"(?:' + "|".join(USUAL) + r')"\s*:\s*\[\s*\{')
 _AROUND_BREAK = re.compile(r"\s*[\r\n]\s*")
-_SPACE = re.compile(r"\s*")
+_SPACE = re.compile(r"[\s\ufeff]*")
 
 
-class _NotJson(ValueError):
-    """JSON that only some programs write: NaN, a number beyond all bounds, one key twice."""
-
-
-def _constant(name: str) -> None:
-    raise _NotJson(f"{name} is not JSON")
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise _NotJson(f"{text[:40]} is too large for a number")
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _NotJson(f"the key {next(name for name in names if names.count(name) > 1)[:40]!r} stands there twice")
-    return value
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_number)
-_LENIENT = json.JSONDecoder()
-"""Finds the end of an element that the strict one refuses."""
-
-
-def records(file: DataFile, encoding: str, report: Callable[[int], None]) -> Iterator[Record]:
-    """Yield every record of a file, in order.
+def json_rows(name: str, stream: io.TextIOBase, *, longest: int, piece: str | None) -> Iterator[Record]:
+    """Yield the records of a JSON file, told by its first line to be a list, an object, or one record a line.
 
     Args:
-        file: what to read.
-        encoding: `prepare.encoding`.
-        report: called with the number of bytes read, for a progress bar.
+        name: of the file, for messages.
+        stream: its text.
+        longest: most characters of one record.
+        piece: the key of the object to read; None: found.
 
     Raises:
-        DataError: the file as a whole cannot be read: wrong encoding, damaged, a list that never ends …
+        DataError: the list is broken, the object holds no rows, or bytes are not UTF-8.
     """
-    if file.layout == "parquet":
-        yield from tables.parquet(file, report)
-        return
-    with open_text(file, encoding, report) as stream:
-        lines = _checked(file, stream)
-        yield from tables.delimited(file, lines) if file.layout == "csv" else _json(file, lines)
-
-
-def _checked(file: DataFile, lines: Iterator[str]) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        if not line.isascii() and _WRONG_BYTE.search(line):
-            raise wrong_bytes(file, number, line)
-        yield line
-
-
-class _Head(NamedTuple):
-    """The first line with something on it."""
-
-    number: int
-    text: str
-
-
-def _json(file: DataFile, lines: Iterator[str]) -> Iterator[Record]:
-    """Tell a list over the whole file from one object a line, by the content."""
-    skipped: list[str] = []
-    for line in lines:
-        if line.strip():
-            second = next(lines, None)
-            rest = lines if second is None else chain([second], lines)
-            if _is_whole_file(line, second):
-                yield from _list(file, "".join(chain(skipped, [line], rest)))
-            else:
-                yield from _json_lines(chain([line], rest), len(skipped) + 1)
+    number, first = 0, ""
+    while not first.strip("\ufeff \t\r\n"):
+        first, number = stream.readline(longest + 1), number + 1
+        if not first:
             return
-        skipped.append(line)
+    _require_text(name, number, first)
+    start = first.lstrip("\ufeff \t")
+    second = stream.readline(longest + 1) if len(first) <= longest else ""
+    if piece is not None or _is_open(start, second):
+        yield from rows_of(name, _whole(name, first + second, stream), piece)
+        return
+    if start.startswith("[") and _is_list(start, second, len(first) > longest):
+        yield from _List(name, stream, first + second, number, longest).records()
+    else:
+        yield from _lines(name, stream, [first, second], number, longest)
 
 
-def _is_whole_file(first: str, second: str | None) -> bool:
-    """Tell whether a file with these first lines is one JSON value rather than one value a line."""
-    start = first.lstrip()[:1]
-    if start not in "[{" or (start == "{" and second is None):
-        return False
+def _is_open(first: str, second: str) -> bool:
+    """Tell whether the first line is, or only begins, an object that holds the rows."""
+    if first.strip() == "{" or _BEGINS.fullmatch(first):
+        return True
+    return not second.strip() and bool(_HOLDS_ROWS.match(first))
+
+
+def _is_list(start: str, second: str, cut: bool) -> bool:
+    """Tell a list over the whole file from one small list a line."""
+    if cut:
+        return True
     try:
-        json.loads(first)
+        json.loads(start)
     except (ValueError, RecursionError):
-        return start == "[" or first.strip() == "{"
-    return second is None
+        return True
+    return not second.strip()
 
 
-def _json_lines(lines: Iterator[str], first: int) -> Iterator[Record]:
-    for number, line in enumerate(lines, first):
-        text = line.strip()
-        if text:
-            yield _record(number, text)
-
-
-def _record(number: int, text: str) -> Record:
-    try:
-        value, end = _DECODER.raw_decode(text)
-    except (ValueError, RecursionError) as error:
-        return _broken(number, error)
-    if end != len(text):
-        return Record(number, "", None, "broken JSON", f"something follows the object in column {end + 1}")
-    return _checked_value(number, value, text)
-
-
-def _broken(number: int, error: ValueError | RecursionError) -> Record:
-    if isinstance(error, RecursionError):
-        return Record(number, "", None, "JSON nested too deeply")
-    if isinstance(error, _NotJson):
-        return Record(number, "", None, "not strict JSON", str(error))
-    if isinstance(error, json.JSONDecodeError):
-        return Record(number, "", None, "broken JSON", f"{error.msg} in column {error.colno}")
-    return Record(number, "", None, "broken JSON", str(error)[:100])
-
-
-def _checked_value(number: int, value: Any, text: str) -> Record:
-    if not isinstance(value, dict):
-        return Record(number, "", None, "not a JSON object", f"it is {_json_name(value)}")
-    return Record(number, text, value)
-
-
-def _json_name(value: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _list(file: DataFile, text: str) -> Iterator[Record]:
-    """Read a list of objects that fills the file; each element keeps its own text."""
-    place = _skip(text, 0)
-    if text[place] == "{":
+def _whole(name: str, first: str, stream: io.TextIOBase) -> str:
+    text = first + stream.read(_MOST_OF_AN_OBJECT)
+    if len(text) > _MOST_OF_AN_OBJECT:
         raise DataError(
-            f"{file.name}: one JSON object over many lines", "a list of objects, or one object a line",
-            "write the rows as a list: [ {…}, {…} ]",
+            f"{name}: one JSON object of more than {_MOST_OF_AN_OBJECT >> 20} million characters",
+            "one object a line, or a list of objects", "write one row a line (.jsonl)",
         )  # fmt: skip
-    place, line, counted = _skip(text, place + 1), 1, 0
-    while text[place : place + 1] != "]":
-        line, counted = line + _breaks(text, counted, place), place
-        record, place = _element(file, text, place, line)
-        yield record
-    if text[place + 1 :].strip():
-        raise DataError(f"{file.name}: text after the end of the list", "nothing after the last ]")
+    if not text.isascii() and (wrong := WRONG_BYTE.search(text)):
+        line = text.count("\n", 0, wrong.start()) + 1
+        raise wrong_bytes(name, line, text[max(0, wrong.start() - 40) : wrong.end()])
+    return text
 
 
-def _element(file: DataFile, text: str, place: int, line: int) -> tuple[Record, int]:
-    """Read one element; return it and where the next one (or the closing bracket) stands."""
-    try:
-        value, end = _DECODER.raw_decode(text, place)
-        record = _checked_value(line, value, _AROUND_BREAK.sub(" ", text[place:end]))
-    except _NotJson as error:
-        record, end = _broken(line, error), _LENIENT.raw_decode(text, place)[1]
-    except RecursionError as error:
-        raise DataError(f"{file.name}:{line}: nested too deeply", "rows of ordinary depth") from error
-    except ValueError as error:
-        raise _list_broken(file, line, error) from error
-    return record, _after_element(file, text, end)
+def _require_text(name: str, number: int, line: str) -> None:
+    if not line.isascii() and WRONG_BYTE.search(line):
+        raise wrong_bytes(name, number, line)
 
 
-def _after_element(file: DataFile, text: str, end: int) -> int:
-    """Step over a comma; return where the next element or the closing bracket stands."""
-    place = _skip(text, end)
-    if text[place : place + 1] == ",":
-        return _skip(text, place + 1)
-    if text[place : place + 1] != "]":
-        line = _breaks(text, 0, place) + 1
-        what = "the list never ends" if place >= len(text) else f"{text[place : place + 20]!r} after an element"
-        raise DataError(f"{file.name}:{line}: {what}", "a comma or ]", "copy the file again, or mend it there")
-    return place
+def _lines(name: str, stream: io.TextIOBase, begun: list[str], number: int, longest: int) -> Iterator[Record]:
+    """Yield one record a line; a line longer than a record may be is passed over without being held."""
+    line = begun[0]
+    waiting = begun[1:]
+    while line:
+        _require_text(name, number, line)
+        if len(line) > longest:
+            yield unusable(number, "a record that is too long", f"more than {longest:,} characters")
+            while line and not line.endswith(("\n", "\r")):
+                line = stream.readline(longest)
+        else:
+            text = line.strip("\ufeff \t\r\n")
+            if text:
+                yield record_of(number, text)
+        number += 1
+        line = waiting.pop() if waiting and waiting[0] else stream.readline(longest + 1)
 
 
-def _skip(text: str, place: int) -> int:
-    match = _SPACE.match(text, place)
-    return match.end() if match else place
+class _List:
+    """A list of objects that fills its file, read through a window; each element keeps its own text."""
 
+    def __init__(self, name: str, stream: io.TextIOBase, begun: str, line: int, longest: int) -> None:
+        self._name, self._stream, self._longest = name, stream, longest
+        self._text, self._place, self._line = begun, begun.index("[") + 1, line
+        self._counted, self._done = 0, False
 
-def _breaks(text: str, start: int, end: int) -> int:
-    """Count line ends of any kind between two places."""
-    part = text[start:end]
-    return part.count("\n") + part.count("\r") - part.count("\r\n")
+    def records(self) -> Iterator[Record]:
+        """Yield every element, and check that the list ends and nothing follows it."""
+        while self._next() != "]":
+            yield self._element()
+            after = self._next()
+            if after == ",":
+                self._place += 1
+            elif after != "]":
+                raise self._unended(after)
+        self._place += 1
+        if self._next():
+            raise DataError(f"{self._name}: text after the end of the list", "nothing after the last ]")
 
+    def _more(self) -> bool:
+        """Read on; forget what has been read. Grows with what it holds, so that a long element is not read often."""
+        self._count_lines()
+        self._text = self._text[self._place :]
+        self._place = self._counted = 0
+        chunk = self._stream.read(max(_CHUNK, len(self._text)))
+        if not chunk.isascii() and WRONG_BYTE.search(chunk):
+            place = WRONG_BYTE.search(chunk)
+            line = self._line + chunk.count("\n", 0, place.start() if place else 0)
+            raise wrong_bytes(self._name, line, chunk)
+        self._text += chunk
+        self._done = not chunk
+        return not self._done
 
-def _list_broken(file: DataFile, line: int, error: ValueError) -> DataError:
-    if isinstance(error, json.JSONDecodeError):
-        found = f"{file.name}:{error.lineno}: broken JSON ({error.msg} in column {error.colno})"
-        return DataError(found, "a list of objects", "mend that line; or write one object a line (.jsonl)")
-    return DataError(f"{file.name}:{line}: broken JSON ({str(error)[:100]})", "a list of objects")
+    def _count_lines(self) -> None:
+        part = self._text[self._counted : self._place]
+        self._line += part.count("\n") + part.count("\r") - part.count("\r\n")
+        self._counted = self._place
+
+    def _next(self) -> str:
+        """Return the next character that is no space, "" at the end."""
+        while True:
+            found = _SPACE.match(self._text, self._place)
+            self._place = found.end() if found else self._place
+            if self._place < len(self._text):
+                return self._text[self._place]
+            if not self._more():
+                return ""
+
+    def _element(self) -> Record:
+        """Read one element, and more of the file while it seems to break off."""
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self._text, self._place)
+                if end == len(self._text) and self._more():
+                    continue
+                self._count_lines()
+                record = checked(self._line, value, _AROUND_BREAK.sub(" ", self._text[self._place : end]))
+            except NotStrict as error:
+                self._count_lines()
+                try:
+                    record, end = broken(self._line, error), LENIENT.raw_decode(self._text, self._place)[1]
+                except ValueError as cut:
+                    if self._goes_on():
+                        continue
+                    raise self._not_json(cut) from cut
+            except RecursionError as error:
+                raise DataError(f"{self._name}:{self._line}: nested too deeply", "rows of ordinary depth") from error
+            except ValueError as error:
+                if self._goes_on():
+                    continue
+                raise self._not_json(error) from error
+            self._place = end
+            return record
+
+    def _goes_on(self) -> bool:
+        return len(self._text) - self._place <= self._longest and not self._done and self._more()
+
+    def _not_json(self, error: ValueError) -> DataError:
+        self._count_lines()
+        if isinstance(error, json.JSONDecodeError):
+            part = self._text[self._place : error.pos]
+            line = self._line + part.count("\n") + part.count("\r") - part.count("\r\n")
+            column = error.pos - max(self._text.rfind("\n", 0, error.pos), self._text.rfind("\r", 0, error.pos))
+            return DataError(
+                f"{self._name}:{line}: broken JSON ({error.msg} in column {column})", "a list of objects",
+                "mend that line; or write one object a line (.jsonl)",
+            )  # fmt: skip
+        return self._broken(str(error)[:100], "a list of objects", "")
+
+    def _unended(self, after: str) -> DataError:
+        if not after:
+            return self._broken("the list never ends", "a list: [ {…}, {…} ]", "copy the file again, or end it with ]")
+        shown = self._text[self._place : self._place + 20].split("\n")[0]
+        return self._broken(f"{shown!r} after an element", "a list: [ {…}, {…} ]", "put a comma between the elements")
+
+    def _broken(self, what: str, wanted: str, do: str) -> DataError:
+        self._count_lines()
+        return DataError(f"{self._name}:{self._line}: broken JSON ({what})", wanted, do)
