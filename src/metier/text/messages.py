@@ -131,6 +131,32 @@ def _each(values: Any, name: str, read: Callable[[Mapping[str, Any]], Message]) 
     return tuple(turns)
 
 
+def require_order(turns: Sequence[Message]) -> None:
+    """Check what no template can write: rules given after the talk began, and calls and results that do not meet.
+
+    Where no turn holds a call, calls are written as text, and results belong to what was said before them.
+
+    Raises:
+        UnusableRow: names the turn.
+    """
+    begun, open_calls = False, set[str]()
+    waiting, calling = 0, any(turn.tool_calls for turn in turns)
+    for place, turn in enumerate(turns, 1):
+        if turn.role == "system" and begun:
+            raise UnusableRow("roles out of order: a system turn after others", f"turn {place}")
+        begun = begun or turn.role != "system"
+        if turn.role == "tool":
+            if calling and not waiting:
+                raise UnusableRow("a tool's result that nobody called for", f"turn {place}")
+            if turn.tool_call_id is not None and open_calls and turn.tool_call_id not in open_calls:
+                raise UnusableRow("a tool's result for another call", f"turn {place}: {turn.tool_call_id[:40]!r}")
+            continue
+        if waiting and turns[place - 2].role != "tool":
+            raise UnusableRow("tool calls without their results", f"turn {place} goes on")
+        waiting = len(turn.tool_calls)
+        open_calls = {str(call["id"]) for call in turn.tool_calls if call.get("id") is not None}
+
+
 def _chat_turn(value: Mapping[str, Any]) -> Message:
     role = _role(value.get("role"), _CHAT_ROLES)
     if value.get("function_call") is not None:

@@ -33,9 +33,12 @@ def columns(part: Part, report: Callable[[int], None]) -> Iterator[Record]:
     number = 0
     try:
         for batch in _parquet(part, report) if part.layout == "parquet" else _arrow(part, report):
+            batch.validate(full=True)  # offsets and UTF-8: a damaged file must not lead outside its buffers
             for value in batch.to_pylist():
                 number += 1
                 yield _row(number, value)
+    except DataError:
+        raise
     except (arrow.ArrowException, OSError, ValueError) as error:
         name = part.layout.capitalize()
         raise DataError(f"{part.name}: damaged {name} data ({error})", "a whole file", "write it again") from error

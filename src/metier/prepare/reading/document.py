@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -128,6 +129,7 @@ def _word(part: Part, report: Callable[[int], None]) -> list[Block]:
 def _pdf(part: Part, report: Callable[[int], None]) -> list[Block]:
     """Return the paragraphs of a PDF by page, below the titles of its outline."""
     library = extras.load("pypdf", "files")
+    logging.getLogger("pypdf").addHandler(logging.NullHandler())  # it has much to say about damaged files
     source = small_copy(part, report, most=_MOST)
     try:
         reader = library.PdfReader(source, strict=False)

@@ -1,5 +1,6 @@
 """Puts conversations together that stand over many records: one turn a row, or one message of a tree."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -92,7 +93,10 @@ def _when(value: Mapping[str, Any]) -> float | None:
     """Return what turns are put in order by: a number, or a date in seconds."""
     found = next((value[name] for name in value if name.strip().lower() in _TIMES), None)
     try:
-        return float(found) if isinstance(found, str | int | float) else None
+        number = float(found) if isinstance(found, str | int | float) else None
+        return number if number is None or math.isfinite(number) else None
+    except OverflowError:
+        return None
     except ValueError:
         return _seconds(str(found))
 
@@ -127,6 +131,8 @@ def _trees(records: Iterable[Record], name: str) -> Iterator[Record]:
             yield unusable(record.line, "a message without message_id")._replace(file=record.file)
         elif parent is None:
             continue
+        elif not isinstance(parent, str):
+            yield unusable(record.line, "a parent_id that is no name")._replace(file=record.file)
         elif parent in nodes:
             nodes[parent]["replies"].append(message)
         else:

@@ -57,6 +57,11 @@ def rows_of(name: str, text: str, piece: str | None) -> Iterator[Record]:
     yield from _listed(name, found)
 
 
+def holds_rows(value: Any) -> bool:
+    """Tell whether an object is not a record itself but holds them under one of the usual keys."""
+    return isinstance(value, dict) and not _WHOLE & value.keys() and any(_is_rows(value.get(key)) for key in USUAL)
+
+
 def _not_one(name: str, error: ValueError | RecursionError) -> DataError:
     if isinstance(error, json.JSONDecodeError):
         extra = "; objects over several lines each are no JSON Lines" if error.msg == "Extra data" else ""
@@ -125,7 +130,7 @@ def _nothing(name: str, value: Mapping[str, Any]) -> DataError:
     if lists:
         return DataError(
             f"{name}: one JSON object with {len(lists)} lists in it ({shown})", wanted,
-            f"say which, for example data.train: {name}#{lists[0]}",
+            f"say which, for example data.train: {name}#{'train' if 'train' in lists else lists[0]}",
         )  # fmt: skip
     return DataError(
         f"{name}: one JSON object that holds no rows ({shown})", wanted, "write the rows as a list: [ {…}, {…} ]"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from metier.core.errors import DataError
-from metier.prepare.reading.json_object import USUAL, rows_of
+from metier.prepare.reading.json_object import USUAL, holds_rows, rows_of
 from metier.prepare.reading.record import Record, unusable
 from metier.prepare.reading.stream import WRONG_BYTE, wrong_bytes
 from metier.prepare.reading.strict_json import DECODER, LENIENT, NotStrict, broken, checked, record_of
@@ -19,7 +19,7 @@ _MOST_OF_AN_OBJECT = 1 << 27
 """Characters of an object that fills its file, which has to be held whole."""
 
 _BEGINS = re.compile(r'\{\s*"[^"]*"\s*:\s*[\[{]\s*')
-_HOLDS_ROWS = re.compile(r'\{\s*"(?:' + "|".join(USUAL) + r')"\s*:\s*\[\s*\{')
+_HOLDS_ROWS = re.compile('"(?:' + "|".join(USUAL) + r')"\s*:\s*\[\s*\{')
 _AROUND_BREAK = re.compile(r"\s*[\r\n]\s*")
 _SPACE = re.compile(r"[\s\ufeff]*")
 
@@ -44,7 +44,7 @@ def json_rows(name: str, stream: io.TextIOBase, *, longest: int, piece: str | No
     _require_text(name, number, first)
     start = first.lstrip("\ufeff \t")
     second = stream.readline(longest + 1) if len(first) <= longest else ""
-    if piece is not None or _is_open(start, second):
+    if piece is not None or (start.startswith("{") and _is_open(start, second)):
         yield from rows_of(name, _whole(name, first + second, stream), piece)
         return
     if start.startswith("[") and _is_list(start, second, len(first) > longest):
@@ -57,7 +57,12 @@ def _is_open(first: str, second: str) -> bool:
     """Tell whether the first line is, or only begins, an object that holds the rows."""
     if first.strip() == "{" or _BEGINS.fullmatch(first):
         return True
-    return not second.strip() and bool(_HOLDS_ROWS.match(first))
+    if second.strip() or not _HOLDS_ROWS.search(first):
+        return False
+    try:
+        return holds_rows(json.loads(first))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_list(start: str, second: str, cut: bool) -> bool:

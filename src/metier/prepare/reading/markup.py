@@ -14,6 +14,10 @@ from metier.prepare.reading.stream import open_bytes
 _MOST = 1 << 28
 
 
+class _Declared(Exception):
+    """Stops the parser at the first entity."""
+
+
 def markup(part: Part, report: Callable[[int], None]) -> Iterator[Record]:
     """Yield the rows of an XML document: `<pair><question>…</question><answer>…</answer></pair>` has two columns.
 
@@ -43,18 +47,20 @@ def markup(part: Part, report: Callable[[int], None]) -> Iterator[Record]:
 
 def _refuse_entities(name: str, data: bytes) -> None:
     """Look at the head of the document alone: a declared entity is refused before anything is unpacked."""
-    parser = expat.ParserCreate()
 
     def declared(*_: object) -> None:
-        raise DataError(
-            f"{name}: XML that declares entities", "plain XML", "write the texts out; such files can be bombs"
-        )
+        raise _Declared
 
+    parser = expat.ParserCreate()
     parser.EntityDeclHandler = declared
     try:
         parser.Parse(data, True)
+    except _Declared as error:
+        raise DataError(
+            f"{name}: XML that declares entities", "plain XML", "write the texts out; such files can be bombs"
+        ) from error
     except (expat.ExpatError, ValueError, LookupError):
-        return  # said with its place by the one that reads it
+        return  # what is broken is told by the one that reads it
 
 
 def _is_row(element: ElementTree.Element) -> bool:

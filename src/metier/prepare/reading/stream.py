@@ -40,7 +40,10 @@ _PACKED: tuple[tuple[bytes, Packing], ...] = (
 WRONG_BYTE = re.compile("[\udc80-\udcff]")
 """A byte that is not UTF-8, as reading hands it on."""
 
-DAMAGED = (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, arrow.ArrowException)
+DAMAGED = (
+    gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, arrow.ArrowException,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
 """What reading packed bytes may raise besides OSError."""
 
 
@@ -131,8 +134,9 @@ def open_bytes(part: Part, report: Callable[[int], None] = lambda count: None) -
             packed = part.packing or "ZIP"
             raise DataError(f"{part.name}: damaged {packed} data ({error})", "a whole file", "copy it again") from error
         except OSError as error:
-            if part.packing and error.errno is None:  # bz2 and Arrow say so
-                raise DataError(f"{part.name}: damaged {part.packing} data ({error})", "a whole file") from error
+            if part.member is not None or (part.packing and error.errno is None):  # so say zipfile, bz2 and Arrow
+                packed = part.packing or "ZIP"
+                raise DataError(f"{part.name}: damaged {packed} data ({error})", "a whole file") from error
             raise
 
 

@@ -39,7 +39,9 @@ def recognise(
         return found
     shapes = [shape for shape in SHAPES if wanted in ("auto", shape.name)]
     found_in = (_try(shape, records, names, chosen) for shape in shapes)
-    tried = [found for found in found_in if found is not None and (wanted != "auto" or _is_meant(found, chosen))]
+    tried = [
+        found for found in found_in if found is not None and (wanted != "auto" or _is_meant(found, chosen, records))
+    ]
     best = next((found for found in tried if found.confidence >= _FEWEST_FITTING), None)
     if wanted == "auto":
         refusals.mixture(records, best, tried, where)
@@ -117,9 +119,22 @@ def _try(
     )
 
 
-def _is_meant(found: Recognised, chosen: Mapping[str, str]) -> bool:
-    """Doubt a number beside a text that has more columns: collections of documents carry scores of their quality."""
+def _is_meant(found: Recognised, chosen: Mapping[str, str], records: Sequence[Mapping[str, Any]]) -> bool:
+    """Doubt a number beside a text that has more columns: collections of documents carry scores of their quality.
+
+    Doubt a list of names, too, beside texts much longer than the one that they would be the labels of.
+    """
+    if found.format == "label" and "label" not in chosen:
+        lists = sum(isinstance(record.get(found.columns["label"]), list) for record in records)
+        return not lists or _length(records, found.columns["text"]) * 2 > max(
+            (_length(records, name) for name in found.unused), default=0
+        )
     return found.format != "score" or "score" in chosen or not {plain_name(name) for name in found.unused} - NUMBERING
+
+
+def _length(records: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Return the characters that a column holds on average."""
+    return sum(len(value) for record in records if isinstance(value := record.get(name), str)) / len(records)
 
 
 def _reason(found: Mapping[str, str], unused: Sequence[str]) -> str:

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metier.core.errors import DataError
-from metier.text.formats.columns import LABEL, MESSAGE, listed, named_like, plain_name, short
+from metier.text.formats.columns import ANSWER, LABEL, MESSAGE, listed, named_like, plain_name, short
 from metier.text.formats.names import Recognised
 from metier.text.formats.shapes import SHAPES, is_turns
 
 _MIXED_SHARE = 0.05
+_LONGEST_NAME = 60
 _LONG = 20
 """Characters that a column must hold on average to be proposed as a text."""
 
@@ -103,7 +104,7 @@ def unrecognised(records: Sequence[Mapping[str, Any]], wanted: str, where: str) 
             f"{where}: no known format (columns: {listed(names)})",
             "messages · conversations · instruction + output · prompt + completion · chosen + rejected · text + label "
             "· text + score · text",
-            f"name the columns, for example prepare.columns: {_proposal(records, names)}",
+            _advice(records, names),
         )
     needs = [" + ".join(shape.needs) for shape in SHAPES if shape.name == wanted] or ["what that program exports"]
     return DataError(
@@ -113,12 +114,20 @@ def unrecognised(records: Sequence[Mapping[str, Any]], wanted: str, where: str) 
     )
 
 
+def _advice(records: Sequence[Mapping[str, Any]], names: Counter[str]) -> str:
+    if any(len(name) > _LONGEST_NAME or name.strip().isdigit() for name in names):
+        return "its first row does not look like names of columns; if it is a row: prepare.read.header: false"
+    return f"name the columns, for example prepare.columns: {_proposal(records, names)}"
+
+
 def _proposal(records: Sequence[Mapping[str, Any]], names: Counter[str]) -> str:
     """Propose the two columns with the most text as question and answer, or one as text."""
     texts = {name: [record[name] for record in records if isinstance(record.get(name), str)] for name in names}
     lengths = {name: sum(map(len, said)) / len(records) for name, said in texts.items() if said}
-    longest = sorted((name for name in lengths if lengths[name] >= _LONG), key=lambda name: -lengths[name])[:2]
-    pair = [name for name in names if name in longest]
+    long = [name for name in names if lengths.get(name, 0) >= _LONG]
+    answers = [name for name in long if _is_reference(name) or plain_name(name) in ANSWER][:1]
+    longest = sorted((name for name in long if name not in answers), key=lambda name: -lengths[name])
+    pair = (longest[: 2 - len(answers)] if answers else [name for name in names if name in longest[:2]]) + answers
     if len(pair) == 2:
         return f"{{prompt: {short(pair[0])}, completion: {short(pair[1])}}}"
     return f"{{text: {short(pair[0])}}}" if pair else "{text: body, label: queue}"

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from metier.core.types import Dropped, Row
+from metier.core.types import ChatRow, Dropped, JudgedRow, Message, PreferenceRow, Row
 from metier.text.builders import BUILDERS, carried, identity, label_or_none
 from metier.text.formats.foreign.registry import FOREIGN
 from metier.text.formats.names import SHARED_ROLES, Recognised
-from metier.text.messages import UnusableRow
+from metier.text.messages import UnusableRow, require_order
 
 
 def to_row(
@@ -26,9 +26,24 @@ def to_row(
     try:
         common = {"id": row_id or "", "source": source, **carried(values)}
         row = BUILDERS[recognised.format](values, recognised.columns, common)
-        return row if row_id else replace(row, id=identity(row))
+        if row_id:
+            return row
+        for turns in _conversations(row):
+            require_order(turns)
+        return replace(row, id=identity(row))
     except UnusableRow as error:
         return Dropped(source=source, reason=error.reason, detail=error.detail, label=label_or_none(values))
+
+
+def _conversations(row: Row) -> Iterator[tuple[Message, ...]]:
+    """Yield the conversations that a row holds."""
+    if isinstance(row, ChatRow):
+        yield row.messages
+    elif isinstance(row, PreferenceRow):
+        yield (*row.prompt, *row.chosen)
+        yield (*row.prompt, *row.rejected)
+    elif isinstance(row, JudgedRow):
+        yield (*row.prompt, *row.completion)
 
 
 def to_rows(record: Mapping[str, Any], recognised: Recognised, *, source: str) -> Iterator[Row | Dropped]:
@@ -45,6 +60,8 @@ def to_rows(record: Mapping[str, Any], recognised: Recognised, *, source: str) -
     }
     number = 0
     try:
+        if not foreign.fits(record, recognised.columns):
+            raise UnusableRow("not in the form of the other rows", foreign.says)
         for number, plain in enumerate(foreign.translate(record, recognised.columns), 1):
             values = plain.record | shared
             found = Recognised(format=plain.format, columns={name: name for name in values})

@@ -7,8 +7,8 @@ from typing import Any
 from metier.text.formats.foreign.kind import Columns, Foreign, Plain, Values, chat
 from metier.text.messages import UnusableRow
 
-_MARKS = {"tool_use", "tool_result", "thinking", "redacted_thinking"}
-_LEFT_OUT = {"thinking", "redacted_thinking"}
+_MARKS = ("tool_use", "tool_result", "thinking", "redacted_thinking")
+_LEFT_OUT = ("thinking", "redacted_thinking")
 """Signed by the provider's model: nothing that another model could learn to say."""
 
 

@@ -10,7 +10,7 @@ from metier.text.formats.foreign.kind import Columns, Foreign, Plain, Values
 from metier.text.formats.shapes import is_turns
 from metier.text.messages import UnusableRow
 
-_STATES = {"submitted", None}
+_STATES = ("submitted", None)
 
 
 def fits(record: Values, columns: Columns) -> bool:

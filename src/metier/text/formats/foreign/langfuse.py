@@ -10,7 +10,7 @@ from metier.text.messages import UnusableRow
 _MARKS = {"traceId", "trace_id", "observations", "expectedOutput", "sessionId", "startTime", "projectId"}
 _EXPECTED = ("expectedOutput", "expected_output")
 _GROUPS = ("sessionId", "session_id", "traceId", "trace_id")
-_GENERATIONS = {None, "GENERATION", "TRACE"}
+_GENERATIONS = (None, "GENERATION", "TRACE")
 
 
 def fits(record: Values, columns: Columns) -> bool:

@@ -27,9 +27,13 @@ def _spans(record: Values) -> Iterator[Mapping[str, Any]]:
         yield record
         return
     for resource in resources:
-        for scope in resource.get("scopeSpans", ()) if isinstance(resource, dict) else ():
-            spans = scope.get("spans") if isinstance(scope, dict) else None
-            yield from (span for span in spans or () if isinstance(span, dict))
+        for scope in _listed(resource, "scopeSpans"):
+            yield from (span for span in _listed(scope, "spans") if isinstance(span, dict))
+
+
+def _listed(value: Any, key: str) -> list[Any]:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []
 
 
 def _is_generation(span: Values) -> bool:
@@ -51,7 +55,7 @@ def _typed(value: Any) -> Any:
         return value
     kind, inner = next(iter(value.items()))
     if kind == "arrayValue" and isinstance(inner, dict):
-        return [_typed(each) for each in inner.get("values", ())]
+        return [_typed(each) for each in _listed(inner, "values")]
     if kind == "kvlistValue" and isinstance(inner, dict):
         return _attributes(inner.get("values"))
     return inner

@@ -24,7 +24,8 @@ def translate(record: Values, columns: Columns) -> Iterator[Plain]:
         context, questions = paragraph.get("context"), paragraph.get("qas")
         for question in questions if isinstance(questions, list) else []:
             answers = question.get("answers") if isinstance(question, dict) else None
-            said = [answer.get("text") for answer in answers or () if isinstance(answer, dict)]
+            answers = answers if isinstance(answers, list) else []
+            said = [answer.get("text") for answer in answers if isinstance(answer, dict)]
             if said:
                 found = True
                 plain = {"prompt": question.get("question"), "context": context, "completion": said[0]}

@@ -16,8 +16,10 @@ THEIRS = {"user", "customer", "client", "requester", "end-user", "end_user", "vi
 
 
 def fits(record: Values, columns: Columns) -> bool:
-    """Tell whether a record is one turn."""
-    return all(isinstance(record.get(columns[role]), str | int) for role in ("thread", "speaker", "text"))
+    """Tell whether a record is one turn, or a conversation that reading has put together."""
+    return isinstance(record.get("turns"), list) or all(
+        isinstance(record.get(columns[role]), str | int) for role in ("thread", "speaker", "text")
+    )
 
 
 def translate(record: Values, columns: Columns) -> Iterator[Plain]:

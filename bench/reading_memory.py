@@ -1,0 +1,81 @@
+"""Peak memory of preparing generated JSON Lines of growing size.
+
+python -m bench.reading_memory 0.5 1 2   # sizes in GB; each is prepared in a process of its own, and deleted
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from metier.core.progress import Silent
+from metier.prepare.settings import DataSettings, PrepareSettings
+from metier.prepare.snapshot import prepare
+
+_WORDS = (
+    "refund", "parcel", "broken", "late", "thanks", "order", "number", "address", "changed", "please", "help",
+    "invoice", "twice", "charged", "account", "password", "reset", "delivery", "courier", "weekend", "warranty",
+)  # fmt: skip
+_BLOCK = 2000
+
+
+def generate(path: Path, size: int) -> int:
+    """Write chat rows of about 1.2 kB until the file has `size` bytes; no two are the same. Returns the rows."""
+    number, written = 0, 0
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        while written < size:
+            lines = []
+            for _ in range(_BLOCK):
+                number += 1
+                said = " ".join(_WORDS[(number * 7 + place * place) % len(_WORDS)] for place in range(60))
+                turns = [{"role": "user", "content": f"{number}: {said}?"}, {"role": "assistant", "content": said}] * 1
+                lines.append(json.dumps({"messages": turns, "customer": number // 5}))
+            text = "\n".join(lines) + "\n"
+            written += out.write(text)
+    return number
+
+
+def measure(path: Path, store: Path) -> None:
+    """Prepare one file and print rows, seconds and peak memory (this runs in a process of its own)."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    settings = PrepareSettings.model_validate({"columns": {"group": "customer"}})
+    result = prepare(
+        DataSettings(train=str(path)), settings, folder=path.parent, store=store, seed=0, progress=Silent()
+    )
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"rows": result.rows_in, "seconds": seconds, "peak_mb": peak / 1024, "before_mb": before / 1024}))
+
+
+def main() -> None:
+    """Generate, measure and print a line for each size, and the slope between the last two."""
+    if sys.argv[1] == "--one":
+        measure(Path(sys.argv[2]), Path(sys.argv[3]))
+        return
+    print("| GB | rows | seconds | rows/s | peak MB |\n|---:|---:|---:|---:|---:|")
+    points = []
+    for size in map(float, sys.argv[1:]):
+        with tempfile.TemporaryDirectory(dir=os.environ.get("METIER_BENCH", ".")) as folder:
+            path = Path(folder) / "rows.jsonl"
+            rows = generate(path, int(size * 1e9))
+            command = [sys.executable, "-m", "bench.reading_memory", "--one", str(path), folder]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            assert found["rows"] == rows
+            points.append((rows, found["peak_mb"]))
+            rate = found["rows"] / found["seconds"]
+            print(
+                f"| {size:g} | {rows:,} | {found['seconds']:.0f} | {rate:,.0f} | {found['peak_mb']:,.0f} |", flush=True
+            )
+    if len(points) > 1:
+        (fewer, less), (more, most) = points[-2:]
+        print(f"\n{(most - less) * 1e6 / (more - fewer):.0f} bytes a row between the last two")
+
+
+if __name__ == "__main__":
+    main()
