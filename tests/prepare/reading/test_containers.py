@@ -304,3 +304,14 @@ def test_flat_messages_of_a_tree_are_hung_up(workshop):
     result = workshop.prepare(workshop.lines("t.jsonl", flat), most_bad_share=0.5)
     assert result.dropped == {"a reply to a message that is not there": 12}
     assert [turn.content.partition(" ")[0] for turn in rows(result)["train"][0].messages] == ["a", "b"]
+
+
+def test_foreign_templates_are_taken_off_unless_that_is_switched_off(workshop):
+    records = [{"prompt": f"### Instruction:\nSay {n}.\n\n### Response:", "answer": f"{n}</s>"} for n in range(30)]
+    name = workshop.lines("t.jsonl", records)
+    row = rows(workshop.prepare(name))["train"][0]
+    assert row.messages[0].content.startswith("Say ")
+    assert not row.messages[1].content.endswith("</s>")
+    assert "taken off: alpaca, end token </s>" in workshop.heard.choices[0].reason
+    row = rows(workshop.prepare(name, read={"unwrap": False}))["train"][0]
+    assert row.messages[1].content.endswith("</s>")

@@ -77,7 +77,7 @@ def _value(data: bytes, *, speakers: bool) -> dict[str, str] | None:
         "date": headers["Date"],
         "thread": thread,
     }
-    value["speaker" if speakers else "sender"] = parseaddr(headers["From"])[1] or headers["From"]
+    value["speaker" if speakers else "mail_from"] = parseaddr(headers["From"])[1] or headers["From"]
     labels = headers["X-Gmail-Labels"]
     return value | ({} if speakers else {"group": thread}) | ({"label": labels} if labels else {})
 

@@ -19,7 +19,7 @@ from metier.core.errors import DataError
 from metier.prepare.reading.part import Packing, Part
 
 MOST_TIMES_LARGER = 200
-SMALL = 1 << 28
+SMALL = 1 << 26
 """Bytes that may come out of any archive, however small it is."""
 
 HEAD_BYTES = 1 << 16
