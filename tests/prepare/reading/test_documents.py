@@ -15,7 +15,22 @@ from metier.prepare.reading.web import blocks_of
 from metier.prepare.settings import PrepareSettings
 from tests.prepare.workshop import refused, rows
 
-STORY = "".join(f"Paragraph {n}: " + "once upon a time there was a row. " * 8 + "\n\n" for n in range(60))
+WORDS = (
+    "river stone letter window garden winter engine market candle harbour ticket ladder mirror bridge orchard signal "
+    "copper feather lantern meadow thunder violin basket cellar compass dragon island jacket kettle needle"
+).split(" ")
+
+
+def prose(seed, sentences):
+    """Return sentences that do not repeat themselves."""
+    said = []
+    for number in range(sentences):
+        words = [WORDS[(seed * 31 + number * 17 + place * (7 + seed % 5)) % len(WORDS)] for place in range(6)]
+        said.append(f"The {' '.join(words)} {seed}.{number}.")
+    return " ".join(said)
+
+
+STORY = "".join(f"Paragraph {n}: {prose(n, 5)}\n\n" for n in range(60))
 
 
 def texts(result):
@@ -38,9 +53,7 @@ def test_the_size_of_a_chunk_counts(workshop):
 
 def test_a_folder_of_documents_is_one_source_whose_documents_are_groups(workshop):
     for n in range(12):
-        workshop.write(
-            f"books/{n}.md", f"# Book {n}\n\n" + f"text of {n} " * 30 + "\n\n## Part\n\n" + f"more of {n} " * 30
-        )
+        workshop.write(f"books/{n}.md", f"# Book {n}\n\n{prose(n, 6)}\n\n## Part\n\nmore of {n} {prose(n + 50, 6)}")
     result = workshop.prepare("books")
     found = rows(result)
     assert {row.group for split in found.values() for row in split} == {f"books/{n}.md" for n in range(12)}
@@ -59,7 +72,7 @@ def test_headings_may_be_left_out(workshop):
 def test_overlap_repeats_the_end_of_the_row_before(workshop):
     name = workshop.write("t.txt", STORY)
     found = texts(workshop.prepare(name, read={"chunk": {"size": 600, "overlap": 100}}))
-    assert any("row.\n\nParagraph" in text and not text.startswith("Paragraph") for text in found)
+    assert any(".\n\nParagraph" in text and not text.startswith("Paragraph") for text in found)
     with pytest.raises(ValueError, match="overlap is more than half of size"):
         PrepareSettings.model_validate({"read": {"chunk": {"size": 100, "overlap": 60}}})
 
@@ -131,9 +144,7 @@ def pdf(pages):
 
 
 def test_a_pdf(workshop):
-    name = workshop.write(
-        "t.pdf", pdf([f"This is page {n}. " + "It says a little more than that." * 5 for n in range(1, 31)])
-    )
+    name = workshop.write("t.pdf", pdf([f"This is page {n}. {prose(n, 3)}" for n in range(1, 31)]))
     result = workshop.prepare(name, read={"chunk": {"size": 250}})
     assert any(text.startswith("This is page 7.") for text in texts(result))
     assert "t.pdf:7" in {row.source for split in rows(result).values() for row in split}
