@@ -24,6 +24,25 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "torchtune": ("torchtune==0.6.1", "torchao==0.14.1"),
     "ms-swift": ("ms-swift==4.6.0",),
     "presidio": ("presidio-analyzer==2.2.366",),
+    # the judge of our own scores on public tasks; with what metier itself needs, for it runs our models too
+    "lm-eval": (
+        "transformers==5.23.0",
+        "peft==0.21.2",
+        "datasets==5.2.0",
+        "lm_eval==0.4.13",
+        "scipy",
+        "pydantic",
+        "rich",
+        "typer",
+        "tokenizers",
+        "matplotlib",
+        "markdown-it-py",
+        "psutil",
+        "pyarrow",
+        "langdetect",
+        "immutabledict",
+        "pytest",
+    ),
 }
 WITHOUT_TORCH = {"presidio"}
 

@@ -83,18 +83,37 @@ def test_two_runs(spoiled: Workplace, other: Path) -> None:
     assert compare(other, spoiled.run).verdict.text.startswith("better: accuracy")
 
 
-@pytest.mark.parametrize("name", ["split", "snapshot", "rows_digest", "precision"])
-def test_other_conditions_are_refused(spoiled: Workplace, other: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["split", "snapshot", "rows_digest"])
+def test_other_rows_are_refused(spoiled: Workplace, other: Path, name: str) -> None:
     change(other, **{name: "something else"})
     with pytest.raises(DataError, match=f"different conditions: {name.removesuffix('_digest')}"):
         compare(spoiled.run, other)
 
 
-def test_other_decoding_is_refused_unless_the_tokens_are_others_anyway(spoiled: Workplace, other: Path) -> None:
-    change(other, decoding={"kind": "greedy", "max_new_tokens": 99, "stop_ids": [2]})
-    with pytest.raises(DataError, match="decoding"):
-        compare(spoiled.run, other)
-    change(other, tokenizer="another")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("renderer", "template"),
+        ("precision", "number format"),
+        ("device", "device"),
+        ("batches", "batch plan"),
+        ("decoding", "decoding"),
+    ],
+)
+def test_rows_asked_under_other_conditions_get_no_verdict(
+    spoiled: Workplace, other: Path, name: str, told: str
+) -> None:
+    assert compare(spoiled.run, other).verdict.text.startswith("worse")
+    change(other, **{name: "something else"})
+    report = compare(spoiled.run, other)
+    assert report.verdict.good is None
+    assert report.verdict.text.startswith("cannot tell")
+    assert f"asked under conditions that differ: {told}" in report.verdict.text
+
+
+def test_two_bases_with_other_tokens_have_templates_and_limits_of_their_own(spoiled: Workplace, other: Path) -> None:
+    decoding = {"kind": "greedy", "max_new_tokens": 99, "stop_ids": [2]}
+    change(other, tokenizer="another", renderer="another", batches="others", decoding=decoding)
     assert compare(spoiled.run, other).verdict.text.startswith("worse")
 
 

@@ -79,11 +79,34 @@ def test_a_drop_in_one_slice_is_not_hidden_by_the_mean(ask: Ask) -> None:
     assert {entry["slice"]: entry["verdict"] for entry in facts["slices"]} == {"rare": "worse", "usual": "better"}
 
 
+def test_one_of_forty_slices_that_is_worse_by_chance_is_not_called_so(ask: Ask) -> None:
+    random = np.random.default_rng(2)
+    wanted = ["yes"] * 1600
+    slices = [f"slice {n % 40:02d}" for n in range(1600)]
+    said = [["yes" if right else "no" for right in random.random(1600) < 0.7] for _ in range(2)]
+    facts = summarise(ask(wanted, slice=slices), side("base", said[0]), side("tuned", said[1]), QUICK)
+    alone = [entry for entry in facts["slices"] if entry["p"] < 0.05]
+    assert alone
+    assert {entry["verdict"] for entry in facts["slices"]} == {"cannot tell"}
+    assert "among 40 slices" in alone[0]["reason"]
+    assert alone[0]["p_adjusted"] > 0.05
+
+
+def test_conditions_that_differ_leave_no_p_value_and_no_verdict(ask: Ask) -> None:
+    questions = ask(["yes", "no"] * 50, slice=["a", "b"] * 50)
+    sides = side("base", ["?"] * 100), side("tuned", ["yes", "no"] * 50)
+    assert summarise(questions, *sides, QUICK)["verdict"]["verdict"] == "better"
+    facts = summarise(questions, *sides, QUICK, differing=["template"])
+    for entry in (*facts["metrics"], *facts["slices"]):
+        assert (entry["verdict"], entry["p"], entry["p_equivalent"]) == ("cannot tell", None, None)
+        assert entry["reason"] == "asked under conditions that differ: template"
+
+
 def test_groups_are_the_units(ask: Ask) -> None:
     groups = [f"user {n // 5}" for n in range(100)]
     questions = ask(["yes", "no"] * 50, group=groups)
     facts = summarise(questions, side("base", ["no"] * 100), side("tuned", ["yes"] * 100), QUICK)
-    assert (facts["verdict"]["rows"], facts["verdict"]["units"], facts["verdict"]["p"]) == (100, 20, None)
+    assert (facts["verdict"]["rows"], facts["verdict"]["units"], facts["verdict"]["gained"]) == (100, 20, None)
 
 
 def test_byte_equal_outputs_are_identical_and_losses_only_when_they_are(ask: Ask) -> None:

@@ -72,3 +72,11 @@ def test_bootstrap_follows_a_bias() -> None:
 
 def test_never_seen_is_the_binomial_bound() -> None:
     assert binomtest(0, 30).proportion_ci(0.95, method="exact").high == pytest.approx(intervals.never_seen(30, 0.95))
+
+
+def test_newcombe_as_published() -> None:
+    """The example of Newcombe (1998), table II: 56/70 against 48/80, method 10."""
+    low, high = intervals.newcombe((48, 80), (56, 70), 0.95)
+    assert (round(low, 4), round(high, 4)) == (0.0524, 0.3339)
+    low, high = intervals.newcombe((0, 10), (0, 20), 0.95)
+    assert low < 0 < high

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from metier.score import classify, stats
+from metier.score import classify, resample
 from metier.score.intervals import mcnemar, never_seen, score_difference, wilson
 from metier.score.stats import Measure, Sampling, compare, exponential, ratio, share
 
@@ -47,7 +47,9 @@ def test_groups_widen_the_interval_and_forbid_tests_of_single_rows() -> None:
     width = [found.difference.high - found.difference.low for found in (alone, grouped)]
     assert width[1] / width[0] == pytest.approx(np.sqrt(10), rel=0.15)
     assert (grouped.units, grouped.rows) == (60, 600)
-    assert grouped.gained is grouped.lost is grouped.p is None
+    assert grouped.gained is grouped.lost is grouped.changes is None
+    assert grouped.p is not None
+    assert grouped.error > 2 * alone.error
 
 
 def test_rows_without_a_group_stand_alone() -> None:
@@ -141,7 +143,7 @@ def test_thin_and_dense_tables_give_the_same(monkeypatch: pytest.MonkeyPatch) ->
         share("accuracy", tables[0][:, 0], tables[1][:, 0]),
     ]
     thin = compare(measures, groups=None, sampling=FAST)
-    monkeypatch.setattr(stats, "_SPARSE_BELOW_DENSITY", 0.0)
+    monkeypatch.setattr(resample, "_SPARSE_BELOW_DENSITY", 0.0)
     dense = compare(measures, groups=None, sampling=FAST)
     for one, other in zip(thin, dense, strict=True):
         assert one.difference.low == pytest.approx(other.difference.low, rel=1e-9)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from metier.score.stats import Estimate, Paired, Sampling, compare, share
-from metier.score.verdict import Decision, decide, kept, rows_needed
+from metier.score.verdict import Decision, among_many, decide, kept, rows_needed
 
 
 def paired(
@@ -110,3 +110,23 @@ def test_a_wider_margin_needs_fewer_rows() -> None:
 )
 def test_kept(low: float, high: float, word: str) -> None:
     assert kept(paired(low, high), margin=0.05) == word
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(-0.04, 0.1, "kept"), (-0.2, -0.06, "lost"), (-0.2, 0.01, "cannot tell"), (float("nan"), 0.0, "cannot tell")],
+)
+def test_kept_where_higher_is_better(low: float, high: float, word: str) -> None:
+    assert kept(paired(low, high), margin=0.05, higher_is_better=True) == word
+
+
+def test_what_many_looks_would_show_by_chance_is_taken_back() -> None:
+    found = [paired(-0.08, -0.02, changed=(1, 9), p=0.02), *[paired(-0.1, 0.1, changed=(5, 5), p=0.8)] * 9]
+    decisions = [judge(each) for each in found]
+    assert decisions[0].word == "worse"
+    (decision, p), *rest = among_many(decisions, found, confidence=0.95)
+    assert (decision.word, p) == ("cannot tell", pytest.approx(0.2))
+    assert "p = 0.020 alone, but 0.200 among 10 slices" in decision.reason
+    assert {each.word for each, _ in rest} == {"cannot tell"}
+    (strong, _), *_ = among_many(decisions[:2], found[:2], confidence=0.95)
+    assert strong.word == "worse"

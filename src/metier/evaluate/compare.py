@@ -7,7 +7,7 @@ from typing import Any
 
 from metier.core.errors import DataError
 from metier.core.report import Cell, Example, Report, Verdict
-from metier.evaluate import stored, tables
+from metier.evaluate import conditions, stored, tables
 from metier.evaluate.metrics import METRICS, Side
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
@@ -15,9 +15,6 @@ from metier.evaluate.stored import Evaluation, Which
 from metier.evaluate.summary import summarise
 from metier.evaluate.wording import sentence
 from metier.evaluate.worst import worst
-
-_SAME = ("split", "snapshot", "rows_digest", "precision")
-"""Conditions that must be alike, or a difference would say nothing about the models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +56,7 @@ def compare(first: Path | None, second: Path | None) -> Report:
     if parts[0].digest == parts[1].digest:
         text = "identical: the same weights, byte for byte"
         return Report(title=title, verdict=Verdict(text=text, good=None), command=command)
-    _require_alike(*parts)
+    _require_same_rows(*parts)
     return _told(parts, title, command)
 
 
@@ -77,27 +74,25 @@ def _parts(first: Path | None, second: Path | None) -> tuple[_Part, _Part]:
     return found[0], found[1]
 
 
-def _require_alike(first: _Part, second: _Part) -> None:
-    """Refuse to compare what was not measured alike."""
-    one, other = (part.evaluation.facts["conditions"] for part in (first, second))
-    different = [name.replace("_digest", "") for name in _SAME if one[name] != other[name]]
-    if one["tokenizer"] == other["tokenizer"] and one["decoding"] != other["decoding"]:
-        different.append("decoding")
+def _require_same_rows(first: _Part, second: _Part) -> None:
+    """Refuse to compare what was measured on other rows."""
+    different = conditions.unpairable(*(part.evaluation.facts["conditions"] for part in (first, second)))
     if different:
         raise DataError(
             f"{first.name} and {second.name} were evaluated on different conditions: {', '.join(different)}",
-            "the same held-out rows, asked in the same way",
+            "the same held-out rows",
             "evaluate both again with the same data and the same `evaluate` settings",
         )
 
 
 def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
     names = (parts[0].name, parts[1].name)
-    conditions = parts[1].evaluation.facts["conditions"]
-    settings = EvaluateSettings.model_validate(conditions["settings"])
+    asked = parts[1].evaluation.facts["conditions"]
+    settings = EvaluateSettings.model_validate(asked["settings"])
     questions = parts[1].evaluation.questions
     sides = (parts[0].side, parts[1].side)
-    facts = summarise(questions, *sides, settings)
+    differing = conditions.different(parts[0].evaluation.facts["conditions"], asked)
+    facts = summarise(questions, *sides, settings, differing=differing)
     evidence = (
         tables.metrics_table(facts, names, settings.confidence),
         tables.slices_table(facts, names),
@@ -110,7 +105,7 @@ def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
     return Report(
         title=title,
         verdict=Verdict(text=told.text, good=None) if facts["verdict"]["verdict"] == "identical" else told,
-        facts=_facts(facts, conditions, names),
+        facts=_facts(facts, asked, names),
         tables=tuple(table for table in evidence if table is not None),
         figures=tuple(
             figure
@@ -122,10 +117,10 @@ def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
     )
 
 
-def _facts(facts: dict[str, Any], conditions: dict[str, Any], names: tuple[str, str]) -> tuple[tuple[str, Cell], ...]:
+def _facts(facts: dict[str, Any], asked: dict[str, Any], names: tuple[str, str]) -> tuple[tuple[str, Cell], ...]:
     verdict = facts["verdict"]
     lines: list[tuple[str, Cell]] = [
-        ("rows asked", f"{conditions['rows']:,} of the {conditions['split']} split"),
+        ("rows asked", f"{asked['rows']:,} of the {asked['split']} split"),
         ("metric that decides", f"{METRICS[facts['metric']['value']].title} ({facts['metric']['reason']})"),
     ]
     if verdict["gained"] is not None:

@@ -8,7 +8,7 @@ from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import stored, tables
 from metier.evaluate.metrics import METRICS
 from metier.evaluate.stored import Evaluation
-from metier.evaluate.wording import level, retention_sentence, sentence
+from metier.evaluate.wording import change, level, retention_sentence, sentence
 
 _NAMES = ("base", "tuned")
 
@@ -90,6 +90,9 @@ def _facts(facts: Mapping[str, Any]) -> tuple[tuple[str, Cell], ...]:
         ("metric that decides", f"{METRICS[facts['metric']['value']].title} ({facts['metric']['reason']})"),
         ("answers", _how_answered(conditions["decoding"])),
     ]
+    if facts["verdict"].get("detectable"):
+        least = change(facts["metric"]["value"], facts["verdict"]["detectable"]).removeprefix("+")
+        lines.append(("these rows can show", f"a difference of {least} or more, four times out of five"))
     lines += [("base", f"{choice['value']}: {choice['reason']}") for choice in _of_base(facts)]
     if facts.get("spared"):
         lines.append(("prompt", _spared(facts["spared"])))

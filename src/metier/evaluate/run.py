@@ -18,6 +18,7 @@ from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row
 from metier.evaluate import headed, openings, retain, stored
 from metier.evaluate.answer import Answered, Asked, Decoding, answer, remembered
+from metier.evaluate.conditions import batch_plan
 from metier.evaluate.metrics import Side, columns, scored
 from metier.evaluate.questions import Material, choose, gather, require_same_prompts, together
 from metier.evaluate.settings import EvaluateSettings
@@ -235,6 +236,7 @@ def _conditions(job: _Job, base: Base, run: Path, model_digest: str, settings: E
             "max_new_tokens": decoding.max_new_tokens,
             "stop_ids": sorted(decoding.stop_ids),
         },
+        "batches": batch_plan(job.asked.prompts, decoding.max_new_tokens),
         "precision": "float32",
         "device": device_here().type,
         "threads": torch.get_num_threads(),

@@ -16,11 +16,12 @@ from metier.evaluate.metrics import METRICS, Side, columns, measure, measures
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.task import Task, deciding_metric, recognise
-from metier.score import classify, stats, structured
+from metier.score import classify, significance, stats, structured
 from metier.score.intervals import wilson
-from metier.score.stats import Estimate, Measure, Paired, Sampling
+from metier.score.resample import Sampling
+from metier.score.stats import Estimate, Measure, Paired
 from metier.score.structured import Leaves
-from metier.score.verdict import Decision, decide
+from metier.score.verdict import Decision, among_many, decide, refused
 
 _CONFUSIONS = 15
 _MOST_FIELDS = 40
@@ -28,8 +29,15 @@ _MOST_SLICES = 40
 _MOST_VALUES = 50
 
 
-def summarise(questions: Sequence[Question], base: Side, tuned: Side, settings: EvaluateSettings) -> dict[str, Any]:
-    """Compare two models on the same questions.
+def summarise(
+    questions: Sequence[Question],
+    base: Side,
+    tuned: Side,
+    settings: EvaluateSettings,
+    *,
+    differing: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Compare two models on the same questions; without p-value and verdict where `differing` conditions are named.
 
     Returns:
         `task`, `metric` (each a value and its reason), `verdict` (the deciding metric), `metrics`, `slices`, `fields`,
@@ -53,8 +61,9 @@ def summarise(questions: Sequence[Question], base: Side, tuned: Side, settings: 
     estimates = stats.compare(
         [*found.values(), *slices, *fields], groups=_groups(questions), sampling=sampling(settings)
     )
+    refusal = refused(differing) if differing else None
     metrics = [
-        judged(paired, paired.name, settings, identical=_identical(paired.name, base, tuned))
+        judged(paired, paired.name, settings, decision=refusal or _if_identical(paired.name, base, tuned))
         for paired in estimates[: len(found)]
     ]
     rest = estimates[len(found) :]
@@ -63,13 +72,10 @@ def summarise(questions: Sequence[Question], base: Side, tuned: Side, settings: 
         "metric": {"value": deciding, "reason": metric_choice.reason},
         "verdict": next(metric for metric in metrics if metric["name"] == deciding),
         "metrics": metrics,
-        "slices": [
-            judged(paired, deciding, settings) | {"slice": name}
-            for name, paired in zip(names, rest[: len(slices)], strict=False)
-        ],
+        "slices": by_slice(names, rest[: len(slices)], deciding, settings, refusal=refusal),
         "slices_left_out": max(0, len(names) - _MOST_SLICES),
         "fields": [
-            judged(paired, "field_accuracy", settings) | {"field": path} | _values(path, trees)
+            judged(paired, "field_accuracy", settings, decision=refusal) | {"field": path} | _values(path, trees)
             for path, paired in zip(paths, rest[len(slices) :], strict=False)
         ],
         "fields_left_out": max(0, len(paths) - _MOST_FIELDS),
@@ -86,40 +92,70 @@ def sampling(settings: EvaluateSettings) -> Sampling:
     return Sampling(samples=settings.samples, confidence=settings.confidence, seed=settings.seed)
 
 
-def judged(paired: Paired, name: str, settings: EvaluateSettings, *, identical: bool = False) -> dict[str, Any]:
+def judged(
+    paired: Paired, name: str, settings: EvaluateSettings, *, decision: Decision | None = None
+) -> dict[str, Any]:
     """Return one comparison as plain values, with its verdict.
 
     Args:
         paired: both estimates and their difference.
         name: the metric, which says which way is good.
         settings: margin and confidence.
-        identical: every answer and loss of the two models is the same.
+        decision: the verdict, where it does not follow from the estimate.
     """
-    metric = METRICS[name]
-    if identical:
-        decision = Decision(word="identical")
-    elif paired.rows == 0:
-        decision = Decision(word="cannot tell", reason="no row to measure")
-    else:
-        margin = settings.margin if metric.unit != "perplexity" else 0.0
-        decision = decide(
-            paired, higher_is_better=metric.higher_is_better, margin=margin, confidence=settings.confidence
-        )
+    chosen = decision or _decided(paired, name, settings)
+    margin = _margin(name, settings)
+    tested = chosen.tested and paired.p is not None
     return {
         "name": name,
         "base": _plain(paired.first),
         "tuned": _plain(paired.second),
         "difference": _plain(paired.difference),
-        "verdict": decision.word,
-        "reason": decision.reason,
-        "more_rows": decision.more_rows,
+        "verdict": chosen.word,
+        "reason": chosen.reason,
+        "more_rows": chosen.more_rows,
         "rows": paired.rows,
         "units": paired.units,
         "method": paired.method,
         "gained": paired.gained,
         "lost": paired.lost,
-        "p": paired.p,
+        "p": paired.p if tested else None,
+        "p_equivalent": significance.equivalence(paired, margin) if tested and margin else None,
+        "detectable": significance.smallest_detectable(paired, confidence=settings.confidence),
     }
+
+
+def by_slice(
+    names: Sequence[str],
+    found: Sequence[Paired],
+    deciding: str,
+    settings: EvaluateSettings,
+    *,
+    refusal: Decision | None = None,
+) -> list[dict[str, Any]]:
+    """Return the deciding metric of each slice; what so many looks would show by chance is taken back."""
+    alone = [_decided(paired, deciding, settings) for paired in found]
+    together = among_many(alone, found, confidence=settings.confidence)
+    return [
+        judged(paired, deciding, settings, decision=refusal or decision) | {"slice": name, "p_adjusted": p}
+        for name, paired, (decision, p) in zip(names, found, together, strict=False)
+    ]
+
+
+def _decided(paired: Paired, name: str, settings: EvaluateSettings) -> Decision:
+    if paired.rows == 0:
+        return Decision(word="cannot tell", reason="no row to measure")
+    better = METRICS[name].higher_is_better
+    margin = _margin(name, settings)
+    return decide(paired, higher_is_better=better, margin=margin, confidence=settings.confidence)
+
+
+def _margin(name: str, settings: EvaluateSettings) -> float:
+    return settings.margin if METRICS[name].unit != "perplexity" else 0.0
+
+
+def _if_identical(name: str, base: Side, tuned: Side) -> Decision | None:
+    return Decision(word="identical") if _identical(name, base, tuned) else None
 
 
 def _plain(estimate: Estimate) -> dict[str, float | None]:

@@ -54,7 +54,10 @@ def slices_table(facts: Mapping[str, Any], names: Names) -> Table | None:
             (entry["slice"], entry["rows"], *_compared(entry["name"], entry)[:-1], word(entry))
             for entry in facts["slices"]
         ),
-        note=f"To look for weak spots: among many slices some differ by chance.{left_out}",
+        note=(
+            "To look for weak spots. Better and worse hold for so many looks together: of the slices called so, about "
+            f"one in twenty is so by chance (Benjamini–Hochberg).{left_out}"
+        ),
     )
 
 

@@ -45,21 +45,25 @@ def score_difference(gained: int, lost: int, rows: int, confidence: float) -> Bo
     z = float(norm.ppf(0.5 + confidence / 2))
     middle = (gained - lost) / rows
 
-    def distance(difference: float) -> float:
-        """Return the score statistic of one hypothetical difference; it falls as the difference rises."""
-        linear = (2 * rows - gained + lost) * difference - gained - lost
-        constant = -lost * difference * (1 - difference)
-        loss_rate = (math.sqrt(max(linear * linear - 8 * rows * constant, 0.0)) - linear) / (4 * rows)
-        variance = rows * (2 * loss_rate + difference * (1 - difference))
-        return (gained - lost - rows * difference) / math.sqrt(max(variance, 1e-300))
-
     def crossing(low: float, high: float, wanted: float) -> float:
         for _ in range(60):
             centre = (low + high) / 2
-            low, high = (centre, high) if distance(centre) > wanted else (low, centre)
+            low, high = (centre, high) if score_statistic(gained, lost, rows, centre) > wanted else (low, centre)
         return (low + high) / 2
 
     return crossing(-1.0, middle, z), crossing(middle, 1.0, -z)
+
+
+def score_statistic(gained: int, lost: int, rows: int, difference: float) -> float:
+    """Return Tango's score statistic of one hypothetical difference in (-1, 1), standard normal when it is the truth.
+
+    It falls as the hypothetical difference rises; arguments as for `score_difference`.
+    """
+    linear = (2 * rows - gained + lost) * difference - gained - lost
+    constant = -lost * difference * (1 - difference)
+    loss_rate = (math.sqrt(max(linear * linear - 8 * rows * constant, 0.0)) - linear) / (4 * rows)
+    variance = rows * (2 * loss_rate + difference * (1 - difference))
+    return (gained - lost - rows * difference) / math.sqrt(max(variance, 1e-300))
 
 
 def student(value: float, leave_one_out: np.ndarray, confidence: float) -> Bounds:
@@ -108,6 +112,22 @@ def bootstrap(value: float, resampled: np.ndarray, leave_one_out: np.ndarray, co
         shares.append(float(norm.cdf(moved)))
     low, high = np.quantile(known, shares)
     return float(low), float(high)
+
+
+def newcombe(first: tuple[float, float], second: tuple[float, float], confidence: float) -> Bounds:
+    """Return the interval of a difference of two shares of different rows (R. G. Newcombe 1998, method 10).
+
+    Args:
+        first: how often it happened among the first rows, and out of how many; not 0.
+        second: the same among the second rows.
+        confidence: for instance 0.95.
+    """
+    shares = [right / total for right, total in (first, second)]
+    (low1, high1), (low2, high2) = (wilson(*part, confidence) for part in (first, second))
+    middle = shares[1] - shares[0]
+    down = math.hypot(shares[1] - low2, high1 - shares[0])
+    up = math.hypot(high2 - shares[1], shares[0] - low1)
+    return middle - down, middle + up
 
 
 def never_seen(units: int, confidence: float) -> float:

@@ -6,6 +6,7 @@ group of rows (a user, a document) where groups exist, because rows of one group
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,8 +14,8 @@ from typing import Literal
 import numpy as np
 from scipy import sparse
 
-from metier.core import seeds
-from metier.score import intervals
+from metier.score import intervals, significance
+from metier.score.resample import Sampling, resample
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Sums [..., k] -> values [...]; not-a-number where the sums hold nothing."""
@@ -23,8 +24,6 @@ Method = Literal["score", "t", "bootstrap", "none"]
 
 _SCORE_BELOW_ROWS = 200
 _T_BELOW_UNITS = 100
-_SPARSE_BELOW_DENSITY = 0.1
-_NUMBERS_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,15 +43,6 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How intervals are made: how many resamples, at which confidence, from which seed."""
-
-    samples: int = 10_000
-    confidence: float = 0.95
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """A value and its interval, in the metric's own unit; not-a-number where there is nothing to measure."""
 
@@ -65,9 +55,10 @@ class Estimate:
 class Paired:
     """A metric of two models and its difference, second minus first.
 
-    `units` is the number of independent draws (groups, or rows without groups). `gained` and `lost` count the rows
-    that only the second or only the first model has right and `p` is McNemar's exact test of them: all three are
-    None unless the metric is a share of single, independent rows.
+    `units` is the number of independent draws (groups, or rows without groups), `error` the jackknife standard error of
+    the difference. `gained` and `lost` count the rows that only the second or only the first model has right: None
+    unless the metric is a share of single, independent rows. `p` says how likely a difference this large is between
+    equal models: by McNemar's exact test of those rows, else by Student's t over the jackknife; None where unknown.
     """
 
     name: str
@@ -78,9 +69,21 @@ class Paired:
     units: int
     method: Method
     alike: bool = False
+    error: float = math.nan
+    bounded: bool = False
     gained: int | None = None
     lost: int | None = None
     p: float | None = None
+
+    @property
+    def value(self) -> float:
+        """The difference itself."""
+        return self.difference.value
+
+    @property
+    def changes(self) -> tuple[int, int] | None:
+        """Rows gained and lost; None unless the metric is a share of single, independent rows."""
+        return None if self.gained is None or self.lost is None else (self.gained, self.lost)
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:
@@ -132,7 +135,7 @@ def compare(measures: Sequence[Measure], *, groups: Sequence[str | None] | None,
     active = [np.any(table != 0, axis=1) for table in tables]
     methods = [_method(measure, int(seen.sum()), clustered) for measure, seen in zip(measures, active, strict=True)]
     wanted = [index for index, method in enumerate(methods) if method == "bootstrap"]
-    drawn = dict(zip(wanted, _resample([tables[index] for index in wanted], sampling), strict=True))
+    drawn = dict(zip(wanted, resample([tables[index] for index in wanted], sampling), strict=True))
     results = []
     for index, measure in enumerate(measures):
         table = tables[index][active[index]]
@@ -157,38 +160,6 @@ def _method(measure: Measure, units: int, clustered: bool) -> Method:
     return "t" if units < _T_BELOW_UNITS else "bootstrap"
 
 
-def _resample(tables: Sequence[np.ndarray], sampling: Sampling) -> list[np.ndarray]:
-    """Return the sums of every table on every resample of its units: float64 [samples, columns] each."""
-    if not tables:
-        return []
-    units = len(tables[0])
-    thin = [np.count_nonzero(table) < _SPARSE_BELOW_DENSITY * table.size for table in tables]
-    dense = np.hstack([np.zeros((units, 0)), *(t for t, is_thin in zip(tables, thin, strict=True) if not is_thin)])
-    loose = [sparse.csr_array(table.T) for table, is_thin in zip(tables, thin, strict=True) if is_thin]
-    results = [np.empty((sampling.samples, table.shape[1])) for table in tables]
-    step = max(1, _NUMBERS_AT_ONCE // units)
-    for start in range(0, sampling.samples, step):
-        size = min(step, sampling.samples - start)
-        weights = _draw(units, size, sampling.seed, start)
-        sums, offset, position = weights @ dense, 0, 0
-        for result, is_thin in zip(results, thin, strict=True):
-            if is_thin:
-                result[start : start + size] = (loose[position] @ weights.T).T
-                position += 1
-            else:
-                width = result.shape[1]
-                result[start : start + size] = sums[:, offset : offset + width]
-                offset += width
-    return results
-
-
-def _draw(units: int, samples: int, seed: int, start: int) -> np.ndarray:
-    """Return how often each unit is drawn in each resample, float64 [samples, units]."""
-    picks = seeds.generator("bootstrap", seed, start).integers(0, units, size=(samples, units))
-    flat = (picks + np.arange(samples)[:, None] * units).ravel()
-    return np.bincount(flat, minlength=samples * units).reshape(samples, units).astype(np.float64)
-
-
 def _paired(
     measure: Measure, table: np.ndarray, drawn: np.ndarray | None, method: Method, *, single: bool, sampling: Sampling
 ) -> Paired:
@@ -203,7 +174,7 @@ def _paired(
 
     total = table.sum(axis=0)
     values = both(total)
-    left_out = both(total - table) if method in ("t", "bootstrap") else np.empty((3, 0))
+    left_out = both(total - table) if method != "none" else np.empty((3, 0))
     resampled = both(drawn) if drawn is not None else np.empty((3, 0))
     span = measure.bounds[1] - measure.bounds[0]
     limits = (measure.bounds, measure.bounds, (-span, span))
@@ -215,8 +186,17 @@ def _paired(
     result = Paired(
         name=measure.name, first=found[0], second=found[1], difference=found[2],
         rows=rows, units=len(table), method=method, alike=bool(np.array_equal(table[:, :width], table[:, width:])),
+        error=_error(left_out[2]), bounded=measure.bounds[1] - measure.bounds[0] <= 1,
     )  # fmt: skip
-    return _as_rows(result, table, sampling.confidence) if single and len(table) else result
+    if single and len(table):
+        return _as_rows(result, table, sampling.confidence)
+    known = math.isfinite(result.error) and math.isfinite(result.value)
+    return dataclasses.replace(result, p=significance.two_sided(result)) if known else result
+
+
+def _error(left_out: np.ndarray) -> float:
+    """Return the jackknife standard error of a difference from its values without each unit, float64 [C]."""
+    return intervals.standard_error(left_out) if len(left_out) > 1 and np.isfinite(left_out).all() else math.nan
 
 
 def _as_rows(result: Paired, table: np.ndarray, confidence: float) -> Paired:

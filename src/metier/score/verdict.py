@@ -1,11 +1,14 @@
 """From a difference and its interval to one of five words, and how many more rows would settle an open question."""
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scipy.stats import norm
 
+from metier.score import significance
 from metier.score.stats import Paired
 
 Word = Literal["better", "worse", "equivalent", "cannot tell", "identical"]
@@ -19,12 +22,14 @@ _FEW_CHANGES = 8
 class Decision:
     """The word, why it is not a stronger one (may be empty), and about how many more rows would be needed to tell.
 
-    `more_rows` is None when the question is settled, or when no finite number can be named.
+    `more_rows` is None when the question is settled, or when no finite number can be named. `tested` is False where
+    the two were not asked alike, so that no p-value means anything.
     """
 
     word: Word
     reason: str = ""
     more_rows: int | None = None
+    tested: bool = True
 
 
 def decide(paired: Paired, *, higher_is_better: bool, margin: float, confidence: float) -> Decision:
@@ -51,7 +56,7 @@ def decide(paired: Paired, *, higher_is_better: bool, margin: float, confidence:
     if changed is not None and paired.rows < _FEW_ROWS and changed < _FEW_CHANGES:
         reason = f"only {changed} rows changed between right and wrong"
         return Decision(word="cannot tell", reason=reason, more_rows=open_question.more_rows)
-    if paired.p is not None and paired.p > 1 - confidence:
+    if paired.changes is not None and paired.p is not None and paired.p > 1 - confidence:
         reason = f"an exact test of the changed rows gives p = {paired.p:.3f}"
         return Decision(word="cannot tell", reason=reason, more_rows=open_question.more_rows)
     few = f"fewer than {_FEW_ROWS} rows: take it as a strong hint" if paired.rows < _FEW_ROWS else ""
@@ -90,11 +95,51 @@ def _rounded_up(more: float, rows: int) -> int:
     return math.ceil(more / step) * step
 
 
-def kept(paired: Paired, *, margin: float) -> Literal["kept", "lost", "cannot tell"]:
-    """Say whether a loss (lower is better) stayed within `margin` of the first model's: non-inferiority.
+def kept(paired: Paired, *, margin: float, higher_is_better: bool = False) -> Literal["kept", "lost", "cannot tell"]:
+    """Say whether the second model stayed within `margin` of the first one's loss or score: non-inferiority.
 
-    Kept: the interval's upper end is at most the margin. Lost: its lower end is above the margin.
+    Kept: the whole interval lies on the good side of the margin. Lost: the whole interval lies beyond it.
     """
-    if paired.difference.high <= margin:
+    ends = (paired.difference.low, paired.difference.high)
+    if not all(math.isfinite(end) for end in ends):
+        return "cannot tell"
+    best, worst = (ends[1], ends[0]) if higher_is_better else (-ends[0], -ends[1])
+    if worst >= -margin:
         return "kept"
-    return "lost" if paired.difference.low > margin else "cannot tell"
+    return "lost" if best < -margin else "cannot tell"
+
+
+def among_many(
+    decisions: Sequence[Decision], found: Sequence[Paired], *, confidence: float
+) -> list[tuple[Decision, float | None]]:
+    """Take back each "better" and "worse" that so many looks would show by chance.
+
+    Benjamini and Hochberg's adjusted p-values bound the share of false ones among all that remain.
+
+    Args:
+        decisions: one a slice, each as if it were the only one.
+        found: the estimates behind them.
+        confidence: that of the intervals.
+
+    Returns:
+        Each decision with its adjusted p-value, None where it has none.
+    """
+    known = [place for place, paired in enumerate(found) if paired.p is not None]
+    adjusted: dict[int, float] = dict(
+        zip(known, significance.benjamini_hochberg([found[place].p or 0.0 for place in known]), strict=True)
+    )
+    results: list[tuple[Decision, float | None]] = []
+    for place, decision in enumerate(decisions):
+        p, alone = adjusted.get(place), found[place].p
+        if decision.word in ("better", "worse") and p is not None and alone is not None and p > 1 - confidence:
+            reason = f"p = {alone:.3f} alone, but {p:.3f} among {len(known)} slices"
+            results.append((dataclasses.replace(decision, word="cannot tell", reason=reason), p))
+        else:
+            results.append((decision, p))
+    return results
+
+
+def refused(different: Sequence[str]) -> Decision:
+    """Return the only honest decision where the two models were not asked alike."""
+    reason = f"asked under conditions that differ: {', '.join(different)}"
+    return Decision(word="cannot tell", reason=reason, tested=False)
