@@ -66,4 +66,7 @@ install:
 	@if test -n "$(TORCH)"; then echo "installing $(TORCH)"; $(PIP) "$(TORCH)"; fi
 	@echo "installing metier with its extras"
 	@$(PIP) -e '.[train,heads,clean,sweep,fast,files,sql,adamw-8bit,schedule-free,protect,synthesise,dev]'
+	@$(PIP) -e '.[train,heads,clean,sweep,fast,adamw-8bit,schedule-free,protect,synthesise,dev]'
+	@$(PIP) -e '.[train,heads,sweep,fast,adamw-8bit,schedule-free,protect,dev]'
+	@$(PIP) -e '.[train,heads,sweep,judge,fast,adamw-8bit,schedule-free,dev]'
 	@cp pyproject.toml $(INSTALLED)

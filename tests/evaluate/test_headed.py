@@ -10,7 +10,7 @@ import pytest
 
 from metier.core.errors import SettingsError
 from metier.core.progress import Silent
-from metier.evaluate import frozen
+from metier.evaluate import frozen, headed
 from metier.evaluate.compare import compare
 from metier.evaluate.frozen import Features
 from metier.evaluate.report import report, verdict
@@ -163,3 +163,11 @@ def test_a_fitted_head_finds_what_is_there(kind):
     assert "chosen on the validation rows" in found.how
     nothing = Features(states=np.zeros((0, 1)), wanted=np.zeros((0, len(labels))))
     assert "no validation rows" in frozen.fit(Targets(kind=kind, labels=labels), parts[0], nothing, parts[2]).how
+
+
+def test_graders_have_nothing_to_read_of_a_head(tmp_path: Path) -> None:
+    settings = EvaluateSettings.model_validate({"graders": [{"type": "style", "most_words": 3}]})
+    head = Targets(kind="classify", labels=("a", "b"))
+    where = headed.Where(snapshot=tmp_path, base=find("metier-tiny", tmp_path), run=tmp_path, head=head, seed=0)
+    with pytest.raises(SettingsError, match="a head writes nothing to grade"):
+        headed.evaluate(where, text=TextSettings(), settings=settings, progress=Silent())

@@ -13,6 +13,7 @@ from metier.core.errors import DataError, ModelError, NonFiniteError, SettingsEr
 from metier.core.progress import Silent
 from metier.core.types import Reasoned
 from metier.evaluate.answer import losses
+from metier.evaluate.compare import compare
 from metier.evaluate.questions import gather
 from metier.model.find import find
 from metier.prepare.settings import DataSettings, PrepareSettings
@@ -109,6 +110,24 @@ def test_forgetting_is_found(evaluated: dict[str, Any]) -> None:
     assert retention["verdict"] == "lost"
     assert retention["metrics"][0]["rows"] == 60
     assert len(retention["kinds"]) == 9
+
+
+def test_graders_measure_beside_the_task_are_kept_and_compared(spoiled: Workplace) -> None:
+    graders = [
+        {"type": "style", "name": "short", "most_words": 1},
+        {"type": "text_similarity", "evaluation_metric": "chrf"},
+    ]
+    facts = spoiled.evaluate(graders=graders, metric="short")
+    assert facts["verdict"]["name"] == "graded/mean/short"
+    assert [m["name"] for m in facts["metrics"]][-2:] == ["graded/mean/short", "graded/mean/chrF"]
+    assert facts["grading"] == {"faults": 0, "fault_rows": [], "judges": {}}
+    there = compare(None, spoiled.run)
+    assert "short" in there.verdict.text
+    chrf = next(row for row in there.tables[0].rows if row[0] == "chrF")
+    value = next(m for m in facts["metrics"] if m["name"] == "graded/mean/chrF")["tuned"]["value"]
+    assert f"{100 * value:.1f} %" in str(chrf[2])
+    with pytest.raises(SettingsError, match="'shorter' is not measured"):
+        spoiled.evaluate(graders=graders[1:], metric="shorter")
 
 
 def test_slices_and_labels_are_told_apart(evaluated: dict[str, Any]) -> None:

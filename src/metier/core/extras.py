@@ -19,6 +19,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "protect": ("faker", "phonenumbers", "stdnum", "cryptography"),
     "files": ("python_calamine", "pypdf", "mammoth"),
     "sql": ("sqlalchemy",),
+    "judge": ("sacrebleu", "rouge_score", "jsonschema", "referencing"),
 }
 """Extra name -> the modules that it brings."""
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from metier.core.errors import DataError
 from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import conditions, stored, tables
-from metier.evaluate.metrics import METRICS, Side
+from metier.evaluate.graders.settings import named
+from metier.evaluate.metrics import Side, metric_of
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.stored import Evaluation, Which
@@ -90,7 +93,7 @@ def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
     asked = parts[1].evaluation.facts["conditions"]
     settings = EvaluateSettings.model_validate(asked["settings"])
     questions = parts[1].evaluation.questions
-    sides = (parts[0].side, parts[1].side)
+    sides = _graded_alike(parts, settings)
     differing = conditions.different(parts[0].evaluation.facts["conditions"], asked)
     facts = summarise(questions, *sides, settings, differing=differing)
     evidence = (
@@ -117,11 +120,25 @@ def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
     )
 
 
+def _graded_alike(parts: tuple[_Part, _Part], settings: EvaluateSettings) -> tuple[Side, Side]:
+    """Keep what graders said of both: on rows graded in both, and no judge's word on another pair of answers."""
+    sides = [part.side for part in parts]
+    apart = parts[0].evaluation.run != parts[1].evaluation.run
+    pairwise = {f"graded/mean/{named(grader)}" for grader in settings.graders if grader.type == "pairwise" and apart}
+    shared = [name for name in sides[1].graded if name in sides[0].graded and name not in pairwise]
+    both = {name: np.all([side.graded[name].any(axis=1) for side in sides], axis=0) for name in shared}
+    one, other = (
+        dataclasses.replace(side, graded={name: side.graded[name] * both[name][:, None] for name in shared})
+        for side in sides
+    )
+    return one, other
+
+
 def _facts(facts: dict[str, Any], asked: dict[str, Any], names: tuple[str, str]) -> tuple[tuple[str, Cell], ...]:
     verdict = facts["verdict"]
     lines: list[tuple[str, Cell]] = [
         ("rows asked", f"{asked['rows']:,} of the {asked['split']} split"),
-        ("metric that decides", f"{METRICS[facts['metric']['value']].title} ({facts['metric']['reason']})"),
+        ("metric that decides", f"{metric_of(facts['metric']['value']).title} ({facts['metric']['reason']})"),
     ]
     if verdict["gained"] is not None:
         lines.append((f"right only in {names[1]}", verdict["gained"]))

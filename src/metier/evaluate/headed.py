@@ -14,11 +14,11 @@ import torch
 
 from metier.core import artefact, digest
 from metier.core.__about__ import __version__
-from metier.core.errors import DataError
+from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, Sequence
 from metier.evaluate import frozen, openings, stored
-from metier.evaluate.metrics import METRICS, Side, columns, scored
+from metier.evaluate.metrics import Side, columns, metric_of, scored
 from metier.evaluate.questions import Question, choose, require_same_prompts
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
@@ -67,6 +67,8 @@ class _Rows:
 
 def evaluate(where: Where, *, text: TextSettings, settings: EvaluateSettings, progress: Progress) -> Path:
     """Let both answer the held-out rows, compare them in pairs, publish what came out; see `run.evaluate`."""
+    if settings.graders:
+        raise SettingsError("evaluate.graders: set for a model with a head", "none: a head writes nothing to grade")
     renderer = open_renderer(where.base.folder, text)
     rows = choose(load_split(where.snapshot, settings.split), settings.max_rows)
     if not rows:
@@ -92,6 +94,7 @@ def evaluate(where: Where, *, text: TextSettings, settings: EvaluateSettings, pr
     facts |= {
         "head": where.head.as_dict(),
         "constant": _constant(where, asked, facts["metric"]["value"], task.value),
+        "grading": None,
         "retention": None,
         "worst": _worst(asked.questions, sides, settings.worst),
         "left_out": len(asked.left_out),
@@ -189,7 +192,7 @@ def _constant(where: Where, asked: _Rows, metric: str, task: Any) -> dict[str, A
     found = columns(asked.questions, task, _of_text("constant", [answer] * len(asked.questions), {}))
     if metric not in found:
         return None
-    return {"answer": answer, "value": float(METRICS[metric].statistic(found[metric].sum(axis=0)))}
+    return {"answer": answer, "value": float(metric_of(metric).statistic(found[metric].sum(axis=0)))}
 
 
 def _worst(questions: Many[Question], sides: tuple[Side, Side], most: int) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from metier.core.types import Scored
 from metier.evaluate.answers import flags, of_head
 from metier.evaluate.questions import Question
 from metier.evaluate.task import METRICS_OF, Task
-from metier.score import calibration, classify, regression, structured
+from metier.score import calibration, classify, generation, regression, structured
 from metier.score.exact import clean, exact_match
 from metier.score.overlap import word_f1
 from metier.score.stats import Measure, Statistic, exponential, ratio
@@ -103,6 +103,12 @@ METRICS: dict[str, Metric] = {
         higher_is_better=False,
         per_row=("nats", "tokens"),
     ),
+    "bits_per_byte": Metric(
+        title="bits per byte",
+        meaning="surprise at plain text, by its bytes: comparable between tokenizers",
+        unit="number",
+        higher_is_better=False,
+    ),
     "perplexity": Metric(
         title="perplexity",
         meaning="the same as a number of equally likely choices",
@@ -114,12 +120,30 @@ METRICS: dict[str, Metric] = {
 """Every metric that an evaluation can hold, in the order of its table."""
 
 
+_GRADED: dict[str, Statistic] = {
+    "mean": ratio,
+    "share": ratio,
+    "f1": classify.micro_f1,
+    "bleu": generation.bleu,
+}
+"""Statistic in the name of a grader's metric -> how it follows from sums."""
+
+
+def metric_of(name: str) -> Metric:
+    """Return a metric by its name; a grader's is called `graded/STATISTIC/TITLE` and so carries all that it is."""
+    if name in METRICS:
+        return METRICS[name]
+    _, statistic, title = name.split("/", 2)
+    return Metric(title=title, meaning="as its grader in evaluate.graders says", statistic=_GRADED[statistic])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Side:
     """One model's part: `outputs` [R] (None where nothing was asked), whether each `ended`, and its losses.
 
     `nats` and `tokens` are float64 [R], weighted sums over the labels of a row; 0 and 0 where it was not measured.
-    `numbers`: name (see `NUMBERS`) -> float64 [R], where a head gives every class a probability.
+    `numbers`: name (see `NUMBERS`) -> float64 [R], where a head gives every class a probability. `graded`: metric of a
+    grader -> its columns float64 [R, k].
     """
 
     name: str
@@ -128,6 +152,7 @@ class Side:
     nats: np.ndarray = field(default_factory=lambda: np.zeros(0))
     tokens: np.ndarray = field(default_factory=lambda: np.zeros(0))
     numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    graded: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def columns(questions: Sequence[Question], task: Task, side: Side) -> dict[str, np.ndarray]:
@@ -136,7 +161,7 @@ def columns(questions: Sequence[Question], task: Task, side: Side) -> dict[str, 
     found: dict[str, np.ndarray] = {}
     if questions and all(question.headed is not None for question in questions):
         found = of_head([question.reference or "" for question in questions], list(side.outputs), task, side.numbers)
-        return {name: found[name] for name in METRICS if name in found}
+        return {name: found[name] for name in METRICS if name in found} | dict(side.graded)
     if asked:
         outputs = [side.outputs[place] or "" for place in asked]
         references = [questions[place].reference or "" for place in asked]
@@ -147,7 +172,15 @@ def columns(questions: Sequence[Question], task: Task, side: Side) -> dict[str, 
             found[name] = whole
     losses = np.stack([side.nats, side.tokens], axis=1)
     found |= {"loss": losses, "perplexity": losses}
-    return {name: found[name] for name in METRICS if name in found}
+    if not asked and np.any(side.tokens):
+        found["bits_per_byte"] = _bits(questions, side)
+    return {name: found[name] for name in METRICS if name in found} | dict(side.graded)
+
+
+def _bits(questions: Sequence[Question], side: Side) -> np.ndarray:
+    """Return float64 [R, 2]: bits and bytes of plain texts; 0 and 0 where a text was not measured."""
+    sizes = np.array([len(question.prompt.encode("utf-8", "surrogatepass")) for question in questions], np.float64)
+    return np.stack([side.nats / np.log(2), np.where(side.tokens > 0, sizes, 0.0)], axis=1)
 
 
 def measures(base: dict[str, np.ndarray], tuned: dict[str, np.ndarray]) -> dict[str, Measure]:
@@ -157,7 +190,7 @@ def measures(base: dict[str, np.ndarray], tuned: dict[str, np.ndarray]) -> dict[
 
 def measure(name: str, base: np.ndarray, tuned: np.ndarray) -> Measure:
     """Pair the columns float64 [R, k] of one metric."""
-    metric = METRICS[name]
+    metric = metric_of(name)
     single = metric.unit == "share" and metric.statistic is ratio
     binary = single and all(np.isin(table, (0.0, 1.0)).all() for table in (base, tuned))
     return Measure(
@@ -171,7 +204,7 @@ def scored(questions: Sequence[Question], side: Side, tables: dict[str, np.ndarr
     for place, question in enumerate(questions):
         for name, table in tables.items():
             if np.any(table[place]):
-                values = zip(METRICS[name].per_row, table[place], strict=False)
+                values = zip(metric_of(name).per_row, table[place], strict=False)
                 found += [Scored(row_id=question.row_id, model=side.name, metric=m, value=float(v)) for m, v in values]
         found += [
             Scored(row_id=question.row_id, model=side.name, metric=name, value=float(values[place]))

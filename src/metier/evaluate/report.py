@@ -6,7 +6,7 @@ from typing import Any
 
 from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import stored, tables
-from metier.evaluate.metrics import METRICS
+from metier.evaluate.metrics import metric_of
 from metier.evaluate.stored import Evaluation
 from metier.evaluate.wording import change, level, retention_sentence, sentence
 
@@ -57,7 +57,7 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
     caveats = []
     constant = _constant_answer(facts)
     low = facts["verdict"]["tuned"]["low"]
-    metric = METRICS[facts["verdict"]["name"]]
+    metric = metric_of(facts["verdict"]["name"])
     end = low if metric.higher_is_better else facts["verdict"]["tuned"]["high"]
     if constant is not None and end is not None and (end <= constant) == metric.higher_is_better:
         value = level(facts["verdict"]["name"], constant)
@@ -87,7 +87,7 @@ def _facts(facts: Mapping[str, Any]) -> tuple[tuple[str, Cell], ...]:
     lines: list[tuple[str, Cell]] = [
         ("rows asked", f"{conditions['rows']:,} of the {conditions['split']} split"),
         ("kind of answer", f"{facts['task']['value']} ({facts['task']['reason']})"),
-        ("metric that decides", f"{METRICS[facts['metric']['value']].title} ({facts['metric']['reason']})"),
+        ("metric that decides", f"{metric_of(facts['metric']['value']).title} ({facts['metric']['reason']})"),
         ("answers", _how_answered(conditions["decoding"])),
     ]
     if facts["verdict"].get("detectable"):
@@ -109,6 +109,7 @@ def _facts(facts: Mapping[str, Any]) -> tuple[tuple[str, Cell], ...]:
         lines.append(("forgotten?", "not measured: a model with a head writes no text"))
     if facts["test_openings"]:
         lines.append(("test split opened", _times(facts["test_openings"])))
+    lines += _of_graders(facts.get("grading") or {})
     if facts["left_out"]:
         first = facts["left_out_rows"][0]
         lines.append(("rows left out", f"{facts['left_out']:,} (first: {first['source']}, {first['reason']})"))
@@ -116,6 +117,26 @@ def _facts(facts: Mapping[str, Any]) -> tuple[tuple[str, Cell], ...]:
     asked = "base asked in an earlier evaluation" if base is None else f"base {base:.0f} s"
     lines.append(("time", f"{asked}, tuned {tuned:.0f} s"))
     return tuple(lines)
+
+
+def _of_graders(grading: Mapping[str, Any]) -> list[tuple[str, Cell]]:
+    """Say which rows could not be graded, and how far each judge can be trusted."""
+    lines: list[tuple[str, Cell]] = []
+    if grading.get("faults"):
+        first = grading["fault_rows"][0]
+        why = f"{first['source']}, {first['grader']}: {first['why']}"
+        told = f"{grading['faults']:,}, they count for neither (first: {why})"
+        lines.append(("rows not graded", told))
+    for name, judge in grading.get("judges", {}).items():
+        first = judge["first_share"]
+        parts = [f"{judge['contradictions']:,} of {judge['rows']:,} judgements turn round when answers are swapped"]
+        if first is not None:
+            parts.append(f"chose the first {100 * first['value']:.0f} % of the time")
+        if judge["agreement"] and judge["agreement"]["share"]:
+            share = judge["agreement"]["share"]
+            parts.append(f"agrees with people in {100 * share['value']:.0f} % of {judge['agreement']['rows']} rows")
+        lines.append((f"judge '{name}'", "; ".join(parts)))
+    return lines
 
 
 def _how_answered(decoding: Mapping[str, Any]) -> str:

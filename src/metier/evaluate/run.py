@@ -19,6 +19,8 @@ from metier.core.types import Reasoned, Row
 from metier.evaluate import headed, openings, retain, stored
 from metier.evaluate.answer import Answered, Asked, Decoding, answer, remembered
 from metier.evaluate.conditions import batch_plan
+from metier.evaluate.graded import graded, told, unreliable
+from metier.evaluate.graders.grade import Grading
 from metier.evaluate.metrics import Side, columns, scored
 from metier.evaluate.questions import Material, choose, gather, require_same_prompts, together
 from metier.evaluate.settings import EvaluateSettings
@@ -109,7 +111,8 @@ def evaluate(
     second = ask_tuned()
     seconds = {"base": None if kept else middle - started, "tuned": time.monotonic() - middle}
     sides = (_side("base", first, job.renderer), _side("tuned", second, job.renderer))
-    facts = _conclude(job, sides, (first, second), settings) | {
+    sides, grading = graded(job.material.questions, sides, settings, folder=store.parent, progress=progress)
+    facts = _conclude(job, sides, (first, second), settings, grading) | {
         "conditions": _conditions(job, base, run, model.digest, settings),
         "choices": [dataclasses.asdict(choice) for choice in job.choices],
         "test_openings": opened,
@@ -202,15 +205,20 @@ def _side(name: str, answered: Answered, renderer: Renderer) -> Side:
 
 
 def _conclude(
-    job: _Job, sides: tuple[Side, Side], answered: tuple[Answered, Answered], settings: EvaluateSettings
+    job: _Job,
+    sides: tuple[Side, Side],
+    answered: tuple[Answered, Answered],
+    settings: EvaluateSettings,
+    grading: Grading,
 ) -> dict[str, Any]:
     questions = job.material.questions
-    facts = summarise(questions, *sides, settings)
+    facts = summarise(questions, *sides, settings, unreliable=unreliable(grading))
     task: Task = facts["task"]["value"]
     ledger = None
     if job.general_rows:
         ledger = retain.ledger(job.general_rows, answered[0].general, answered[1].general, settings)
     return facts | {
+        "grading": told(grading),
         "retention": ledger,
         "spared": None if job.spared is None else job.spared.as_dict(),
         "worst": worst(questions, *sides, task=task, most=settings.worst),
@@ -252,4 +260,4 @@ def _publish(run: Path, job: _Job, sides: tuple[Side, Side], facts: dict[str, An
     numbers = [
         entry for side in sides for entry in scored(questions, side, columns(questions, facts["task"]["value"], side))
     ]
-    return stored.write(run, facts, answers, numbers)
+    return stored.write(run, facts, answers, numbers, sides if sides[0].graded else ())

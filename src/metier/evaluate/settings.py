@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from metier.core.settings import Settings
+from metier.evaluate.graders.settings import Grader, JudgeSettings
 
 
 class EvaluateSettings(Settings):
@@ -23,12 +24,18 @@ class EvaluateSettings(Settings):
     """What a right answer is: one of a set of labels, a JSON value, or free text. `auto`: as the rows show. A model
     with a head answers as it was trained to."""
 
-    metric: Literal[
-        "auto", "exact_match", "accuracy", "macro_f1", "micro_f1", "field_accuracy", "field_f1", "word_f1", "brier",
-        "mae", "rmse", "spearman", "loss",
-    ] = "auto"  # fmt: skip
-    """The one metric that gives the verdict. `auto`: accuracy for labels, micro-F1 for lists of labels, mean absolute
-    error for numbers, F1 of the fields for JSON, exact match for short answers, loss for free text."""
+    metric: str = "auto"
+    """The one metric that gives the verdict: one of those measured (`exact_match`, `accuracy`, `macro_f1`, `micro_f1`,
+    `field_accuracy`, `field_f1`, `word_f1`, `brier`, `ece`, `mae`, `rmse`, `spearman`, `loss`), or what a grader
+    measures, by its name in the table. `auto`: accuracy for labels, micro-F1 for lists of labels, mean absolute error
+    for numbers, F1 of the fields for JSON, exact match for short answers, loss for free text."""
+
+    graders: tuple[Grader, ...] = ()
+    """What else answers are measured by, see docs/evaluation.md: schema, tolerances, spans, function calls, style,
+    BLEU, chrF, ROUGE, your own function, a judge, code; and OpenAI's graders as they are written there."""
+
+    judge: JudgeSettings = JudgeSettings()
+    """Where the judge is that graders ask."""
 
     margin: float = Field(0.01, ge=0)
     """The largest difference that does not matter, in the metric's unit (0.01 = one point of a share, or 0.01 nats per

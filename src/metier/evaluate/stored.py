@@ -22,6 +22,7 @@ from metier.evaluate.questions import Question
 KIND = "evaluation"
 FOLDER = "evaluation"
 VERSION = 1
+_GRADED = "graded.json"
 Which = Literal["base", "tuned"]
 
 
@@ -35,8 +36,10 @@ class Evaluation:
     sides: dict[Which, Side]
 
 
-def write(run: Path, facts: dict[str, Any], answers: Sequence[Answer], scored: Sequence[Scored]) -> Path:
-    """Publish an evaluation beside the run's model; returns its folder.
+def write(
+    run: Path, facts: dict[str, Any], answers: Sequence[Answer], scored: Sequence[Scored], sides: Sequence[Side] = ()
+) -> Path:
+    """Publish an evaluation beside the run's model; returns its folder. `sides` hold what graders said, if any did.
 
     Raises:
         DiskFullError: no room; an earlier evaluation is intact.
@@ -49,6 +52,8 @@ def write(run: Path, facts: dict[str, Any], answers: Sequence[Answer], scored: S
         for name, rows in (("answers.jsonl", answers), ("scored.jsonl", scored)):
             lines = (json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n" for row in rows)
             (folder / name).write_text("".join(lines), encoding="utf-8")
+        if graded := {side.name: {name: table.tolist() for name, table in side.graded.items()} for side in sides}:
+            (folder / _GRADED).write_text(json.dumps(graded) + "\n", encoding="utf-8")
     return target
 
 
@@ -75,6 +80,11 @@ def read(run: Path) -> Evaluation:
     }
     questions = tuple(_question(entry) for entry in answers if entry["model"] == "base")
     sides: dict[Which, Side] = {name: _side(name, answers, losses) for name in ("base", "tuned")}
+    if (folder / _GRADED).is_file():
+        kept = json.loads((folder / _GRADED).read_text(encoding="utf-8"))
+        for which, side in sides.items():
+            graded = {name: np.array(table, np.float64) for name, table in kept[which].items()}
+            sides[which] = dataclasses.replace(side, graded=graded)
     return Evaluation(run=run, facts=facts, questions=questions, sides=sides)
 
 

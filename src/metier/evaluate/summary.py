@@ -6,13 +6,13 @@ The two sides are called `base` and `tuned` throughout, also where two runs are 
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from metier.evaluate.metrics import METRICS, Side, columns, measure, measures
+from metier.evaluate.metrics import Side, columns, measure, measures, metric_of
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.task import Task, deciding_metric, recognise
@@ -36,8 +36,12 @@ def summarise(
     settings: EvaluateSettings,
     *,
     differing: Sequence[str] = (),
+    unreliable: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Compare two models on the same questions; without p-value and verdict where `differing` conditions are named.
+    """Compare two models on the same questions.
+
+    There is no p-value and no verdict where `differing` conditions are named, and none for an `unreliable` metric
+    (by its name, with the reason).
 
     Returns:
         `task`, `metric` (each a value and its reason), `verdict` (the deciding metric), `metrics`, `slices`, `fields`,
@@ -49,7 +53,7 @@ def summarise(
     """
     task_choice = recognise(questions, settings)
     task: Task = task_choice.value
-    metric_choice = deciding_metric(questions, task, settings)
+    metric_choice = deciding_metric(questions, task, settings, list(tuned.graded))
     deciding: str = metric_choice.value
     tables = [columns(questions, task, side) for side in (base, tuned)]
     found = measures(*tables)
@@ -62,8 +66,14 @@ def summarise(
         [*found.values(), *slices, *fields], groups=_groups(questions), sampling=sampling(settings)
     )
     refusal = refused(differing) if differing else None
+    doubts = {name: Decision(word="cannot tell", reason=why, tested=False) for name, why in (unreliable or {}).items()}
     metrics = [
-        judged(paired, paired.name, settings, decision=refusal or _if_identical(paired.name, base, tuned))
+        judged(
+            paired,
+            paired.name,
+            settings,
+            decision=refusal or doubts.get(paired.name) or _if_identical(paired.name, base, tuned),
+        )
         for paired in estimates[: len(found)]
     ]
     rest = estimates[len(found) :]
@@ -72,7 +82,7 @@ def summarise(
         "metric": {"value": deciding, "reason": metric_choice.reason},
         "verdict": next(metric for metric in metrics if metric["name"] == deciding),
         "metrics": metrics,
-        "slices": by_slice(names, rest[: len(slices)], deciding, settings, refusal=refusal),
+        "slices": by_slice(names, rest[: len(slices)], deciding, settings, refusal=refusal or doubts.get(deciding)),
         "slices_left_out": max(0, len(names) - _MOST_SLICES),
         "fields": [
             judged(paired, "field_accuracy", settings, decision=refusal) | {"field": path} | _values(path, trees)
@@ -145,13 +155,13 @@ def by_slice(
 def _decided(paired: Paired, name: str, settings: EvaluateSettings) -> Decision:
     if paired.rows == 0:
         return Decision(word="cannot tell", reason="no row to measure")
-    better = METRICS[name].higher_is_better
+    better = metric_of(name).higher_is_better
     margin = _margin(name, settings)
     return decide(paired, higher_is_better=better, margin=margin, confidence=settings.confidence)
 
 
 def _margin(name: str, settings: EvaluateSettings) -> float:
-    return settings.margin if METRICS[name].unit != "perplexity" else 0.0
+    return settings.margin if metric_of(name).unit != "perplexity" else 0.0
 
 
 def _if_identical(name: str, base: Side, tuned: Side) -> Decision | None:
@@ -173,6 +183,8 @@ def _identical(name: str, base: Side, tuned: Side) -> bool:
     """Tell whether all answers (for a loss: all losses) of the two models are the same, bit for bit."""
     if name in ("loss", "perplexity"):
         return bool(np.array_equal(base.nats, tuned.nats) and np.array_equal(base.tokens, tuned.tokens))
+    if name.startswith("graded/"):
+        return bool(base.outputs == tuned.outputs and np.array_equal(base.graded[name], tuned.graded[name]))
     same = base.outputs == tuned.outputs and base.ended == tuned.ended
     return same and all(np.array_equal(base.numbers[n], tuned.numbers[n]) for n in base.numbers.keys() & tuned.numbers)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metier.core.report import Cell, Figure, Series, Table
-from metier.evaluate.metrics import METRICS
+from metier.evaluate.metrics import metric_of
 from metier.evaluate.wording import change_with_interval, level, level_with_interval, word
 
 Names = tuple[str, str]
@@ -28,7 +28,7 @@ def metrics_table(facts: Mapping[str, Any], names: Names, confidence: float) -> 
         )
         for metric in facts["metrics"]
     )
-    meanings = "; ".join(f"{METRICS[m['name']].title}: {METRICS[m['name']].meaning}" for m in facts["metrics"])
+    meanings = "; ".join(f"{metric_of(m['name']).title}: {metric_of(m['name']).meaning}" for m in facts["metrics"])
     unit = "groups of rows" if facts["groups"] else "rows"
     return Table(
         title="Measured on the same held-out rows",
@@ -48,7 +48,7 @@ def slices_table(facts: Mapping[str, Any], names: Names) -> Table | None:
         return None
     left_out = f" {facts['slices_left_out']} more slices are not shown." if facts["slices_left_out"] else ""
     return Table(
-        title=f"By slice: {METRICS[facts['metric']['value']].title}",
+        title=f"By slice: {metric_of(facts['metric']['value']).title}",
         columns=("slice", "rows", *names, "difference", "verdict"),
         rows=tuple(
             (entry["slice"], entry["rows"], *_compared(entry["name"], entry)[:-1], word(entry))
@@ -203,7 +203,7 @@ def retention_tables(retention: Mapping[str, Any], names: Names) -> tuple[Table,
 
 def _titled(name: str) -> str:
     """Return a metric's title with its unit, where that is not plain from the number."""
-    metric = METRICS[name]
+    metric = metric_of(name)
     return f"{metric.title} ({metric.unit})" if metric.unit == "nats per token" else metric.title
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from metier.core.errors import SettingsError
 from metier.core.types import Reasoned
+from metier.evaluate.graders.settings import named
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.score import classify, structured
@@ -78,8 +79,16 @@ def _as_written(
     return Reasoned(name=name, value="text", reason=f"{len(labels)} different answers in {len(references)} rows")
 
 
-def deciding_metric(questions: Sequence[Question], task: Task, settings: EvaluateSettings) -> Reasoned:
+def deciding_metric(
+    questions: Sequence[Question], task: Task, settings: EvaluateSettings, graded: Sequence[str] | None = None
+) -> Reasoned:
     """Say which metric gives the verdict, and why.
+
+    Args:
+        questions: what is asked.
+        task: what kind of answer is wanted.
+        settings: which metric was set, and the graders.
+        graded: the metrics that graders gave; None before anything was graded, when only their names are known.
 
     Raises:
         SettingsError: the metric that was set is not measured for this task.
@@ -91,10 +100,15 @@ def deciding_metric(questions: Sequence[Question], task: Task, settings: Evaluat
     if headed:
         measured = (*METRICS_OF[task], *(CALIBRATION if task == "label" else ()))
     if settings.metric != "auto":
-        if settings.metric not in measured:
+        titles = {key.split("/", 2)[2]: key for key in graded or ()}
+        if settings.metric in titles:
+            return Reasoned(name=name, value=titles[settings.metric], reason="as set")
+        names = [named(grader) for grader in settings.graders]
+        promised = graded is None and any(settings.metric.startswith(begin) for begin in names)
+        if settings.metric not in measured and not promised:
             raise SettingsError(
                 f"evaluate.metric: '{settings.metric}' is not measured on {task} rows",
-                "one of " + ", ".join(measured),
+                "one of " + ", ".join([*measured, *(titles or names)]),
                 "leave it out, or set evaluate.task",
             )
         return Reasoned(name=name, value=settings.metric, reason="as set")

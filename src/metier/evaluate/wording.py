@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metier.core.report import Verdict
-from metier.evaluate.metrics import METRICS
+from metier.evaluate.metrics import metric_of
 
 _MINUS = "−"
 
@@ -14,18 +14,18 @@ def level(name: str, value: float | None) -> str:
     """Write a metric's value with its unit: `61.2 %`, `0.412 nats`, `1.51`."""
     if value is None or not math.isfinite(value):
         return "–" if value is None or math.isnan(value) else "∞"
-    if METRICS[name].unit == "share":
+    if metric_of(name).unit == "share":
         return f"{100 * value:.1f} %"
-    return f"{_plain(value)} nats" if METRICS[name].unit == "nats per token" else _plain(value)
+    return f"{_plain(value)} nats" if metric_of(name).unit == "nats per token" else _plain(value)
 
 
 def change(name: str, value: float | None, *, unit: bool = True) -> str:
     """Write a difference with its sign: `+61.2 points`, `−1.898 nats`."""
     if value is None or not math.isfinite(value):
         return "–"
-    share = METRICS[name].unit == "share"
+    share = metric_of(name).unit == "share"
     text = f"{100 * value:+.1f}" if share else f"{'+' if value >= 0 else '-'}{_plain(abs(value))}"
-    ending = {"share": " points", "nats per token": " nats"}.get(METRICS[name].unit, "") if unit else ""
+    ending = {"share": " points", "nats per token": " nats"}.get(metric_of(name).unit, "") if unit else ""
     return text.replace("-", _MINUS) + ending
 
 
@@ -63,13 +63,13 @@ def sentence(metric: Mapping[str, Any], *, confidence: float, names: tuple[str, 
     """
     name, difference, rows = metric["name"], metric["difference"], metric["rows"]
     if metric["verdict"] == "identical":
-        what = "answer, byte for byte, to" if METRICS[name].unit == "share" else "loss, to the last bit, on"
+        what = "answer, byte for byte, to" if metric_of(name).unit == "share" else "loss, to the last bit, on"
         return Verdict(text=f"identical: the same {what} each of {rows:,} rows", good=False)
     first, second = level(name, metric["base"]["value"]), level(name, metric["tuned"]["value"])
     if names == ("base", "tuned"):
-        compared = f"{METRICS[name].title} {second} against the base's {first}"
+        compared = f"{metric_of(name).title} {second} against the base's {first}"
     else:
-        compared = f"{METRICS[name].title} {second} ({names[1]}) against {first} ({names[0]})"
+        compared = f"{metric_of(name).title} {second} ({names[1]}) against {first} ({names[0]})"
     text = f"{metric['verdict']}: {compared}, difference {change(name, difference['value'])}"
     if difference["low"] is not None and difference["high"] is not None:
         ends = [change(name, difference[end], unit=False) for end in ("low", "high")]

@@ -83,6 +83,41 @@ def value_at(table: Leaves | None, path: str) -> str | None:
     return ", ".join(sorted(values.elements())) if values else None
 
 
+def value_of(leaf: str) -> Any:
+    """Return the value that a leaf's canonical JSON stands for."""
+    return json.loads(leaf)
+
+
+def close_counts(output: str, reference: str, tolerance: float) -> tuple[int, int, int]:
+    """Return hits, false alarms and misses over (path, value) pairs, where numbers may be off by a share of themselves.
+
+    Args:
+        output: the answer as text.
+        reference: a text for which `parse` gives a structure.
+        tolerance: a number is right when it is within this share of the right one; 0.01 is one per cent.
+    """
+    wanted, found = leaves(parse(reference)) or {}, leaves(parse(output)) or {}
+    hits = 0
+    for path, values in wanted.items():
+        left = list(found.get(path, Counter()).elements())
+        for value in sorted(values.elements()):
+            match = next((other for other in left if _close(value, other, tolerance)), None)
+            if match is not None:
+                left.remove(match)
+                hits += 1
+    said = sum(values.total() for path, values in found.items() if path or path in wanted)
+    return hits, said - hits, sum(values.total() for values in wanted.values()) - hits
+
+
+def _close(wanted: str, said: str, tolerance: float) -> bool:
+    if wanted == said:
+        return True
+    numbers = [json.loads(text) for text in (wanted, said)]
+    if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
+        return False
+    return abs(numbers[1] - numbers[0]) <= tolerance * abs(numbers[0])
+
+
 def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and value:
         for name, inner in value.items():

@@ -1,0 +1,219 @@
+"""Every grader on every answer of both models; a row that cannot be graded counts for neither; imports no torch.
+
+R = questions. A grader gives one or several metrics, each as columns float64 [R, k] like those of `metrics`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metier.core.errors import SettingsError
+from metier.core.progress import Progress
+from metier.evaluate.graders import formula, judge, local, pairwise, programs
+from metier.evaluate.graders.places import Shown, shown
+from metier.evaluate.graders.programs import Value
+from metier.evaluate.graders.settings import (
+    Checker,
+    Grader,
+    JudgeSettings,
+    LabelModel,
+    Multi,
+    Pairwise,
+    Part,
+    PythonGrader,
+    ScoreModel,
+    named,
+)  # fmt: skip
+from metier.evaluate.questions import Question
+
+Tables = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Metric -> its columns for both models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grading:
+    """What the graders say: columns by metric, the rows that could not be graded, and what is known of judges."""
+
+    tables: Tables = field(default_factory=dict)
+    faults: tuple[dict[str, Any], ...] = ()
+    judges: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What all graders need: the questions that were asked, both models' answers, where files are, who listens."""
+
+    questions: Sequence[Question]
+    rows: tuple[list[Shown], list[Shown]]
+    judge: JudgeSettings
+    folder: Path
+    progress: Progress
+
+    @property
+    def outputs(self) -> tuple[list[str], list[str]]:
+        """The answers of both models."""
+        one, other = ([row.sample["output_text"] for row in side] for side in self.rows)
+        return one, other
+
+
+def grade(
+    questions: Sequence[Question],
+    outputs: tuple[Sequence[str | None], Sequence[str | None]],
+    graders: Sequence[Grader],
+    *,
+    judge_settings: JudgeSettings,
+    folder: Path,
+    progress: Progress,
+) -> Grading:
+    """Let every grader look at every answer.
+
+    Args:
+        questions: what was asked; those without a right answer are graded as well.
+        outputs: both models' answers [R]; None where nothing was asked.
+        graders: as set.
+        judge_settings: where judges are.
+        folder: what the paths of graders are relative to.
+        progress: told of judgements.
+
+    Raises:
+        SettingsError: two graders share a name, a file is missing, code may not run, or there is no judge.
+    """
+    asked = [place for place, pair in enumerate(zip(*outputs, strict=True)) if None not in pair]
+    rows = tuple([shown(questions[place], side[place] or "") for place in asked] for side in outputs)
+    chosen = [questions[place] for place in asked]
+    work = _Work(questions=chosen, rows=(rows[0], rows[1]), judge=judge_settings, folder=folder, progress=progress)
+    grading = Grading()
+    faults: list[dict[str, Any]] = []
+    for grader in graders:
+        name = named(grader)
+        found = _by_one(grader, name, work, grading.judges)
+        for metric, (pair, wrong) in found.items():
+            if metric in grading.tables:
+                raise SettingsError(f"evaluate.graders: two are called '{name}'", "a `name` of its own for each")
+            grading.tables[metric] = (_whole(pair[0], asked, questions), _whole(pair[1], asked, questions))
+            faults += [
+                {"grader": name, "source": chosen[place].source, "why": why} for place, why in sorted(wrong.items())
+            ]
+    return Grading(tables=grading.tables, faults=tuple(faults), judges=grading.judges)
+
+
+def _whole(table: np.ndarray, asked: Sequence[int], questions: Sequence[Question]) -> np.ndarray:
+    whole = np.zeros((len(questions), table.shape[1]))
+    whole[list(asked)] = table
+    return whole
+
+
+_Found = dict[str, tuple[tuple[np.ndarray, np.ndarray], dict[int, str]]]
+
+
+def _by_one(grader: Grader, name: str, work: _Work, judges: dict[str, dict[str, Any]]) -> _Found:
+    """Return the metrics of one grader: the columns of both models, and the rows that it could not grade."""
+    if isinstance(grader, Pairwise):
+        winners, judges[name] = pairwise.compare(
+            work.questions, work.outputs, grader, settings=work.judge, progress=work.progress, folder=work.folder
+        )
+        worth = {"base": (1.0, 0.0), "tie": (0.5, 0.5), "tuned": (0.0, 1.0)}
+        sides = [[worth[winner][side] if winner in worth else winner for winner in winners] for side in (0, 1)]
+        return _paired(f"graded/mean/{name}", sides)
+    if isinstance(grader, (Checker, Multi, PythonGrader, ScoreModel, LabelModel)):
+        return _paired(f"graded/mean/{name}", [_values(grader, rows, work) for rows in work.rows])
+    metrics: list[dict[str, list[Sequence[float] | str]]] = [
+        local.grade(grader, name, rows, folder=work.folder) for rows in work.rows
+    ]
+    found: _Found = {}
+    for metric in metrics[0]:
+        found |= _paired(metric, [side[metric] for side in metrics])
+    return found
+
+
+def _paired(metric: str, sides: Sequence[Sequence[Any]]) -> _Found:
+    """Put the values of both models side by side; a row that one of them lacks is left out of both."""
+    wrong = {
+        place: next(value for value in pair if isinstance(value, str))
+        for place, pair in enumerate(zip(*sides, strict=True))
+        if any(isinstance(value, str) for value in pair)
+    }
+    tables = []
+    for side in sides:
+        rows = [None if place in wrong else value for place, value in enumerate(side)]
+        counted = [(0.0, 0.0) if row is None else (row, 1.0) if isinstance(row, (int, float)) else row for row in rows]
+        width = max((len(row) for row in counted), default=2)
+        tables.append(
+            np.array([row if len(row) == width else (0.0,) * width for row in counted]).reshape(-1, width).astype(float)
+        )
+    return {metric: ((tables[0], tables[1]), wrong)}
+
+
+def _values(grader: Checker | Multi | Part, rows: Sequence[Shown], work: _Work) -> list[Value]:
+    """Return a number in [0, 1] for each row, or why there is none."""
+    match grader:
+        case Checker():
+            found = programs.checker(work.folder / grader.path, grader.function, rows)
+        case Multi():
+            found = _together(grader, rows, work)
+        case PythonGrader():
+            found = _passed(programs.python(grader.source, rows), grader.pass_threshold)
+        case ScoreModel():
+            found = _scored(grader, rows, work)
+        case LabelModel():
+            read = judge.read_label(grader.labels)
+            said = _judged(grader, rows, work, read, f"Answer with one of: {', '.join(grader.labels)}.")
+            passing = set(grader.passing_labels)
+            found = [float(label in passing) if label in grader.labels else label for label in said]
+        case _:
+            (found,) = local.grade(grader, "part", rows, folder=work.folder).values()
+    return [_in_share(value) for value in found]
+
+
+def _in_share(value: Any) -> Value:
+    if isinstance(value, str):
+        return value
+    return float(value) if 0 <= value <= 1 else f"gave {value:g}, wanted a number from 0 to 1"
+
+
+def _scored(grader: ScoreModel, rows: Sequence[Shown], work: _Work) -> list[Value]:
+    low, high = grader.range
+    if not low < high:
+        raise SettingsError(f"evaluate.graders: range {low:g} to {high:g}", "a least number below the largest")
+    hint = f"Answer with one number from {low:g} to {high:g}."
+    said = _judged(grader, rows, work, judge.read_number(low, high), hint)
+    if grader.pass_threshold is not None:
+        return _passed(said, grader.pass_threshold)
+    return [value if isinstance(value, str) else (value - low) / (high - low) for value in said]
+
+
+def _judged(
+    grader: ScoreModel | LabelModel, rows: Sequence[Shown], work: _Work, read: Callable[[str], Any], hint: str
+) -> list[Any]:
+    model = judge.require(work.judge, grader.model)
+    requests = [
+        ([*local.filled(grader.input, row), {"role": "user", "content": hint}], grader.sampling_params) for row in rows
+    ]
+    return judge.ask_all(requests, read, model=model, settings=work.judge, progress=work.progress)
+
+
+def _passed(values: Sequence[Value], threshold: float | None) -> list[Value]:
+    if threshold is None:
+        return list(values)
+    return [value if isinstance(value, str) else float(value >= threshold) for value in values]
+
+
+def _together(grader: Multi, rows: Sequence[Shown], work: _Work) -> list[Value]:
+    """Put the parts of a `multi` grader together, row by row."""
+    calculate = formula.compiled(grader.calculate_output, grader.graders)
+    parts = {name: _values(part, rows, work) for name, part in grader.graders.items()}
+    found: list[Value] = []
+    for row in range(len(rows)):
+        values = {name: side[row] for name, side in parts.items()}
+        broken = next((f"{name}: {value}" for name, value in values.items() if isinstance(value, str)), None)
+        if broken is not None:
+            found.append(broken)
+            continue
+        try:
+            found.append(calculate({name: float(value) for name, value in values.items()}))
+        except (ArithmeticError, ValueError) as error:
+            found.append(f"{type(error).__name__}: {error}")
+    return found

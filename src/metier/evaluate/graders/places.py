@@ -1,0 +1,77 @@
+"""What a grader is shown of a row: `{{ item.… }}` and `{{ sample.… }}` filled in; imports no torch."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from metier.core.errors import SettingsError
+from metier.evaluate.questions import Question
+from metier.score import calls, structured
+
+_PLACE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+_REFERENCES = (
+    "reference",
+    "reference_answer",
+    "answer",
+    "label",
+    "completion",
+    "expected",
+    "ideal",
+    "output",
+    "target",
+)
+_PROMPTS = ("prompt", "input", "question", "text", "instruction")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One row and one answer to it, as graders name their parts."""
+
+    item: dict[str, Any]
+    sample: dict[str, Any]
+
+
+def shown(question: Question, output: str) -> Shown:
+    """Return what `item` and `sample` hold: the row under every usual name, the answer as text, JSON and calls."""
+    item: dict[str, Any] = dict.fromkeys(_PROMPTS, question.prompt)
+    item |= dict.fromkeys(_REFERENCES, question.reference or "")
+    item |= {"source": question.source, "slice": question.slice, "group": question.group}
+    tools = [
+        {"type": "function", "function": {"name": call.name, "arguments": json.dumps(call.arguments, default=str)}}
+        for call in calls.parse(output)
+    ]
+    sample = {"output_text": output, "output_json": structured.parse(output), "output_tools": tools}
+    return Shown(item=item, sample=sample)
+
+
+def fill(template: str, row: Shown) -> str:
+    """Fill every place of a template; a place that this answer does not have (its JSON is broken) becomes nothing.
+
+    Raises:
+        SettingsError: a place that no row and no answer can have.
+    """
+    return _PLACE.sub(lambda match: _text(_value(match.group(1), row)), template)
+
+
+def _value(path: str, row: Shown) -> Any:
+    root, *names = re.split(r"[.\[\]]+", path.strip().strip("]"))
+    tables = {"item": row.item, "sample": row.sample}
+    if root not in tables or not names or names[0] not in tables[root]:
+        known = [f"{part}.{name}" for part, table in tables.items() for name in table]
+        raise SettingsError(f"evaluate.graders: no place '{path}'", "one of " + ", ".join(known))
+    value: Any = tables[root]
+    for name in names:
+        if isinstance(value, dict):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None
+    return value
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
