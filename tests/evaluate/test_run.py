@@ -211,7 +211,7 @@ def test_the_seed_is_that_of_the_resampling(tmp_path: Path, tiny_base: Path) -> 
     assert first["verdict"]["difference"]["value"] == second["verdict"]["difference"]["value"]
     assert first["verdict"]["difference"]["low"] != second["verdict"]["difference"]["low"]
     assert first["metric"] == {"value": "loss", "reason": "plain text has no answer to compare"}
-    assert [metric["name"] for metric in first["metrics"]] == ["loss", "perplexity"]
+    assert [metric["name"] for metric in first["metrics"]] == ["loss", "bits_per_byte", "perplexity"]
     assert lines(place.run / "evaluation" / "answers.jsonl")[0]["output"] == ""
 
 

@@ -95,6 +95,7 @@ def evaluate(where: Where, *, text: TextSettings, settings: EvaluateSettings, pr
         "head": where.head.as_dict(),
         "constant": _constant(where, asked, facts["metric"]["value"], task.value),
         "grading": None,
+        "suites": [],
         "retention": None,
         "worst": _worst(asked.questions, sides, settings.worst),
         "left_out": len(asked.left_out),

@@ -26,6 +26,7 @@ def report(run: Path) -> Report:
     evidence = (
         tables.metrics_table(facts, _NAMES, confidence),
         *retention,
+        tables.suites_table(facts, _NAMES),
         tables.slices_table(facts, _NAMES),
         tables.fields_table(facts, _NAMES),
         tables.confusions_table(facts, _NAMES),
@@ -64,9 +65,21 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
         caveats.append(f"not shown to be better than always answering the most frequent ({value})")
     if facts["retention"] and facts["retention"]["verdict"] == "lost":
         caveats.append("it forgot some general text (below)")
+    lost = [
+        entry["suite"] for entry in facts.get("suites") or [] if entry["kept"] == "lost" and not entry.get("of_bias")
+    ]
+    if lost:
+        caveats.append(f"it lost in {', '.join(lost)} (below)")
+    caveats += _slices_worse(facts)
     if not caveats:
         return found
     return Verdict(text=f"{found.text}. But: {'; '.join(caveats)}", good=found.good)
+
+
+def _slices_worse(facts: Mapping[str, Any]) -> list[str]:
+    """Name the slices that got worse though the whole got better."""
+    worse = [entry["slice"] for entry in facts["slices"] if entry["verdict"] == "worse"]
+    return [f"worse in the slice {', '.join(worse)}"] if worse else []
 
 
 def _constant_answer(facts: Mapping[str, Any]) -> float | None:

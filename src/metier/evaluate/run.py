@@ -18,12 +18,16 @@ from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row
 from metier.evaluate import headed, openings, retain, stored
 from metier.evaluate.answer import Answered, Asked, Decoding, answer, remembered
+from metier.evaluate.both import Both
 from metier.evaluate.conditions import batch_plan
 from metier.evaluate.graded import graded, told, unreliable
 from metier.evaluate.graders.grade import Grading
 from metier.evaluate.metrics import Side, columns, scored
 from metier.evaluate.questions import Material, choose, gather, require_same_prompts, together
 from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.suites import ledger
+from metier.evaluate.suites import run as suite_run
+from metier.evaluate.suites.choose import suites
 from metier.evaluate.summary import summarise
 from metier.evaluate.task import Task, deciding_metric, recognise
 from metier.evaluate.wording import sentence
@@ -88,6 +92,7 @@ def evaluate(
         where = headed.Where(snapshot=snapshot, base=base, run=run, head=head, seed=seed)
         return headed.evaluate(where, text=text, settings=settings, progress=progress)
     job = _job(snapshot, base, run, text, settings)
+    chosen = suites(settings.suites, run.parent.parent.parent)
     for choice in job.choices:
         progress.chose(choice)
     store = run.parent.parent
@@ -112,7 +117,16 @@ def evaluate(
     seconds = {"base": None if kept else middle - started, "tuned": time.monotonic() - middle}
     sides = (_side("base", first, job.renderer), _side("tuned", second, job.renderer))
     sides, grading = graded(job.material.questions, sides, settings, folder=store.parent, progress=progress)
+    both = Both(
+        open_base=lambda: load_base(base, device=device, seed=seed),
+        open_tuned=lambda: load_tuned(base, run / "model", device=device),
+        base_key=[base.digest, seed, str(device)],
+        store=store,
+        progress=progress,
+    )
+    measured = suite_run.run(chosen, _plain(job.renderer), both)
     facts = _conclude(job, sides, (first, second), settings, grading) | {
+        "suites": ledger.ledger(measured, settings),
         "conditions": _conditions(job, base, run, model.digest, settings),
         "choices": [dataclasses.asdict(choice) for choice in job.choices],
         "test_openings": opened,
@@ -120,6 +134,11 @@ def evaluate(
     }
     progress.say(sentence(facts["verdict"], confidence=settings.confidence).text)
     return _publish(run, job, sides, facts)
+
+
+def _plain(renderer: Renderer) -> Renderer:
+    """Return a renderer without the task's system turn: suites ask about everything else."""
+    return dataclasses.replace(renderer, settings=renderer.settings.model_copy(update={"system": None}))
 
 
 def _job(snapshot: Path, base: Base, run: Path, text: TextSettings, settings: EvaluateSettings) -> _Job:
@@ -214,12 +233,12 @@ def _conclude(
     questions = job.material.questions
     facts = summarise(questions, *sides, settings, unreliable=unreliable(grading))
     task: Task = facts["task"]["value"]
-    ledger = None
+    kept = None
     if job.general_rows:
-        ledger = retain.ledger(job.general_rows, answered[0].general, answered[1].general, settings)
+        kept = retain.ledger(job.general_rows, answered[0].general, answered[1].general, settings)
     return facts | {
         "grading": told(grading),
-        "retention": ledger,
+        "retention": kept,
         "spared": None if job.spared is None else job.spared.as_dict(),
         "worst": worst(questions, *sides, task=task, most=settings.worst),
         "left_out": len(job.material.left_out),

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from metier.core.settings import Settings
 from metier.evaluate.graders.settings import Grader, JudgeSettings
+from metier.evaluate.suites.settings import SuiteSettings
 
 
 class EvaluateSettings(Settings):
@@ -43,6 +44,9 @@ class EvaluateSettings(Settings):
 
     retention: bool = True
     """Measure what was forgotten: the loss on general text that has nothing to do with the task."""
+
+    suites: SuiteSettings = SuiteSettings()
+    """What else the model should still be able to do: suites that come with metier, and benchmarks that you have."""
 
     retention_margin: float = Field(0.05, ge=0)
     """The largest acceptable rise of that loss, in nats per token; 0.05 is five per cent of perplexity."""

@@ -67,15 +67,8 @@ def summarise(
     )
     refusal = refused(differing) if differing else None
     doubts = {name: Decision(word="cannot tell", reason=why, tested=False) for name, why in (unreliable or {}).items()}
-    metrics = [
-        judged(
-            paired,
-            paired.name,
-            settings,
-            decision=refusal or doubts.get(paired.name) or _if_identical(paired.name, base, tuned),
-        )
-        for paired in estimates[: len(found)]
-    ]
+    given = {name: refusal or doubts.get(name) or _if_identical(name, base, tuned) for name in found}
+    metrics = [judged(paired, paired.name, settings, decision=given[paired.name]) for paired in estimates[: len(found)]]
     rest = estimates[len(found) :]
     return {
         "task": {"value": task, "reason": task_choice.reason},

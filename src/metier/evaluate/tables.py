@@ -201,6 +201,40 @@ def retention_tables(retention: Mapping[str, Any], names: Names) -> tuple[Table,
     )
 
 
+def suites_table(facts: Mapping[str, Any], names: Names) -> Table | None:
+    """One line a suite: what both models can, and whether it was forgotten."""
+    entries = facts.get("suites") or []
+    if not entries:
+        return None
+    rows = []
+    for entry in entries:
+        told = "" if entry.get("of_bias") else entry["kept"]
+        if entry["kept"] == "cannot tell" and entry["more_rows"] and told:
+            told += f": about {entry['more_rows']:,} more items needed"
+        if entry.get("of_bias"):
+            told = entry["verdict"] if entry["verdict"] in ("identical", "equivalent") else _moved(entry)
+        rows.append((entry["suite"], entry["rows"], *_compared("accuracy", entry)[:3], told))
+    left_out = sum(entry["left_out"] for entry in entries)
+    skipped = f" {left_out:,} items could not be asked of this base." if left_out else ""
+    return Table(
+        title="What else it can still do",
+        columns=("suite", "items", *names, "difference", "verdict"),
+        rows=tuple(rows),
+        note=(
+            f"Kept: not more than {100 * entries[0]['margin']:g} points worse, interval included "
+            "(evaluate.suites.margin). Lost: worse, by a test that allows for the number of suites (Holm). "
+            + "; ".join(f"{entry['suite']}: {entry['what']}" for entry in entries)
+            + f".{skipped}"
+        ),
+    )
+
+
+def _moved(entry: Mapping[str, Any]) -> str:
+    """Say of a measure of bias whether tuning moved it; no direction of it is good by itself."""
+    shown = entry["p"] is not None and entry["p"] <= 0.05
+    return "changed by tuning" if shown else "no change shown"
+
+
 def _titled(name: str) -> str:
     """Return a metric's title with its unit, where that is not plain from the number."""
     metric = metric_of(name)
