@@ -13,6 +13,7 @@ from metier.core import artefact, settings
 from metier.core.errors import InputError, SettingsError
 from metier.core.progress import Progress, Silent
 from metier.core.settings import Settings
+from metier.evaluate.gate.settings import GateSettings
 from metier.evaluate.settings import EvaluateSettings
 from metier.model.settings import ModelSettings
 from metier.prepare.augment.settings import AugmentSettings
@@ -90,6 +91,9 @@ class Project(Settings):
 
     evaluate: EvaluateSettings = EvaluateSettings()
     """How base and tuned model are compared."""
+
+    gate: GateSettings = GateSettings()
+    """What a tuned model must hold to before it goes on; `metier gate` reads it."""
 
     promote: PromoteSettings = PromoteSettings()
     """What a saved and merged model must hold to."""

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metier.core.errors import DataError, SettingsError
+from metier.core import extras
+from metier.core.errors import DataError, MissingExtraError, SettingsError
 from metier.core.types import Message
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.suites import ask, benchmarks, items
@@ -94,7 +95,7 @@ FOLLOWED: dict[str, tuple[dict[str, Any], str, str]] = {
     "change_case:capital_word_frequency": (
         {"capital_frequency": 2, "capital_relation": "at least"}, "A BIG DOG", "a big DOG",
     ),
-    "change_case:english_capital": ({}, "I THINK THAT THIS IS WHAT THEY WERE WAITING FOR WITH THEIR FRIENDS", "So nice"),
+    "change_case:english_capital": ({}, "I THINK THAT THIS IS WHAT THEY WERE WAITING FOR WITH THEIR FRIENDS", "So"),
     "change_case:english_lowercase": ({}, "the weather is very nice today in the town", "THE WEATHER"),
     "combination:repeat_prompt": ({"prompt_to_repeat": "Say it"}, "say it. Yes", "Yes"),
     "combination:two_responses": ({}, "one ****** two", "same ****** same"),
@@ -224,6 +225,23 @@ def test_which_suites(tmp_path: Path) -> None:
     assert suites(SuiteSettings(), tmp_path) == []
     with pytest.raises(SettingsError, match="no file"):
         suites(SuiteSettings(benchmarks={"mmlu": "nowhere"}), tmp_path)
+
+
+def test_tasks_of_the_harness_need_it(spoiled: Workplace) -> None:
+    if not extras.missing("harness"):
+        pytest.skip("lm-eval is installed")
+    with pytest.raises(MissingExtraError, match="lm_eval"):
+        spoiled.evaluate(suites={"harness": ["local_task"], "harness_folder": "tasks"})
+
+
+def test_shots_stand_before_each_question(tmp_path: Path) -> None:
+    lines = [json.dumps({"question": f"q{n}", "answer": f"#### {n}"}) + "\n" for n in range(3)]
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    for shots in (0, 2):
+        settings = SuiteSettings.model_validate({"benchmarks": {"gsm8k": str(tmp_path)}, "shots": shots})
+        (suite,) = suites(settings, tmp_path)
+        assert suite.items[0].text.count("Question:") == shots + 1
 
 
 def test_published_files_are_read(tmp_path: Path) -> None:

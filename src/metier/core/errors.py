@@ -9,7 +9,8 @@ MetierError                     exit 3  a fault of ours or of the machine
 │   └── MissingExtraError               an optional dependency that is not installed
 ├── AnswerNo                    exit 1  the answer is no
 │   ├── ParityError                     what was saved, reloaded or merged is not what was trained
-│   └── VerificationError               the engine does not compute what the plain step computes
+│   ├── VerificationError               the engine does not compute what the plain step computes
+│   └── GateError                       the model does not hold to what `gate:` in metier.yaml asks
 └── RunError                    exit 3  something went wrong while running
     ├── NonFiniteError                  a loss, gradient or weight is not a number
     ├── LossSpikeError                  a loss far above those of the steps before it
@@ -85,6 +86,10 @@ class ParityError(AnswerNo):
 
 class VerificationError(AnswerNo):
     """A check of `metier verify` does not hold; `found` names it."""
+
+
+class GateError(AnswerNo):
+    """The model does not hold to what `gate:` in metier.yaml asks; `found` names the conditions."""
 
 
 class RunError(MetierError, RuntimeError):

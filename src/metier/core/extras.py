@@ -20,6 +20,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "files": ("python_calamine", "pypdf", "mammoth"),
     "sql": ("sqlalchemy",),
     "judge": ("sacrebleu", "rouge_score", "jsonschema", "referencing"),
+    "harness": ("lm_eval",),
     "judge": ("sacrebleu", "rouge_score", "jsonschema", "referencing", "langdetect"),
 }
 """Extra name -> the modules that it brings."""

@@ -17,7 +17,7 @@ from metier.core.__about__ import __version__
 from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, Sequence
-from metier.evaluate import frozen, openings, stored
+from metier.evaluate import frozen, leaks, openings, stored
 from metier.evaluate.metrics import Side, columns, metric_of, scored
 from metier.evaluate.questions import Question, choose, require_same_prompts
 from metier.evaluate.settings import EvaluateSettings
@@ -96,6 +96,8 @@ def evaluate(where: Where, *, text: TextSettings, settings: EvaluateSettings, pr
         "constant": _constant(where, asked, facts["metric"]["value"], task.value),
         "grading": None,
         "suites": [],
+        "probes": None,
+        "leaked": leaks.found(rows, load_split(where.snapshot, "train")),
         "retention": None,
         "worst": _worst(asked.questions, sides, settings.worst),
         "left_out": len(asked.left_out),

@@ -7,6 +7,7 @@ from typing import Any
 from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import stored, tables
 from metier.evaluate.metrics import metric_of
+from metier.evaluate.probes.tables import probe_tables
 from metier.evaluate.stored import Evaluation
 from metier.evaluate.wording import change, level, retention_sentence, sentence
 
@@ -27,6 +28,7 @@ def report(run: Path) -> Report:
         tables.metrics_table(facts, _NAMES, confidence),
         *retention,
         tables.suites_table(facts, _NAMES),
+        *probe_tables(facts.get("probes"), _NAMES),
         tables.slices_table(facts, _NAMES),
         tables.fields_table(facts, _NAMES),
         tables.confusions_table(facts, _NAMES),
@@ -71,9 +73,23 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
     if lost:
         caveats.append(f"it lost in {', '.join(lost)} (below)")
     caveats += _slices_worse(facts)
+    if (facts.get("leaked") or {}).get("rows"):
+        leaked = facts["leaked"]
+        caveats.append(f"{leaked['rows']:,} of the rows asked were trained on (first: {leaked['sources'][0]})")
+    if conditions_cut := _cut_off(facts):
+        caveats.append(conditions_cut)
     if not caveats:
         return found
     return Verdict(text=f"{found.text}. But: {'; '.join(caveats)}", good=found.good)
+
+
+def _cut_off(facts: Mapping[str, Any]) -> str:
+    """Say that answers were cut off, where a good part of the tuned model's were."""
+    ended = next((metric for metric in facts["metrics"] if metric["name"] == "ended"), None)
+    value = ended["tuned"]["value"] if ended else None
+    if value is None or value >= 0.95:
+        return ""
+    return f"{100 * (1 - value):.0f} % of its answers were cut off at the limit (evaluate.max_new_tokens)"
 
 
 def _slices_worse(facts: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,20 @@ from metier.core.__about__ import __version__
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row
-from metier.evaluate import headed, openings, retain, stored
+from metier.evaluate import headed, leaks, openings, retain, stored
 from metier.evaluate.answer import Answered, Asked, Decoding, answer, remembered
 from metier.evaluate.both import Both
 from metier.evaluate.conditions import batch_plan
 from metier.evaluate.graded import graded, told, unreliable
 from metier.evaluate.graders.grade import Grading
 from metier.evaluate.metrics import Side, columns, scored
+from metier.evaluate.probes import run as probe_run
 from metier.evaluate.questions import Material, choose, gather, require_same_prompts, together
 from metier.evaluate.settings import EvaluateSettings
-from metier.evaluate.suites import ledger
+from metier.evaluate.suites import harness, ledger
 from metier.evaluate.suites import run as suite_run
 from metier.evaluate.suites.choose import suites
+from metier.evaluate.suites.items import Suite
 from metier.evaluate.summary import summarise
 from metier.evaluate.task import Task, deciding_metric, recognise
 from metier.evaluate.wording import sentence
@@ -124,9 +127,8 @@ def evaluate(
         store=store,
         progress=progress,
     )
-    measured = suite_run.run(chosen, _plain(job.renderer), both)
     facts = _conclude(job, sides, (first, second), settings, grading) | {
-        "suites": ledger.ledger(measured, settings),
+        **_beside(snapshot, job, chosen, both, settings),
         "conditions": _conditions(job, base, run, model.digest, settings),
         "choices": [dataclasses.asdict(choice) for choice in job.choices],
         "test_openings": opened,
@@ -134,6 +136,22 @@ def evaluate(
     }
     progress.say(sentence(facts["verdict"], confidence=settings.confidence).text)
     return _publish(run, job, sides, facts)
+
+
+def _beside(
+    snapshot: Path, job: _Job, chosen: Sequence[Suite], both: Both, settings: EvaluateSettings
+) -> dict[str, Any]:
+    """Return what is measured beside the task: suites, probes, and held-out rows that were trained on."""
+    folder = both.store.parent
+    measured = suite_run.run(chosen, _plain(job.renderer), both)
+    measured += harness.run(settings.suites, job.renderer, both, folder)
+    train, held_out = (load_split(snapshot, name) for name in ("train", settings.split))
+    prober = probe_run.Prober(both, job.renderer, job.asked.decoding.max_new_tokens)
+    return {
+        "suites": ledger.ledger(measured, settings),
+        "probes": probe_run.run(prober, choose(held_out, settings.max_rows), train, settings, folder),
+        "leaked": leaks.found(choose(held_out, settings.max_rows), train),
+    }
 
 
 def _plain(renderer: Renderer) -> Renderer:

@@ -96,7 +96,7 @@ def _raw(item: Item, renderer: Renderer) -> _Made | None:
     if item.kind == "cloze":
         context, target = pairs[0]
         room = renderer.limit - len(target)
-        return (context[-room:], (labelled(context, target, item.id, renderer),), tuple(target)) if room > 0 else None
+        return (context[-room:], (), tuple(target)) if room > 0 else None
     return None, tuple(labelled(*pair, item.id, renderer) for pair in pairs), ()
 
 

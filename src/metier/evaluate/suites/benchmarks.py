@@ -104,7 +104,7 @@ def blimp(path: Path, shots: int) -> list[Suite]:
             entry = json.loads(line)
             if "sentence_good" not in entry:
                 break
-            options = (entry["sentence_good"], entry["sentence_bad"])
+            options = (f" {entry['sentence_good']}", f" {entry['sentence_bad']}")
             found.append(Item(id=f"{name}-{number}", kind="choice", options=options, slice=name))
     what = "minimal pairs of sentences, the grammatical one is likelier"
     return [Suite(name="blimp", what=what, items=_some(found, path))]

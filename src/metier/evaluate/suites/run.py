@@ -39,8 +39,8 @@ def run(suites: Sequence[Suite], renderer: Renderer, both: Both) -> list[Result]
     for name in ("base", "tuned"):
         values[name] = []
         for number, question in enumerate(questions):
-            answered, took = both.answers(name, _everything(question, renderer), question.seen)
-            values[name].append(_values(question, answered, renderer))
+            answered, took = both.answers(name, everything(question, renderer), question.seen)
+            values[name].append(measured(question, answered, renderer))
             seconds[number] += took
     return [
         Result(
@@ -57,7 +57,7 @@ def run(suites: Sequence[Suite], renderer: Renderer, both: Both) -> list[Result]
     ]
 
 
-def _everything(question: Asked, renderer: Renderer) -> Everything:
+def everything(question: Asked, renderer: Renderer) -> Everything:
     """Return a suite as what a model is confronted with: each option a row of its own."""
     tokenizer = renderer.tokenizer
     cloze = any(question.targets)
@@ -73,7 +73,8 @@ def _everything(question: Asked, renderer: Renderer) -> Everything:
     )
 
 
-def _values(question: Asked, answered: Answered, renderer: Renderer) -> np.ndarray:
+def measured(question: Asked, answered: Answered, renderer: Renderer) -> np.ndarray:
+    """Return how right a model is on each item of a suite, float64 [I]."""
     said = [
         None if entry is None else (entry.ids, renderer.tokenizer.decode(list(entry.ids)))
         for entry in answered.completions

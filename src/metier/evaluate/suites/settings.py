@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from metier.core.settings import Settings
+from metier.evaluate.probes.settings import ProbeSettings
 
 Shipped = Literal[
     "all", "facts", "arithmetic", "grammar", "instructions", "reading", "json", "turns", "refusals"
@@ -30,6 +31,9 @@ class SuiteSettings(Settings):
 
     margin: float = Field(0.05, ge=0, le=1)
     """The largest loss of a suite that is acceptable, as a share: 0.05 is five points."""
+
+    probes: ProbeSettings = ProbeSettings()
+    """Probes of bias, obedience to rows, and memory, on your own rows."""
 
     harness: tuple[str, ...] = ()
     """Tasks of lm-evaluation-harness, by name; needs `pip install lm-eval` and the tasks' data on this machine."""
