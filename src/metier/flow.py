@@ -15,8 +15,6 @@ from metier.core.__about__ import __version__
 from metier.core.errors import InputError, ParityError, SettingsError
 from metier.core.report import Report, Verdict
 from metier.core.settings import Settings
-from metier.evaluate import stored as evaluations
-from metier.evaluate.gate import decide as gates
 from metier.evaluate.report import report as evaluation_report
 from metier.model.find import Base, find, find_config
 from metier.prepare import snapshot as snapshots
@@ -224,20 +222,6 @@ def evaluate(place: Place, run: Run) -> Stage:
     path = measure(run.snapshot, run.base, run.path, text=run.plan.text, settings=settings, progress=place.progress)
     ledger.remember(run.path, "evaluate", key, path)
     return Stage(name="evaluate", path=path, seconds=perf_counter() - started)
-
-
-def gate(place: Place, run: Path) -> tuple[Report, str]:
-    """Hold a run's stored evaluation against the project's gate.
-
-    Returns:
-        The report, whose verdict is good where the gate is open, and the same as JUnit XML.
-
-    Raises:
-        DataError: the run was not evaluated.
-        SettingsError: the gate asks for a metric that was not measured.
-    """
-    found = gates.conditions(evaluations.read(run).facts, place.project.gate)
-    return gates.report(run.name, found), gates.junit(run.name, found)
 
 
 def prove(place: Place, run: Run) -> Stage:

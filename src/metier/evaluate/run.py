@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
 from metier.core import artefact, digest
 from metier.core.__about__ import __version__
@@ -18,7 +16,7 @@ from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row
 from metier.evaluate import headed, leaks, openings, retain, stored
-from metier.evaluate.answer import Answered, Asked, Decoding, answer, remembered
+from metier.evaluate.answer import Answered, Asked, Decoding
 from metier.evaluate.both import Both
 from metier.evaluate.conditions import batch_plan
 from metier.evaluate.graded import graded, told, unreliable
@@ -43,9 +41,6 @@ from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 
-_CODE = 1
-"""Raised when the same model would answer or be measured otherwise than before: kept answers are then not used."""
-
 _MOST_NEW_TOKENS = 512
 _LEFT_OUT_NAMED = 20
 
@@ -65,6 +60,11 @@ class _Job:
     asked_tuned: Asked
     choices: tuple[Reasoned, ...]
     spared: Saved | None = None
+
+    @property
+    def seen(self) -> list[object]:
+        """All that the base gets to see, for a digest."""
+        return [self.material.digest, [[each.ids.tolist() for each in group] for group in self.asked.general]]
 
 
 def evaluate(
@@ -102,40 +102,35 @@ def evaluate(
     opened = None
     if settings.split == "test":
         opened = openings.note(store, snapshot=job.snapshot_digest, run=run.name)
-    device = device_here()
-    seed = _seed(run) if base.kind == "config" else 0
-
-    def ask_base() -> Answered:
-        return answer(load_base(base, device=device, seed=seed), job.asked, name="base", progress=progress)
-
-    def ask_tuned() -> Answered:
-        return answer(load_tuned(base, run / "model", device=device), job.asked_tuned, name="tuned", progress=progress)
-
-    started = time.monotonic()
-    first, kept = remembered(store, _key(base, job, device, seed), ask_base)
-    if kept:
+    both = _both(base, run, progress)
+    first, took = both.answers("base", job.asked, job.seen)
+    if not took:
         progress.say("base: answers kept from an earlier evaluation (same rows, prompts, decoding and machine)")
-    middle = time.monotonic()
-    second = ask_tuned()
-    seconds = {"base": None if kept else middle - started, "tuned": time.monotonic() - middle}
+    second, took_tuned = both.answers("tuned", job.asked_tuned, None)
     sides = (_side("base", first, job.renderer), _side("tuned", second, job.renderer))
     sides, grading = graded(job.material.questions, sides, settings, folder=store.parent, progress=progress)
-    both = Both(
-        open_base=lambda: load_base(base, device=device, seed=seed),
-        open_tuned=lambda: load_tuned(base, run / "model", device=device),
-        base_key=[base.digest, seed, str(device)],
-        store=store,
-        progress=progress,
-    )
     facts = _conclude(job, sides, (first, second), settings, grading) | {
         **_beside(snapshot, job, chosen, both, settings),
         "conditions": _conditions(job, base, run, model.digest, settings),
         "choices": [dataclasses.asdict(choice) for choice in job.choices],
         "test_openings": opened,
-        "seconds": seconds,
+        "seconds": {"base": took or None, "tuned": took_tuned},
     }
     progress.say(sentence(facts["verdict"], confidence=settings.confidence).text)
     return _publish(run, job, sides, facts)
+
+
+def _both(base: Base, run: Path, progress: Progress) -> Both:
+    """Return the two models, not loaded yet."""
+    device = device_here()
+    seed = _seed(run) if base.kind == "config" else 0
+    return Both(
+        open_base=lambda: load_base(base, device=device, seed=seed),
+        open_tuned=lambda: load_tuned(base, run / "model", device=device),
+        base_key=[base.digest, seed, str(device)],
+        store=run.parent.parent,
+        progress=progress,
+    )
 
 
 def _beside(
@@ -219,14 +214,6 @@ def _seed(run: Path) -> int:
 def _plan(run: Path) -> dict[str, Any]:
     """Return what the run was trained with."""
     return json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]
-
-
-def _key(base: Base, job: _Job, device: torch.device, seed: int) -> str:
-    """Name a base's answers by all they are a function of; another machine or library may round otherwise."""
-    general = [[sequence.ids.tolist() for sequence in group] for group in job.asked.general]
-    decoding = dataclasses.asdict(job.asked.decoding)
-    machine = [str(device), torch.get_num_threads(), torch.__version__, transformers.__version__]
-    return digest.of_value([_CODE, base.digest, seed, job.material.digest, general, decoding, machine])
 
 
 def _side(name: str, answered: Answered, renderer: Renderer) -> Side:
