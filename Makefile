@@ -70,4 +70,5 @@ install:
 	@$(PIP) -e '.[train,heads,sweep,fast,adamw-8bit,schedule-free,protect,dev]'
 	@$(PIP) -e '.[train,heads,sweep,judge,fast,adamw-8bit,schedule-free,dev]'
 	@$(PIP) -e '.[train,heads,sweep,fast,adamw-8bit,schedule-free,protect,judge,dev]'
+	@$(PIP) -e '.[train,heads,clean,sweep,fast,adamw-8bit,schedule-free,protect,synthesise,judge,dev]'
 	@cp pyproject.toml $(INSTALLED)
