@@ -19,9 +19,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "protect": ("faker", "phonenumbers", "stdnum", "cryptography"),
     "files": ("python_calamine", "pypdf", "mammoth"),
     "sql": ("sqlalchemy",),
-    "judge": ("sacrebleu", "rouge_score", "jsonschema", "referencing"),
-    "harness": ("lm_eval",),
     "judge": ("sacrebleu", "rouge_score", "jsonschema", "referencing", "langdetect"),
+    "harness": ("lm_eval",),
 }
 """Extra name -> the modules that it brings."""
 
