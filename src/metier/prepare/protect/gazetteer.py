@@ -47,7 +47,7 @@ def gazetteer() -> Gazetteer:
         plain=plain,
         stop=stop,
         places=places,
-        strong=strong | frozenset(name.upper() for name in strong if len(name) > 3),
+        strong=strong,
         weak=weak,
         small=frozenset(name.lower() for name in strong if len(name) > 3),
     )

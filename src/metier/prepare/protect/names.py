@@ -17,11 +17,43 @@ _WORD = rf"{CAPITAL}(?:[\w\u2019'-]*\w)?"
 _PARTICLE = r"(?:de|da|do|dos|das|del|della|di|du|la|le|van|von|der|den|ter|ten|bin|ibn|al|el|zu|af|av|y)"
 _GLUE = r"(?: |-|(?<=[\s.]\w)\. ?|(?<=^\w)\. ?)"
 _SEQUENCE = re.compile(rf"(?<![\w@/#]){_WORD}(?:{_GLUE}(?:{_PARTICLE} ){{0,2}}{_WORD}){{0,5}}")
+_PARTICLES = (
+    " de ",
+    " da ",
+    " do ",
+    " dos ",
+    " del ",
+    " di ",
+    " du ",
+    " la ",
+    " le ",
+    " van ",
+    " von ",
+    " bin ",
+    " al ",
+    " el ",
+)
+_CAPITAL_ASCII = re.compile(r"[A-Z][A-Za-z]+")
+_CAPITAL_ANY = re.compile(rf"{CAPITAL}[^\W\d_]+")
+_NEEDLES = (
+    "'m ",
+    "\u2019m ",
+    " am ",
+    " name",
+    " call",
+    " known",
+    " regards",
+    " sincerely",
+    " mr",
+    " llam",
+    " appell",
+    " hei\u00df",
+)
+"""How signs in small letters are found fast: what they begin with, behind the character before them."""
+
 _SMALL_SEQUENCE = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]{2,})?")
 _TOKEN = re.compile(r"[\w\u2019']+")
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
-_MARKS = ".,;:!?\"'()[]{}<>/\\|*_#\u2019\u2018\u201c\u201d\u2014\u2013-"
-_SPACED = str.maketrans(_MARKS, " " * len(_MARKS))
 _TITLES, _NAMING, _GREETING = words("titles"), words("naming"), words("greeting")
 _ORGANISATION = words("organisations")
 _SAYS_NAME = re.compile(
@@ -67,47 +99,60 @@ class _Word(NamedTuple):
 
 
 class _Lookup(NamedTuple):
-    """The words at which it is worth reading the text."""
+    """The words at which it is worth reading the text; `capital` are those that begin with one."""
 
     known: Gazetteer
     signs: frozenset[str]
-    all: frozenset[str]
+    capital: frozenset[str]
 
 
 @cache
 def _lookup() -> _Lookup:
     known = gazetteer()
     signs = _TITLES | _NAMING | _GREETING
-    return _Lookup(known, signs, known.strong | known.weak | known.small | signs)
+    shouted = frozenset(name.upper() for name in known.strong if len(name) > 3)
+    capital = known.strong | known.weak | shouted | frozenset(sign for sign in signs if sign[0].isupper())
+    return _Lookup(known, signs, capital)
 
 
 def names(text: str) -> Iterator[Span]:
     """Yield names of persons: what the gazetteer knows, and what the words around say is one.
 
     Unknown words count as names only after a title, "my name is" and the like. Words that are names and ordinary words
-    too (`Will`, `Rose`) need such a sign or a name beside them. Names in small letters need it too, or be two.
+    too (`Will`, `Rose`) need such a sign or a name beside them. Names in small letters need it too, unless the whole
+    text is in small letters and a given name stands before a family name.
     """
     look = _lookup()
-    found = look.all.intersection(text.translate(_SPACED).split())
-    if not found:
-        return
+    capital = _CAPITAL_ASCII if text.isascii() else _CAPITAL_ANY
+    found: list[tuple[int, str]] = []
+    if not look.capital.isdisjoint(capital.findall(text)):
+        found += [(match.start(), match.group()) for match in capital.finditer(text) if match.group() in look.capital]
+    for needle in _NEEDLES:
+        if needle in text:
+            found += [(place + 1, _TOKEN.match(text, place + 1).group()) for place in places(text, needle)]  # type: ignore[union-attr]
+    if text.islower():
+        every = ((match.start(), match.group()) for match in _TOKEN.finditer(text))
+        found += [(place, word) for place, word in every if word in look.known.small or word in look.signs]
     end = 0
-    for place, word in sorted((place, sign) for sign in found for place in places(text, sign)):
-        after = place + len(word)
-        if place < end or text[place - 1 : place].isalnum() or text[after : after + 1].isalnum():
-            continue
-        if word in look.signs:
-            span = _after_sign(text, after, look.known)
-        elif word in look.known.small:
-            span = _small(text, place, look.known)
-        else:
-            strong = word in look.known.strong
-            if not strong and word in look.known.places and not text[after + 1 : after + 2].isupper():
-                continue
-            span = _around(text, place, strong=strong)
-        if span is not None:
+    for place, word in sorted(found):
+        if place >= end and (span := _judge(text, place, word, look)) is not None:
             end = span.end
             yield span
+
+
+def _judge(text: str, place: int, word: str, look: _Lookup) -> Span | None:
+    """Read the text at a word that is a name or a sign of one."""
+    after = place + len(word)
+    if (place and text[place - 1].isalnum()) or text[after : after + 1].isalnum():
+        return None
+    if word in look.signs:
+        return _after_sign(text, after, look.known)
+    if word.islower():
+        return _small(text, place, look.known)
+    strong = word in look.known.strong or (word.isupper() and word.title() in look.known.strong)
+    if not _is_alone(text, place, after):
+        return _around(text, place, strong=strong)
+    return _span(text, (place, after)) if strong or _is_near(text, place, word, look.known) else None
 
 
 def _after_sign(text: str, end: int, known: Gazetteer) -> Span | None:
@@ -133,6 +178,25 @@ def _after_sign(text: str, end: int, known: Gazetteer) -> Span | None:
     if len(run) <= 3 and not any(word.plain or word.place for word in run) and _GREETS.search(before):
         return _span(text, (run[0].start, run[-1].end))
     return None
+
+
+def _is_alone(text: str, place: int, after: int) -> bool:
+    """Tell whether no word with a capital stands right beside this one: the usual case, told without a regex."""
+    mark, following = text[after : after + 1], text[after + 1 : after + 2]
+    if (mark in (" ", "-") and (following.isupper() or text.startswith(_PARTICLES, after))) or mark == "-":
+        return False
+    if place == 0 or text[place - 1] != " ":
+        return place == 0 or text[place - 1] not in "-."
+    first = text.rfind(" ", max(0, place - 25), place - 1) + 1
+    last = text[place - 2 : place - 1]
+    return not ((last.isalnum() or last == ".") and text[first : first + 1].isupper()) and last not in "'\u2019"
+
+
+def _is_near(text: str, place: int, word: str, known: Gazetteer) -> bool:
+    """Tell whether a word that is a name and something else stands behind words that a person often follows."""
+    if word in known.places or not place or text[place - 1] != " ":
+        return False
+    return _NEAR.search(text[max(0, place - _BEFORE) : place]) is not None
 
 
 def _around(text: str, place: int, *, strong: bool) -> Span | None:

@@ -40,11 +40,11 @@ _BLOCK = re.compile(
     r"(?:-----END [A-Z0-9 ]+-----|\Z)"
 )
 _VALUE = re.compile(
-    r"[\"']?\s*(?:(?:is|was)\s*:?|:=|[:=]{1,2}>?)\s*[\"'`]?([^\s\"'`,;<>]{4,})",
+    r"(?:pass(?:word|wd|phrase|code)|pwd|secret|key|token|credentials?)[\"']?\s*(?:(?:is|was)\s*:?|:=|[:=]{1,2}>?)\s*[\"'`]?([^\s\"'`,;<>]{4,})",
     re.I,
 )
 _BEARER = re.compile(r"\b(?:Bearer|Basic|Token)\s+([A-Za-z0-9+/=._~-]{16,})")
-_CUES = ("password", "passwd", "passphrase", "passcode", "pwd", "secret", "key", "token", "credential", "credentials")
+_CUES = ("pass", "pwd", "secret", "key", "token", "credential")
 _NOT_A_VALUE = re.compile(
     r"(?:the|a|an|not|my|your|our|his|her|their|this|that|it|to|in|on|for|and|or|if|of|expired|invalid|wrong|required"
     r"|correct|incorrect|missing|null|none|true|false|still|been|now|very|too|also|only|string|str|reset|changed|sent"
@@ -84,8 +84,10 @@ def _named(text: str) -> Iterator[Span]:
     if len(small) != len(text):
         small = text
     for cue in _CUES:
-        for place in places(small, cue) if cue in small else ():
-            match = _VALUE.match(text, place + len(cue))
+        if cue not in small:
+            continue
+        for place in places(small, cue):
+            match = _VALUE.match(text, place)
             if match is None or (cue == "key" and small[place - 1 : place] not in ("_", "-", " ")):
                 continue
             value = match.group(1).rstrip(".?)]}")
