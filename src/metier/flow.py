@@ -12,13 +12,14 @@ from time import perf_counter
 
 from metier.core import artefact, digest, extras, ledger
 from metier.core.__about__ import __version__
-from metier.core.errors import InputError, ParityError, SettingsError
+from metier.core.errors import InputError, ParityError
 from metier.core.report import Report, Verdict
 from metier.core.settings import Settings
 from metier.evaluate.report import report as evaluation_report
 from metier.model.find import Base, find, find_config
+from metier.prepare import page as data_page
 from metier.prepare import snapshot as snapshots
-from metier.project import BaseFromConfig, Place, find_run, name_of
+from metier.project import BaseFromConfig, Place, find_run, name_of, text_settings, train_settings
 from metier.promote.report import report as parity_report
 from metier.report import html, markdown
 from metier.report.page import Chapter, Page, as_plain
@@ -103,6 +104,24 @@ def prepare(place: Place) -> Stage:
     return Stage(name="prepare", path=result.path, skipped=skipped, seconds=perf_counter() - started)
 
 
+def page_of_data(place: Place, snapshot: Path) -> Page:
+    """Tell what is in a snapshot and what it becomes under the project's base, where that is at hand."""
+    try:
+        run = locate(place, snapshot)
+        renderer = open_renderer(run.base.folder, run.plan.text)
+        return data_page.page(snapshot, run.base.name, renderer, place.progress)
+    except InputError as error:
+        place.progress.say(f"tokens are not counted: {error}")
+        return data_page.page(snapshot, "", None, place.progress)
+
+
+def write_data_page(place: Place, snapshot: Path, page: Page) -> Path:
+    """Write the page of a snapshot as one HTML file; return where."""
+    path = place.store / "reports" / f"data-{snapshot.name}.html"
+    artefact.write_file(path, html.render(page))
+    return path
+
+
 def locate(place: Place, snapshot: Path) -> Run:
     """Find the run that the project's settings, data and base name; its folder may not exist yet.
 
@@ -115,8 +134,8 @@ def locate(place: Place, snapshot: Path) -> Run:
     base = (
         find_config(chosen.config, place.folder) if isinstance(chosen, BaseFromConfig) else find(chosen, place.folder)
     )
-    text = _text_settings(place)
-    plan = TrainingPlan(text=text, model=project.model, train=_train_settings(place), seed=project.seed)
+    text = text_settings(place)
+    plan = TrainingPlan(text=text, model=project.model, train=train_settings(place), seed=project.seed)
     named = plan if text.template == "auto" else replace(plan, text=_by_content(text))
     named = replace(named, train=_replay_by_content(plan.train))
     identity = named.run_digest(artefact.read(snapshot, "snapshot").digest, base.digest)
@@ -320,34 +339,9 @@ def is_trained(run: Path) -> bool:
     return (run / "summary.json").is_file() and artefact.exists(run / "model", "model")
 
 
-def _text_settings(place: Place) -> TextSettings:
-    """Return the text settings with the template's path made absolute."""
-    text = place.project.text
-    if text.template == "auto":
-        return text
-    path = (place.folder / Path(text.template).expanduser()).resolve()
-    if not path.is_file():
-        raise SettingsError(f"text.template: no file {path}", "a Jinja file, relative to metier.yaml, or `auto`")
-    return text.model_copy(update={"template": str(path)})
-
-
 def _by_content(text: TextSettings) -> TextSettings:
     """Name the template by its content: editing the file makes another run, moving it does not."""
     return text.model_copy(update={"template": digest.of_file(Path(text.template))})
-
-
-def _train_settings(place: Place) -> TrainSettings:
-    """Return the settings of training with the path of general rows made absolute."""
-    train = place.project.train
-    if train.regularise.replay_file is None:
-        return train
-    path = (place.folder / Path(train.regularise.replay_file).expanduser()).resolve()
-    if not path.is_file():
-        raise SettingsError(
-            f"train.regularise.replay_file: no file {path}", "a JSON Lines file, relative to metier.yaml"
-        )
-    regularise = train.regularise.model_copy(update={"replay_file": str(path)})
-    return train.model_copy(update={"regularise": regularise})
 
 
 def _replay_by_content(train: TrainSettings) -> TrainSettings:

@@ -146,6 +146,31 @@ def load(folder: Path, overrides: Sequence[str] = ()) -> Project:
         raise
 
 
+def text_settings(place: Place) -> TextSettings:
+    """Return the text settings with the template's path made absolute."""
+    text = place.project.text
+    if text.template == "auto":
+        return text
+    path = (place.folder / Path(text.template).expanduser()).resolve()
+    if not path.is_file():
+        raise SettingsError(f"text.template: no file {path}", "a Jinja file, relative to metier.yaml, or `auto`")
+    return text.model_copy(update={"template": str(path)})
+
+
+def train_settings(place: Place) -> TrainSettings:
+    """Return the settings of training with the path of general rows made absolute."""
+    train = place.project.train
+    if train.regularise.replay_file is None:
+        return train
+    path = (place.folder / Path(train.regularise.replay_file).expanduser()).resolve()
+    if not path.is_file():
+        raise SettingsError(
+            f"train.regularise.replay_file: no file {path}", "a JSON Lines file, relative to metier.yaml"
+        )
+    regularise = train.regularise.model_copy(update={"replay_file": str(path)})
+    return train.model_copy(update={"regularise": regularise})
+
+
 def name_of(project: Project, folder: Path) -> str:
     """Return the project's name, or one made from its folder's."""
     if project.name:

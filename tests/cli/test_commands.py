@@ -153,6 +153,19 @@ def test_prepare_shows_what_is_learnt(metier, done):
     assert shown["ok"] is True
 
 
+def test_prepare_writes_a_page_and_compares_two_snapshots(metier, done):
+    first = metier("prepare", "--json", folder=done).json
+    assert Path(first["page"]).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [chapter["name"] for chapter in first["report"]["chapters"]] == ["data", "tokens", "rows"]
+    second = metier("prepare", "--prepare.test-share", "0.3", "--json", folder=done).json
+    names = [Path(entry["snapshot"]).name for entry in (first, second)]
+    told = metier("prepare", "--diff", *names, folder=done)
+    assert told.code == 0
+    assert "moved" in told.out
+    assert "prepare.test_share" in told.out
+    assert metier("prepare", "--diff", names[0], "nothing", folder=done).code == 2
+
+
 def test_a_setting_given_on_the_command_line_counts(metier, done, run_id):
     other = metier("report", "--seed", "3", "--json", folder=done)
     assert other.code == 2

@@ -11,6 +11,7 @@ from metier.core.artefact import Manifest
 from metier.core.errors import DataError
 from metier.core.progress import Progress, Task
 from metier.core.types import Dropped, Reasoned
+from metier.prepare.account import account
 from metier.prepare.candidate import Candidate, Stage
 from metier.prepare.cleaning import looks
 from metier.prepare.cleaning import stage as cleaning
@@ -30,10 +31,8 @@ from metier.prepare.summary import report
 __all__ = ["SnapshotResult", "prepare", "report"]
 
 KIND = "snapshot"
-_RECIPE = 2
+_RECIPE = 4
 """Goes up when the same files and settings give other rows, so that no old snapshot is taken for a new one."""
-
-_MOST_LABELS_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,28 +214,10 @@ def _write(folder: Path, spool: Spool, division: Division) -> None:
 
 
 def _facts(read: _Read, places: Places, division: Division, decisions: Decisions, seen: Seen) -> dict[str, Any]:
-    """Sum up for the manifest, and assert that no row was lost."""
-    counts = Counter(split for split in division.splits if split is not None)
-    dropped = decisions.dropped()
-    rows_in = read.rows_by_file.total()
-    if rows_in != counts.total() + sum(dropped.values()):
-        raise AssertionError(f"{rows_in} rows in, {counts.total()} out, {sum(dropped.values())} dropped")
-    labels = _labels(places, division)
-    warnings = list(division.warnings)
-    if len(labels) > max(100, counts.total() // 5):
-        warnings.append(f"{len(labels):,} different labels in {counts.total():,} rows: is that column a label?")
     choices = [*map(_format_choice, read.intakes), *seen.choices, *division.choices]
-    return {
-        "rows_in": rows_in,
-        "counts": {split: counts[split] for split in SPLITS},
-        "dropped": dropped,
-        "decisions": decisions.facts(),
-        "sources": {intake.file.name: _source_facts(intake, read) for intake in read.intakes},
-        "labels": dict(list(labels.items())[:_MOST_LABELS_KEPT]),
-        "choices": [asdict(choice) for choice in choices],
-        "languages": seen.languages,
-        "warnings": warnings,
-    }
+    facts = account(read.rows_by_file.total(), places, division, decisions, choices)
+    sources = {intake.file.name: _source_facts(intake, read) for intake in read.intakes}
+    return facts | {"sources": sources, "languages": seen.languages}
 
 
 def _source_facts(intake: Intake, read: _Read) -> dict[str, Any]:
@@ -245,16 +226,6 @@ def _source_facts(intake: Intake, read: _Read) -> dict[str, Any]:
         "role": file.role, "sha256": file.sha256, "bytes": file.bytes, "rows": read.rows_by_file[file.name],
         "format": found.format, "columns": dict(found.columns), "confidence": found.confidence, "reason": found.reason,
     }  # fmt: skip
-
-
-def _labels(places: Places, division: Division) -> dict[str, dict[str, int]]:
-    """Count rows by label and split, the most frequent label first."""
-    labels: dict[str, Counter[str]] = {}
-    for number, split in zip(places.labels.tolist(), division.splits, strict=True):
-        if number >= 0 and split is not None:
-            labels.setdefault(places.label_names[number], Counter())[split] += 1
-    order = sorted(labels, key=lambda label: (-labels[label].total(), label))
-    return {label: {split: labels[label][split] for split in SPLITS} for label in order}
 
 
 def _result(target: Path, manifest: Manifest, *, reused: bool) -> SnapshotResult:

@@ -1,4 +1,4 @@
-"""What a person should know of a snapshot: rows in, out and dropped, labels by split, and what is wrong with it."""
+"""What a person should know of a snapshot: rows in, out and dropped, what was changed and why, and what is in it."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,17 +6,23 @@ from typing import Any
 
 from metier.core import artefact
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
+from metier.prepare.advice import Warning, of_snapshot, warnings_table
 from metier.prepare.decisions import FILE
 
 _MOST_ROWS = 40
+_WEIGHTY = 0.02
+"""Warnings that concern a smaller part of the rows do not change the verdict."""
+
 _SPLITS = ("train", "validation", "test")
+_DONE = {"drop": "dropped", "change": "changed", "flag": "flagged"}
 
 
-def report(path: Path) -> Report:
+def report(path: Path, more: tuple[Warning, ...] = ()) -> Report:
     """Tell what came in, what went out and what was dropped where.
 
     Args:
         path: the snapshot.
+        more: warnings that were found elsewhere (in the tokens), to be ranked with the others.
 
     Raises:
         DataError: there is no whole snapshot.
@@ -24,9 +30,10 @@ def report(path: Path) -> Report:
     manifest = artefact.read(path, "snapshot")
     facts = manifest.facts
     counts, dropped = facts["counts"], facts["dropped"]
+    warnings = (*of_snapshot(facts), *more)
     return Report(
         title="Snapshot",
-        verdict=_verdict(facts),
+        verdict=_verdict(facts, warnings),
         facts=(
             ("rows in", facts["rows_in"]),
             *((f"{split} rows", counts[split]) for split in _SPLITS),
@@ -34,24 +41,25 @@ def report(path: Path) -> Report:
             *((choice["name"], f"{choice['value']} ({choice['reason']})") for choice in facts["choices"]),
             ("snapshot", path.name),
         ),
-        tables=tuple(_tables(path, facts)),
-        figures=tuple(_figures(facts["labels"])),
+        tables=tuple(_tables(path, facts, warnings)),
+        figures=tuple(_figures(facts)),
         command="metier prepare",
     )
 
 
-def _verdict(facts: Mapping[str, Any]) -> Verdict:
+def _verdict(facts: Mapping[str, Any], warnings: tuple[Warning, ...]) -> Verdict:
     counts = facts["counts"]
     text = (
         f"{facts['rows_in']:,} rows in: {counts['train']:,} to train, {counts['validation']:,} to validate, "
         f"{counts['test']:,} to test, {sum(facts['dropped'].values()):,} dropped"
     )
-    return Verdict(text=text, good=None if facts["warnings"] else True)
+    weighty = any(warning.weight >= _WEIGHTY * facts["rows_in"] for warning in warnings)
+    return Verdict(text=text, good=None if weighty else True)
 
 
-def _tables(path: Path, facts: Mapping[str, Any]) -> Iterator[Table]:
-    if facts["warnings"]:
-        yield Table(title="Warnings", columns=("warning",), rows=tuple((warning,) for warning in facts["warnings"]))
+def _tables(path: Path, facts: Mapping[str, Any], warnings: tuple[Warning, ...]) -> Iterator[Table]:
+    if warnings:
+        yield warnings_table(warnings)
     yield Table(
         title="Files",
         columns=("file", "named as", "rows", "bytes", "format", "confidence"),
@@ -60,59 +68,96 @@ def _tables(path: Path, facts: Mapping[str, Any]) -> Iterator[Table]:
             for name, source in facts["sources"].items()
         ),
     )
-    if facts["dropped"]:
-        yield _dropped(path, facts)
-    if found := facts.get("protect", {}).get("found"):
-        yield _protected(found, facts["protect"])
-    if facts["labels"]:
-        yield _labels(facts["labels"])
+    for action in ("drop", "change", "flag"):
+        yield from _decided(path, facts, action)
+    yield from _personal(facts)
+    for name, what in (("labels", "Labels"), ("slices", "Slices")):
+        if facts.get(name):
+            yield _by_split(what, facts[name])
+    yield from _languages(facts.get("languages", {}))
+    yield from _lengths(facts.get("lengths", {}))
 
 
-def _protected(found: Mapping[str, Any], facts: Mapping[str, Any]) -> Table:
-    """List personal data and secrets by kind: how much, where, and what became of it. Values are never shown."""
-    done = {"count": "left as they are", "redact": "redacted", "pseudonymise": "pseudonymised", "drop": "rows dropped"}
-    rows = tuple(
-        (entity, entry["values"], entry["rows"], "; ".join(entry["first"][:3])) for entity, entry in found.items()
-    )
-    note = f"They were {done[facts['action']]}; prepare.protect.action says what is done."
-    if "proof" in facts:
-        note += f" All {facts['proof']['rows']:,} rows were read back: none is left."
-        kept = facts["proof"]["spared"]
-        note += f" {kept:,} row(s) that prepare.keep names were not touched." if kept else ""
-    return Table(
-        title="Personal data and secrets", columns=("kind", "values", "rows", "for example in"), rows=rows, note=note
-    )
+def _decided(path: Path, facts: Mapping[str, Any], action: str) -> Iterator[Table]:
+    """List what was done to rows and why, most frequent first, with the first places of each."""
+    entries = sorted((entry for entry in facts["decisions"] if entry["action"] == action), key=lambda e: -e["rows"])
+    if entries:
+        yield Table(
+            title=_DONE[action].capitalize(),
+            columns=("reason", "rule", "rows", "share", "for example"),
+            rows=tuple(
+                (
+                    entry["reason"], entry["rule"], entry["rows"], f"{entry['rows'] / facts['rows_in']:.1%}",
+                    "; ".join(entry["examples"]),
+                )
+                for entry in entries
+            ),
+            note=f"Every one is listed in {path / FILE}; prepare.keep undoes it for the rows that it names.",
+        )  # fmt: skip
 
 
-def _dropped(path: Path, facts: Mapping[str, Any]) -> Table:
-    """List the reasons, most frequent first, with the first places of each."""
-    drops = [entry for entry in facts["decisions"] if entry["action"] == "drop"]
-    return Table(
-        title="Dropped",
-        columns=("reason", "rule", "rows", "share", "for example"),
-        rows=tuple(
-            (
-                entry["reason"], entry["rule"], entry["rows"], f"{entry['rows'] / facts['rows_in']:.1%}",
-                "; ".join(entry["examples"]),
-            )
-            for entry in sorted(drops, key=lambda entry: -entry["rows"])
-        ),
-        note=f"Every one of them is listed in {path / FILE}.",
-    )  # fmt: skip
+def _personal(facts: Mapping[str, Any]) -> Iterator[Table]:
+    found = facts.get("protect", {}).get("found", {})
+    if found:
+        yield Table(
+            title="Personal data",
+            columns=("kind", "found", "rows", "for example"),
+            rows=tuple(
+                (kind, entry["values"], entry["rows"], ", ".join(map(str, _listed(entry["first"]))))
+                for kind, entry in found.items()
+            ),
+            note=f"prepare.protect.action is {facts['protect']['action']}.",
+        )
 
 
-def _labels(labels: Mapping[str, Mapping[str, int]]) -> Table:
+def _listed(value: Any) -> list[Any]:
+    return list(value)[:3] if isinstance(value, list | tuple) else [value]
+
+
+def _by_split(title: str, names: Mapping[str, Mapping[str, int]]) -> Table:
     rows: list[tuple[Cell, ...]] = [
-        (label, *(counts[split] for split in _SPLITS)) for label, counts in list(labels.items())[:_MOST_ROWS]
+        (name, *(counts[split] for split in _SPLITS)) for name, counts in list(names.items())[:_MOST_ROWS]
     ]
-    note = f"The {_MOST_ROWS} most frequent of {len(labels)} labels." if len(labels) > _MOST_ROWS else ""
-    return Table(title="Labels", columns=("label", *_SPLITS), rows=tuple(rows), note=note)
+    note = f"The {_MOST_ROWS} most frequent of {len(names):,}." if len(names) > _MOST_ROWS else ""
+    return Table(title=title, columns=(title.lower().removesuffix("s"), *_SPLITS), rows=tuple(rows), note=note)
 
 
-def _figures(labels: Mapping[str, Mapping[str, int]]) -> Iterator[Figure]:
+def _languages(languages: Mapping[str, int]) -> Iterator[Table]:
+    total = sum(languages.values())
+    if total:
+        yield Table(
+            title="Languages",
+            columns=("language", "rows", "share"),
+            rows=tuple((name, count, f"{count / total:.1%}") for name, count in list(languages.items())[:_MOST_ROWS]),
+            note=f"Of the {total:,} rows that are long enough to tell.",
+        )
+
+
+def _lengths(lengths: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
+    known = {split: facts for split, facts in lengths.items() if facts}
+    if known:
+        yield Table(
+            title="Length of a row in characters",
+            columns=("split", "half are at most", "9 in 10 at most", "99 in 100 at most", "longest"),
+            rows=tuple(
+                (split, facts["median"], facts["p90"], facts["p99"], facts["longest"]) for split, facts in known.items()
+            ),
+        )
+
+
+def _figures(facts: Mapping[str, Any]) -> Iterator[Figure]:
+    labels = facts["labels"]
     if len(labels) > 1:
         shown = list(labels)[:_MOST_ROWS]
         series = tuple(
             Series(name=split, x=shown, y=[float(labels[label][split]) for label in shown]) for split in _SPLITS
         )
         yield Figure(title="Rows by label", kind="bars", series=series, x_label="label", y_label="rows")
+    bars = facts.get("lengths", {}).get("train", {}).get("histogram", {})
+    if bars:
+        filled = [number for number, count in enumerate(bars.values()) if count]
+        part = slice(filled[0], filled[-1] + 1)
+        shown = [f"from {int(edge):,}" for edge in list(bars)[part]]
+        heights = [float(count) for count in list(bars.values())[part]]
+        series = (Series(name="train", x=shown, y=heights),)
+        yield Figure(title="Rows by length", kind="bars", series=series, x_label="characters", y_label="training rows")

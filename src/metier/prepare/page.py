@@ -1,0 +1,57 @@
+"""The page of a snapshot: what came in and what was done to it, and what it becomes under the chosen base."""
+
+from itertools import islice
+from pathlib import Path
+
+from metier.core import artefact, seeds
+from metier.core.progress import Progress
+from metier.core.types import Row
+from metier.prepare import summary, tokens
+from metier.prepare.split import SPLITS
+from metier.report.page import Chapter, Page
+from metier.text.census import Census, census
+from metier.text.proof import paint
+from metier.text.render import Renderer
+from metier.text.rows import iterate
+
+ROWS = "rows"
+"""The chapter that is too long for a terminal."""
+
+_SHOWN = 10
+
+
+def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progress) -> Page:
+    """Gather what there is to tell of a snapshot.
+
+    Args:
+        snapshot: its folder.
+        base: the name of the base.
+        renderer: of that base; without one nothing is told of tokens.
+        progress: who hears of the counting.
+
+    Raises:
+        DataError: there is no whole snapshot, or its rows cannot be learnt by a base.
+    """
+    chapters = []
+    worse = ()
+    if renderer is not None:
+        censuses: dict[str, Census] = {}
+        counts = artefact.read(snapshot, "snapshot").facts["counts"]
+        for split in SPLITS:
+            with progress.task(f"counting tokens of {split}", total=counts[split]) as task:
+                censuses[split] = census(iterate(snapshot, split), renderer, total=counts[split], task=task)
+        shown = [(row.source, paint(row, renderer)) for row in _drawn(snapshot, counts["train"])]
+        worse = tokens.warnings(censuses["train"])
+        told = tokens.report(censuses, base)
+        chapters.append(Chapter(name="tokens", question=f"What is it for {base}?", report=told))
+        chapters.append(Chapter(name=ROWS, question="How does the model read it?", report=tokens.painted(shown)))
+    data = summary.report(snapshot, worse)
+    chapters.insert(0, Chapter(name="data", question="What is in it, and what was done to it?", report=data))
+    return Page(title="Snapshot", verdict=data.verdict, chapters=tuple(chapters), command="metier prepare")
+
+
+def _drawn(snapshot: Path, count: int) -> list[Row]:
+    """Return ten training rows, drawn at random but the same each time."""
+    wanted = set(seeds.permutation(count, "rows of the page")[:_SHOWN].tolist()) if count else set()
+    rows = enumerate(islice(iterate(snapshot, "train"), max(wanted, default=-1) + 1))
+    return [row for number, row in rows if number in wanted]
