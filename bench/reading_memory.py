@@ -5,6 +5,7 @@ python -m bench.reading_memory 0.5 1 2   # sizes in GB; each is prepared in a pr
 
 import json
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -25,14 +26,15 @@ _BLOCK = 2000
 
 def generate(path: Path, size: int) -> int:
     """Write chat rows of about 1.2 kB until the file has `size` bytes; no two are the same. Returns the rows."""
-    number, written = 0, 0
+    number, written, chance = 0, 0, random.Random(0)
     with path.open("w", encoding="utf-8", newline="\n") as out:
         while written < size:
             lines = []
             for _ in range(_BLOCK):
                 number += 1
-                said = " ".join(_WORDS[(number * 7 + place * place) % len(_WORDS)] for place in range(60))
-                turns = [{"role": "user", "content": f"{number}: {said}?"}, {"role": "assistant", "content": said}] * 1
+                said = " ".join(chance.choices(_WORDS, k=60))
+                answer = " ".join(chance.choices(_WORDS, k=60))
+                turns = [{"role": "user", "content": f"{number}: {said}?"}, {"role": "assistant", "content": answer}]
                 lines.append(json.dumps({"messages": turns, "customer": number // 5}))
             text = "\n".join(lines) + "\n"
             written += out.write(text)

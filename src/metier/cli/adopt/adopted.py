@@ -1,0 +1,111 @@
+"""What comes out of a foreign configuration, and the table-driven part of every translation."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Convert = Callable[[Any], Any]
+"""Turns a foreign value into ours; None: it cannot be carried over as it is."""
+
+
+@dataclass(slots=True)
+class Adopted:
+    """A project's values while they are collected. `carried`: (theirs, ours, value); `left`: (theirs, why not)."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    carried: list[tuple[str, str, Any]] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)
+
+    def put(self, theirs: str, ours: str, value: Any) -> None:
+        """Set a value of ours by its dotted name."""
+        *sections, last = ours.split(".")
+        place = self.values
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+        self.carried.append((theirs, ours, value))
+
+    def leave(self, theirs: str, why: str) -> None:
+        """Say that something is not carried over."""
+        self.left.append((theirs, why))
+
+    def take(self, given: dict[str, Any], table: Mapping[str, tuple[str, Convert]]) -> None:
+        """Carry over what stands in a table; what has been looked at is taken out of `given`."""
+        for theirs, (ours, convert) in table.items():
+            value = given.pop(theirs, None)
+            if value is None or value == "":
+                continue
+            found = convert(value)
+            if found is None:
+                self.leave(theirs, f"{value!r} has no counterpart")
+            else:
+                self.put(theirs, ours, found)
+
+    def leave_rest(self, given: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+        """Say of everything that is still there why it stays behind."""
+        for theirs, value in given.items():
+            if value not in (None, "", False, [], {}):
+                why = next((why for start, why in reasons.items() if theirs.startswith(start)), "not known here")
+                self.leave(theirs, why)
+
+
+def number(value: Any) -> float | int | None:
+    """Return a number, also one that YAML took for a text, such as 2e-4."""
+    if isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return (
+        int(found) if found.is_integer() and not isinstance(value, float) and "e" not in str(value).lower() else found
+    )
+
+
+def count(value: Any) -> int | None:
+    """Return a whole number above 0."""
+    found = number(value)
+    return int(found) if found is not None and found > 0 else None
+
+
+def share(value: Any) -> float | None:
+    """Return a share between 0 and a half."""
+    found = number(value)
+    return float(found) if found is not None and 0 <= found <= 0.5 else None
+
+
+def as_is(value: Any) -> Any:
+    """Return a value unchanged."""
+    return value
+
+
+def one_of(names: Mapping[str, str]) -> Convert:
+    """Return what looks a name up."""
+    return lambda value: names.get(str(value).lower())
+
+
+def place_of(name: str, folder: Path, target: Path) -> str | None:
+    """Return a path as the new project writes it, when there is such a file or folder beside the configuration."""
+    for root in (folder, Path.cwd()):
+        path = (root / Path(name).expanduser()).resolve()
+        if path.exists():
+            return Path(os.path.relpath(path, target.resolve())).as_posix()
+    return None
+
+
+def hub_name(name: str, subset: Any, split: Any) -> str:
+    """Return how a data set of the hub is named here."""
+    return "hub:" + name + (f"/{subset}" if subset else "") + (f"#{split}" if split and split != "train" else "")
+
+
+SHAPES: Mapping[str, str] = {"cosine": "cosine", "linear": "linear", "constant": "constant",
+                             "constant_with_warmup": "constant"}  # fmt: skip
+OPTIMISERS: Mapping[str, str] = {
+    "adamw_torch": "adamw", "adamw_torch_fused": "adamw", "adamw_hf": "adamw", "adamw": "adamw",
+    "adafactor": "adafactor",
+    "adamw_bnb_8bit": "adamw-8bit", "adamw_8bit": "adamw-8bit", "paged_adamw_8bit": "adamw-8bit",
+    "muon": "muon",
+    "sgd": "sgd", "schedule_free_adamw": "schedule-free",
+}  # fmt: skip
