@@ -130,10 +130,7 @@ def locate(place: Place, snapshot: Path) -> Run:
         SettingsError: the chat template's file is missing.
     """
     project = place.project
-    chosen = project.base
-    base = (
-        find_config(chosen.config, place.folder) if isinstance(chosen, BaseFromConfig) else find(chosen, place.folder)
-    )
+    base = base_of(place)
     text = text_settings(place)
     plan = TrainingPlan(text=text, model=project.model, train=train_settings(place), seed=project.seed)
     named = plan if text.template == "auto" else replace(plan, text=_by_content(text))
@@ -337,6 +334,14 @@ def compare(place: Place, first: str, second: str) -> Report:
 def is_trained(run: Path) -> bool:
     """Tell whether a run was trained to its end."""
     return (run / "summary.json").is_file() and artefact.exists(run / "model", "model")
+
+
+def base_of(place: Place) -> Base:
+    """Find the base that a project names."""
+    chosen = place.project.base
+    if isinstance(chosen, BaseFromConfig):
+        return find_config(chosen.config, place.folder)
+    return find(chosen, place.folder)
 
 
 def _by_content(text: TextSettings) -> TextSettings:

@@ -20,6 +20,7 @@ from metier.prepare.augment.settings import AugmentSettings
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.synthesise.settings import SynthesiseSettings
 from metier.promote.settings import PromoteSettings
+from metier.serve.settings import ServeSettings
 from metier.text.settings import TextSettings
 from metier.train.settings import TrainSettings
 from metier.train.sweep.settings import SweepSettings
@@ -97,6 +98,9 @@ class Project(Settings):
 
     promote: PromoteSettings = PromoteSettings()
     """What a saved and merged model must hold to."""
+
+    serve: ServeSettings = ServeSettings()
+    """How `metier serve` runs; no other command reads it."""
 
     verify: VerifySettings = VerifySettings()
     """How much the proof of the engine looks at."""

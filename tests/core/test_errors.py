@@ -18,6 +18,7 @@ CODES = {
     "ProofError": 2,
     "MissingExtraError": 2,
     "AnswerNo": 1,
+    "GateError": 1,
     "ParityError": 1,
     "VerificationError": 1,
     "RunError": 3,
@@ -25,6 +26,7 @@ CODES = {
     "DivergenceError": 3,
     "LossSpikeError": 3,
     "DiskFullError": 3,
+    "BusyError": 3,
     "LockedError": 3,
     "InterruptedRun": 75,
 }

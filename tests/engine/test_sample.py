@@ -16,7 +16,7 @@ from transformers import (
 
 from metier.core.errors import DataError, NonFiniteError
 from metier.core.progress import Silent, SilentTask, Task
-from metier.engine import sample
+from metier.engine import padded
 from metier.engine.sample import Completion, complete
 
 CONTEXT = 64
@@ -104,7 +104,7 @@ def test_the_padding_token_does_not_matter() -> None:
 def test_several_batches_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     model, questions = build(), prompts()
     wanted = ask(model, questions)
-    monkeypatch.setattr(sample, "_PLACES_ON_CPU", 70)
+    monkeypatch.setattr(padded, "_PLACES_ON_CPU", 70)
     assert ask(model, questions) == wanted
 
 

@@ -23,6 +23,7 @@ LIGHT_FILES = (
     "train/sweep/report.py",
     "evaluate/settings.py",
     "promote/settings.py",
+    "serve/settings.py",
     "promote/report.py",
 )
 

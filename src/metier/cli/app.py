@@ -21,13 +21,14 @@ from metier.cli.prove import prove
 from metier.cli.report import report
 from metier.cli.run import run
 from metier.cli.schema import schema
+from metier.cli.serve import key, serve
 from metier.cli.sweep import sweep
 from metier.cli.synthesise import synthesise
 from metier.cli.train import train
 from metier.cli.verify import verify
 from metier.core.memory import use_huge_pages
 
-_START, _STAGES, _LOOK = "Start here", "One stage at a time", "Look and compare"
+_START, _STAGES, _SERVE, _LOOK = "Start here", "One stage at a time", "Serve", "Look and compare"
 
 app = typer.Typer(
     name="metier",
@@ -41,6 +42,8 @@ app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_
 app.command(rich_help_panel=_START)(doctor)
 for _stage in (prepare, augment, synthesise, plan, sweep, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
+app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(serve)
+app.command(rich_help_panel=_SERVE)(key)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(gate)

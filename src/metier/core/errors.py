@@ -16,6 +16,7 @@ MetierError                     exit 3  a fault of ours or of the machine
     ├── LossSpikeError                  a loss far above those of the steps before it
     ├── DivergenceError                 a replayed step differs from its log
     ├── DiskFullError                   no space left on the device
+    ├── BusyError                       more is asked for at once than the machine takes on
     ├── LockedError                     another process works on the same run
     └── InterruptedRun          exit 75 stopped on request after publishing; run the same command again
 """
@@ -110,6 +111,10 @@ class DivergenceError(RunError):
 
 class DiskFullError(RunError, OSError):
     """No space is left on the device; `found` holds the path, the bytes needed and the bytes free."""
+
+
+class BusyError(RunError):
+    """More is asked for at once than is taken on; the same will do in a moment."""
 
 
 class LockedError(RunError):

@@ -160,6 +160,10 @@ class Tokenizer:
         """Return the text of ids; `skip_special` leaves control tokens out."""
         return self._engine.decode([int(number) for number in ids], skip_special_tokens=skip_special)
 
+    def as_json(self) -> str:
+        """Return the whole tokenizer as the text of a tokenizer.json, control tokens marked."""
+        return self._engine.to_str()
+
     def token(self, number: int) -> str:
         """Return how the vocabulary spells one id."""
         return self._engine.id_to_token(number) or f"<id {number}>"

@@ -1,0 +1,350 @@
+"""The engine: requests come and go at any time, and every step computes one pass for all that are on their way.
+
+A pass holds the next token of every answer being written and, beside them, a part of the prompts being read, so that a
+long prompt never stops the others. Beginnings that were computed before are copied, and a beginning that somebody is
+just computing is waited for. A request's answer depends on nobody else's, up to rounding in the last bits.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from metier.core.errors import BusyError, DataError, MetierError
+from metier.engine import sampler
+from metier.engine.adapters import Adapter, Mixture, Shelf
+from metier.engine.attend import in_slots
+from metier.engine.prefix import BLOCK, PrefixCache
+from metier.engine.queue import FairQueue
+from metier.engine.request import Chance, Finish, Request
+from metier.engine.run import Run
+from metier.engine.way import Alone, Part, Together, Way, fact, text_config, together
+from metier.forest.attend import inner_model
+from metier.model.quiet import LIBRARY_FAULTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much an engine takes on.
+
+    `together`: most answers at once; `waiting`: most requests in the queue; `read_tokens`: most tokens of prompts a
+    step; `prefix_bytes` and `adapter_bytes`: memory of beginnings and of adapters.
+    """
+
+    together: int = 16
+    waiting: int = 1 << 30
+    read_tokens: int = 256
+    prefix_bytes: int = 256 << 20
+    adapter_bytes: int = 1 << 30
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """What an engine has done since it was opened."""
+
+    passes: int = 0
+    computed: int = 0
+    reused: int = 0
+    written: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+
+
+class Engine:
+    """Many requests on one base; see `opened`. Its methods belong to one thread."""
+
+    def __init__(self, model: torch.nn.Module, way: Way, *, mixture: Mixture, limits: Limits) -> None:
+        self.model = model
+        self.limits = limits
+        self.way = way
+        self.counts = Counts()
+        self._mixture = mixture
+        self.adapters = Shelf(model, mixture, limits.adapter_bytes)
+        self._context = fact(text_config(model), "max_position_embeddings")
+        self._slots = way.slots if isinstance(way, Together) else None
+        self._prefix = PrefixCache(limits.prefix_bytes if self._slots is not None else 0)
+        self._waiting: FairQueue[Run] = FairQueue()
+        self._active: list[Run] = []
+        self._held: dict[int, Adapter] = {}
+        self._coming: set[bytes] = set()
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens of prompt and answer; None: the model names no limit."""
+        return self._context
+
+    @property
+    def active(self) -> int:
+        """Answers on their way."""
+        return len(self._active)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._waiting)
+
+    @property
+    def prefix_bytes(self) -> int:
+        """Memory that beginnings take."""
+        return self._prefix.size
+
+    def submit(self, request: Request) -> Run:
+        """Let a request wait for its turn.
+
+        Raises:
+            DataError: its prompt is empty or leaves no room for an answer.
+            BusyError: too many wait already.
+            ModelError: its adapter is not known or cannot be read.
+        """
+        if not request.ids:
+            raise DataError("a prompt without a token", "at least one token to continue")
+        limit = len(request.ids) + request.most_tokens
+        if self._context is not None:
+            limit = min(limit, self._context)
+        if limit < len(request.ids) or (limit == len(request.ids) and request.most_tokens > 0):
+            raise DataError(
+                f"a prompt of {len(request.ids):,} tokens", f"less than {self._context:,}, the model's context"
+            )
+        if not self.way.possible(limit):
+            raise DataError(f"{limit:,} tokens for one answer", "what fits into memory", "lower max_tokens")
+        if len(self._waiting) + len(self._active) >= self.limits.waiting + self.limits.together:
+            raise BusyError(f"{len(self._waiting)} requests wait already", do="try again in a moment")
+        adapter = self.adapters.get(request.adapter, self._in_use()) if request.adapter is not None else None
+        if request.adapter is not None and adapter is None:
+            owner = secrets.token_hex(8)  # not read yet: what it shares is found out when it is
+        else:
+            owner = adapter.owner if adapter is not None else ""
+        run = Run(request, limit, owner)
+        self._waiting.put(request.owner, run)
+        return run
+
+    @torch.inference_mode()
+    def states(self, ids: list[int], adapter: str | None) -> torch.Tensor:
+        """Return the last states [T, E] of one text, at least in float32."""
+        chosen = self.adapters.get(adapter) if adapter is not None else None
+        device = next(self.model.parameters()).device
+        self._mixture.assign([chosen] * len(ids), device)
+        decoder = inner_model(self.model).base_model
+        found = decoder(input_ids=torch.tensor([ids], device=device), use_cache=False).last_hidden_state[0]
+        return found.to(torch.promote_types(found.dtype, torch.float32))
+
+    def cancel(self, run: Run) -> None:
+        """Stop an answer; what was written of it has been told already."""
+        run.cancelled = True
+
+    def busy(self) -> bool:
+        """Tell whether there is anything to do."""
+        return bool(self._active) or len(self._waiting) > 0
+
+    def abandon(self, found: str) -> None:
+        """End everything with a fault."""
+        for run in [*self._active, *self._waiting.drop(lambda run: True)]:
+            self._leave(run, "fault", found)
+        self._coming.clear()
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Compute one pass."""
+        self._clear_out()
+        self._admit()
+        chosen = self._choose()
+        if not chosen:
+            return
+        logits = self.way.logits([part for _, part in chosen])
+        self.counts.passes += 1
+        ready: list[tuple[Run, torch.Tensor]] = []
+        for (run, part), found in zip(chosen, logits, strict=True):
+            self.counts.computed += len(part.ids)
+            self._tell_prompt(run, part, found)
+            run.computed += len(part.ids)
+            self._keep(run)
+            if run.left == 0 and not run.ended:
+                ready.append((run, found[-1]))
+        self._write(ready)
+        self._clear_out()
+
+    def _write(self, ready: list[tuple[Run, torch.Tensor]]) -> None:
+        """Give every answer that has been read its next token."""
+        whole = []
+        for run, logits in ready:
+            if run.limit == len(run.request.ids):
+                self._leave(run, "length")  # only the prompt was asked about
+            elif not bool(torch.isfinite(logits.max())):
+                self._leave(run, "fault", "logits are not numbers; check the model's weights")
+            else:
+                whole.append((run, logits))
+        if not whole:
+            return
+        try:
+            tokens, chances = sampler.sample(
+                torch.stack([logits for _, logits in whole]), [run.draw for run, _ in whole]
+            )
+        except DataError as error:
+            tokens, chances = self._one_by_one(whole, error)
+        for (run, _), token, chance in zip(whole, tokens, chances, strict=True):
+            if run.ended:
+                continue
+            run.take(token, chance)
+            self.counts.written += 1
+            if run.ended:
+                self._release(run, "stop" if token in run.request.stop_ids else "length")
+
+    def _one_by_one(
+        self, whole: list[tuple[Run, torch.Tensor]], first: DataError
+    ) -> tuple[list[int], list[Chance | None]]:
+        """Sample answers singly, so that one whose rules cannot be kept ends alone."""
+        tokens: list[int] = []
+        chances: list[Chance | None] = []
+        for run, logits in whole:
+            try:
+                (token,), (chance,) = sampler.sample(logits[None], [run.draw])
+            except DataError as error:
+                token, chance = 0, None
+                self._leave(run, "fault", str(error))
+            tokens.append(token)
+            chances.append(chance)
+        return tokens, chances
+
+    def _choose(self) -> list[tuple[Run, Part]]:
+        """Return what the next pass computes: single tokens first, by adapter, then prompts within their share."""
+        singles = [run for run in self._active if run.left == 1 and not self._scores(run)]
+        singles.sort(key=lambda run: run.slot)
+        chosen = [(run, self._part(run, 1)) for run in singles]
+        room = self.limits.read_tokens
+        spans = []
+        for run in self._active:
+            if room <= 0:
+                break
+            if run.left > 1 or (run.left == 1 and self._scores(run)):
+                count = min(run.left, room)
+                spans.append((run, self._part(run, count)))
+                room -= count
+        spans.sort(key=lambda pair: len(pair[1].ids) != 1)
+        return [*chosen, *spans]
+
+    def _scores(self, run: Run) -> bool:
+        return run.request.score_from is not None and run.is_reading
+
+    def _part(self, run: Run, count: int) -> Part:
+        stop = run.computed + count
+        wanted = 1 if stop == len(run.ids) else 0
+        if self._scores(run):
+            wanted = max(wanted, min(count, stop - max(0, (run.request.score_from or 0) - 1)))
+        adapter = self._held.get(id(run))
+        ids = run.ids[run.computed : stop]
+        return Part(slot=run.slot, past=run.computed, ids=ids, wanted=max(0, wanted), adapter=adapter)
+
+    def _tell_prompt(self, run: Run, part: Part, logits: torch.Tensor) -> None:
+        """Note the chances of the prompt's own tokens."""
+        if not self._scores(run):
+            return
+        start = part.past + len(part.ids) - part.wanted
+        logp = torch.log_softmax(logits.float(), dim=-1)
+        count = run.request.chances or 0
+        told = [
+            sampler.chance(logp[row], run.ids[start + row + 1], count)
+            for row in range(part.wanted)
+            if start + row + 1 < len(run.request.ids)
+        ]
+        run.told(told)
+
+    def _admit(self) -> None:
+        """Let waiting requests in while there is room."""
+        while len(self._active) < self.limits.together:
+            run = self._waiting.take(self._ready)
+            if run is None:
+                return
+            self._enter(run)
+
+    def _ready(self, run: Run) -> bool:
+        """Tell whether a request may go on: there is room, and nobody is just computing what it begins with."""
+        if not self.way.fits(run.limit) or not self._has_adapter(run):
+            return False
+        missing = next((name for name in run.blocks[: run.usable // BLOCK] if name not in self._prefix), None)
+        return missing is None or missing not in self._coming
+
+    def _has_adapter(self, run: Run) -> bool:
+        """Take the adapter of a request in hand; one that cannot be had ends its request."""
+        name = run.request.adapter
+        if name is None:
+            return True
+        try:
+            adapter = self.adapters.get(name, self._in_use())
+        except MetierError as error:
+            run.end("fault", str(error))
+            run.cancelled = True
+            return False
+        return adapter is not None
+
+    def _enter(self, run: Run) -> None:
+        if run.request.adapter is not None and (adapter := self.adapters.get(run.request.adapter, self._in_use())):
+            self._held[id(run)] = adapter
+        run.slot = self.way.take(run.limit)
+        self._active.append(run)
+        if self._slots is None or self.limits.prefix_bytes == 0:
+            return
+        found = self._prefix.find(run.blocks[: run.usable // BLOCK])
+        self._slots.fill(run.slot, found)
+        run.computed = run.cached = run.kept = len(found) * BLOCK
+        run.kept = len(found)
+        self.counts.reused += run.cached
+        self._coming.update(run.blocks[len(found) :])
+
+    def _keep(self, run: Run) -> None:
+        """Keep the blocks that were completed, of the prompt and of the answer."""
+        if self._slots is None or self.limits.prefix_bytes == 0:
+            return
+        while (run.kept + 1) * BLOCK <= run.computed:
+            if run.kept >= len(run.blocks):
+                run.extend()
+            name = run.blocks[run.kept]
+            self._prefix.keep(name, self._slots.block(run.slot, run.kept))
+            self._coming.discard(name)
+            run.kept += 1
+
+    def _clear_out(self) -> None:
+        """Let go of what was cancelled or nobody waits for any more."""
+        for run in [*self._active, *self._waiting.drop(lambda run: run.cancelled or run.overdue())]:
+            if run.cancelled:
+                self._leave(run, "cancelled")
+            elif run.overdue():
+                self._leave(run, "deadline", "its deadline has passed")
+        gap = self._slots.gap() if self._slots is not None else None
+        if gap is not None and self._slots is not None:
+            mover = next(run for run in self._active if run.slot == gap[0])
+            self._slots.move(*gap, length=mover.computed)
+            mover.slot = gap[1]
+
+    def _leave(self, run: Run, finish: Finish, found: str = "") -> None:
+        run.end(finish, found)
+        self._release(run, finish)
+
+    def _release(self, run: Run, finish: str) -> None:
+        """Free what an answer held."""
+        self.counts.ended[finish] += 1
+        if run in self._active:
+            self._active.remove(run)
+            self.way.free(run.slot)
+        self._held.pop(id(run), None)
+        self._coming.difference_update(run.blocks)
+
+    def _in_use(self) -> set[str]:
+        return {adapter.name for adapter in self._held.values()}
+
+
+@contextmanager
+def opened(model: torch.nn.Module, limits: Limits = Limits()) -> Iterator[Engine]:
+    """Open an engine on a model; what it computes together was tried against the model's own pass first."""
+    mixture = Mixture()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(in_slots(model))
+            way = together(model, most=limits.together, mixture=mixture)
+        except LIBRARY_FAULTS as error:
+            way = f"its attention cannot be replaced ({type(error).__name__})"
+        if isinstance(way, str):
+            stack.close()
+            way = Alone(model, limits.together, mixture=mixture, reason=way)
+        yield Engine(model, way, mixture=mixture, limits=limits)

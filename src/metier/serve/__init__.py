@@ -1,0 +1,1 @@
+"""Serving: what was trained, behind the API that people already use."""

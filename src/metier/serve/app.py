@@ -1,0 +1,82 @@
+"""The application: routes, errors in words, nothing that FastAPI would answer in another shape."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from metier.core.__about__ import __version__
+from metier.core.errors import MetierError
+from metier.serve.desk import Desk
+from metier.serve.gate import Gate
+from metier.serve.refusal import Refusal, of_error
+from metier.serve.routes import chat, completions, decisions, embeddings, fine_tuning, models
+
+_MIB = 1 << 20
+
+
+def make_app(desk: Desk, *, local: bool) -> FastAPI:
+    """Return the application.
+
+    Args:
+        desk: what the routes need.
+        local: whether it is reached from this machine only.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            desk.pool.close()
+            desk.recorder.close()
+
+    app = FastAPI(title="metier", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.desk = desk
+    for router in (chat.ROUTER, completions.ROUTER, embeddings.ROUTER, decisions.ROUTER, models.ROUTER):
+        app.include_router(router, prefix="/v1")
+    app.include_router(models.PLAIN)
+    if desk.jobs is not None:
+        app.include_router(fine_tuning.ROUTER, prefix="/v1")
+    app.add_middleware(Gate, keys=desk.keys, most_bytes=int(desk.settings.body_mib * _MIB), local=local)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(MetierError, _failed)
+    app.add_exception_handler(RequestValidationError, _misunderstood)
+    app.add_exception_handler(HTTPException, _unknown)
+    return app
+
+
+def _answer(refusal: Refusal) -> JSONResponse:
+    return JSONResponse(refusal.body(), status_code=refusal.status, headers=dict(refusal.headers()))
+
+
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refusal)
+    return _answer(error)
+
+
+def _failed(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MetierError)
+    return _answer(of_error(error))
+
+
+def _misunderstood(request: Request, error: Exception) -> JSONResponse:
+    """Say which parameter is wrong and how; what was sent is not repeated."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return _answer(Refusal(400, "body: not JSON; wanted: a JSON object", code="invalid_json"))
+    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    param = ".".join(place) or None
+    if first["type"] == "extra_forbidden":
+        return _answer(Refusal(400, f"'{param}' is not a parameter here", param=param, code="unknown_parameter"))
+    words = str(first["msg"]).removeprefix("Value error, ")
+    return _answer(Refusal(400, f"{param or 'body'}: {words}", param=param, code="invalid_value"))
+
+
+def _unknown(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return _answer(Refusal(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}"))

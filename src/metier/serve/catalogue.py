@@ -1,0 +1,133 @@
+"""What is served: the base, every trained run, and the names that jobs gave them; imports no torch."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from metier.core import artefact
+from metier.core.errors import MetierError
+from metier.core.settings import build
+from metier.model.find import Base, find, read_json
+from metier.text import targets
+from metier.text.settings import TextSettings
+
+_ADAPTER = "adapter_config.json"
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,80}")
+Kind = Literal["base", "adapter", "whole", "head"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A model that answers: `name`, its base, the folder of what was trained (None: the base itself), how it renders.
+
+    `kind`: the base, an adapter that is mixed with others, a model of its own, or one with a head of classes.
+    """
+
+    name: str
+    base: Base
+    folder: Path | None
+    text: TextSettings
+    created: int
+    kind: Kind
+
+    @property
+    def digest(self) -> str:
+        """What was trained, or the base, by its content."""
+        return self.base.digest if self.folder is None else artefact.read(self.folder, "model").digest
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where its tokenizer and template are."""
+        return self.base.folder if self.folder is None else self.folder
+
+
+Mixable = Callable[[Path], bool]
+
+
+class Catalogue:
+    """The models of a project.
+
+    Args:
+        folder: the project's, in which a base may be named.
+        store: its `.metier`.
+        base: served under its own name, rendered by `text`.
+        text: how the base's prompts are rendered.
+        mixable: tells whether an adapter can be mixed with others.
+    """
+
+    def __init__(self, folder: Path, store: Path, base: Base, *, text: TextSettings, mixable: Mixable) -> None:
+        self._folder = folder
+        self._store = store
+        self._mixable = mixable
+        self._base = Served(name=base.name, base=base, folder=None, text=text, created=0, kind="base")
+        self._known: dict[Path, tuple[float, Served]] = {}
+        self.names: Callable[[], Mapping[str, Path]] = dict
+        """Further names -> folders of runs: those that jobs gave."""
+
+    def find(self, name: str) -> Served | None:
+        """Return the model of that name; None: there is none."""
+        if name == self._base.name:
+            return self._base
+        named = self.names().get(name)
+        run = named if named is not None else self._store / "runs" / name
+        if named is None and not _ID.fullmatch(name):
+            return None
+        served = self._run(run)
+        return replace(served, name=name) if served is not None else None
+
+    def all(self) -> list[Served]:
+        """Return everything that is served, the base first."""
+        runs = sorted((self._store / "runs").glob("*")) if (self._store / "runs").is_dir() else []
+        found = [served for run in runs if (served := self._run(run)) is not None]
+        named = [replace(served, name=name) for name, run in self.names().items() if (served := self._run(run))]
+        return [self._base, *found, *named]
+
+    def _run(self, run: Path) -> Served | None:
+        """Return a trained run, looked at again only when it has changed."""
+        manifest = run / "model" / artefact.MANIFEST
+        if not manifest.is_file() or not (run / "summary.json").is_file():
+            return None
+        changed = manifest.stat().st_mtime
+        known = self._known.get(run)
+        if known is None or known[0] != changed:
+            try:
+                known = (changed, self._read(run, changed))
+            except (MetierError, OSError, ValueError, KeyError):  # one that cannot be served hides no other
+                return None
+            self._known[run] = known
+        return known[1]
+
+    def _read(self, run: Path, changed: float) -> Served:
+        model = run / "model"
+        artefact.verify(model, "model")
+        facts = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+        text = build(TextSettings, {**facts["plan"]["text"], "template": "auto"}, str(run))
+        named = facts["base"]
+        if named["digest"] == self._base.base.digest:
+            base = self._base.base
+        elif named["kind"] == "config":
+            base = Base(name=named["name"], folder=Path(named["folder"]), kind="config", digest=named["digest"])
+        else:
+            base = find(named["name"] if named["kind"] != "folder" else named["folder"], self._folder)
+        if targets.read(model) is not None:
+            kind: Kind = "head"
+        elif (model / _ADAPTER).is_file() and read_json(model / _ADAPTER) and self._mixable(model):
+            quantised = artefact.read(model, "model").facts.get("quantise", "none") != "none"
+            kind = "whole" if quantised else "adapter"
+        else:
+            kind = "whole"
+        return Served(name=run.name, base=base, folder=model, text=text, created=int(changed), kind=kind)
+
+
+def listed(models: Iterable[Served]) -> list[dict[str, object]]:
+    """Return models as /v1/models lists them."""
+    return [
+        {
+            "id": served.name, "object": "model", "created": served.created, "owned_by": "metier",
+            "parent": served.base.name if served.folder is not None else None,
+        }
+        for served in models
+    ]  # fmt: skip

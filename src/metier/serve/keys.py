@@ -1,0 +1,95 @@
+"""API keys: made once, shown once, kept as a hash, each for certain scopes; imports no torch."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import sqlalchemy as sql
+
+from metier.core.errors import InputError
+from metier.serve.database import KEYS
+
+SCOPES = ("infer", "train", "admin")
+"""What a key may do: ask models; upload files and train; everything, other people's files and jobs too."""
+
+_PREFIX = "mk-"
+_FRESH_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks. Without any key at all everybody on this machine may do everything."""
+
+    id: str
+    scopes: frozenset[str]
+
+    def may(self, scope: str) -> bool:
+        """Tell whether a scope is granted."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+OPEN = Caller(id="local", scopes=frozenset(SCOPES))
+
+
+class Keys:
+    """The keys of a project."""
+
+    def __init__(self, database: sql.Engine) -> None:
+        self._database = database
+        self._known: dict[str, Caller] = {}
+        self._read = -_FRESH_SECONDS
+
+    def make(self, name: str, scopes: Collection[str]) -> str:
+        """Make a key and return it; only its hash is kept.
+
+        Raises:
+            InputError: a scope that is none.
+        """
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            raise InputError(f"scope {', '.join(unknown) or 'none'}", f"some of {', '.join(SCOPES)}")
+        key = _PREFIX + secrets.token_urlsafe(32)
+        values = {
+            "id": secrets.token_hex(8), "name": name[:64], "hash": _hash(key), "scopes": ",".join(sorted(set(scopes))),
+            "created": int(time.time()), "revoked": 0,
+        }  # fmt: skip
+        with self._database.begin() as connection:
+            connection.execute(KEYS.insert().values(**values))
+        return key
+
+    def revoke(self, name: str) -> int:
+        """Let all keys of a name open nothing any more; return how many there were."""
+        with self._database.begin() as connection:
+            chosen = KEYS.update().where(KEYS.c.name == name, KEYS.c.revoked == 0).values(revoked=int(time.time()))
+            return connection.execute(chosen).rowcount
+
+    def any(self) -> bool:
+        """Tell whether a key is needed: whether one was ever made."""
+        with self._database.connect() as connection:
+            return connection.execute(sql.select(KEYS.c.id).limit(1)).first() is not None
+
+    def caller(self, header: str | None) -> Caller | None:
+        """Return who sends `Authorization: Bearer KEY`; None: nobody that is known."""
+        now = time.monotonic()
+        if now - self._read > _FRESH_SECONDS:
+            self._read = now
+            self._known = self._load()
+        if not self._known and not self.any():
+            return OPEN
+        kind, _, key = (header or "").partition(" ")
+        if kind.lower() != "bearer" or not key:
+            return None
+        wanted = _hash(key.strip())
+        return next((caller for known, caller in self._known.items() if hmac.compare_digest(known, wanted)), None)
+
+    def _load(self) -> dict[str, Caller]:
+        with self._database.connect() as connection:
+            rows = connection.execute(sql.select(KEYS).where(KEYS.c.revoked == 0)).all()
+        return {row.hash: Caller(id=row.id, scopes=frozenset(row.scopes.split(","))) for row in rows}
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

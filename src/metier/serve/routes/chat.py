@@ -1,0 +1,223 @@
+"""POST /v1/chat/completions."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from metier.core.errors import MetierError
+from metier.engine.constrain import Grammar
+from metier.engine.request import Chance, End, Event, Piece
+from metier.engine.request import Request as Asked
+from metier.serve.calls import ToolForm
+from metier.serve.desk import Desk, Generation, caller_of, check_end, desk_of
+from metier.serve.pool import Open
+from metier.serve.prompts import chat_ids, deadline, sampling, stops_of, unheard
+from metier.serve.refusal import Refusal, of_error, unsupported
+from metier.serve.routes.streams import as_json, stream, while_heard
+from metier.serve.wire import ChatBody, NamedTool
+from metier.text.tokenizer import Tokenizer
+
+ROUTER = APIRouter()
+
+
+@ROUTER.post("/chat/completions", tags=["infer"])
+async def chat(body: ChatBody, request: Request) -> Response:
+    """Go on with a conversation."""
+    desk = desk_of(request)
+    _check(body)
+    served = desk.writer(body.model)
+    id = f"chatcmpl-{secrets.token_hex(12)}"
+    generation = Generation(desk, caller_of(request), served, id=id, route="chat", user=body.user)
+    owner = f"{caller_of(request).id}/{body.user or ''}"
+    writing = _Writing(desk, body, generation, owner)
+    if body.stream:
+        return await stream(writing.chunks())
+    return as_json(await while_heard(request, writing.whole()))
+
+
+def _check(body: ChatBody) -> None:
+    """Refuse what would have to be ignored."""
+    if body.max_tokens is not None and body.max_completion_tokens is not None:
+        raise unsupported("max_tokens", "max_completion_tokens says the same")
+    if body.top_logprobs is not None and not body.logprobs:
+        raise unsupported("top_logprobs", "set logprobs too")
+    if body.stream_options is not None and not body.stream:
+        raise unsupported("stream_options", "this is no stream")
+    if body.metadata is not None:
+        raise unsupported("metadata", "nothing is stored with it; 'user' is recorded")
+    shape = body.response_format
+    if shape is not None and (shape.type == "json_schema") != (shape.json_schema is not None):
+        raise Refusal(400, "response_format: json_schema goes with type 'json_schema'", param="response_format")
+    calls = body.tools and body.tool_choice != "none"
+    if not body.tools and body.tool_choice not in (None, "none"):
+        raise unsupported("tool_choice", "there are no tools")
+    if body.parallel_tool_calls is not None and not body.tools:
+        raise unsupported("parallel_tool_calls", "there are no tools")
+    if calls and shape is not None and shape.type != "text":
+        raise unsupported("response_format", "not together with tools; set tool_choice to 'none'")
+    if calls and body.logprobs:
+        raise unsupported("logprobs", "not together with tools; set tool_choice to 'none'")
+
+
+class _Writing:
+    """The answers to one request, as they become JSON."""
+
+    def __init__(self, desk: Desk, body: ChatBody, generation: Generation, owner: str) -> None:
+        self._desk = desk
+        self._body = body
+        self._generation = generation
+        self._owner = owner
+        self._created = int(time.time())
+        self._seed = 0
+        self._tokenizer: Tokenizer | None = None
+        self._form: ToolForm | None = None
+
+    async def _make(self, model: Open) -> Sequence[Asked]:
+        """Turn the request into what the engine reads, away from the loop: templates and grammars take their time."""
+        return await asyncio.to_thread(self._asked, model)
+
+    def _asked(self, model: Open) -> Sequence[Asked]:
+        body, renderer = self._body, model.text.renderer
+        self._tokenizer = tokenizer = renderer.tokenizer
+        tools = [tool.model_dump(exclude_none=True) for tool in body.tools or ()]
+        if tools and body.tool_choice != "none":
+            self._form = model.text.tools()
+        ids = chat_ids(body.messages, tools, renderer)
+        rules = sampling(body, tokenizer.vocabulary)
+        self._seed = rules.seed
+        grammar = self._grammar(model)
+        has_tools = self._form is not None
+        first = Asked(
+            ids=ids,
+            listen=unheard,
+            adapter=model.adapter,
+            most_tokens=body.max_completion_tokens or body.max_tokens or 1 << 30,
+            stop_ids=frozenset(tokenizer.stop_ids),
+            stops=stops_of(body),
+            sampling=rules,
+            chances=(body.top_logprobs or 0) if body.logprobs else None,
+            owner=self._owner,
+            deadline=deadline(self._desk.settings.deadline_seconds),
+            decode=lambda ids: tokenizer.decode(ids, skip_special=not has_tools),
+        )
+        return [
+            replace(
+                first,
+                sampling=replace(rules, stream=number),
+                constraint=grammar.fresh() if grammar is not None else None,
+            )
+            for number in range(body.n or 1)
+        ]
+
+    def _grammar(self, model: Open) -> Grammar | None:
+        body, shape, form = self._body, self._body.response_format, self._form
+        try:
+            if shape is not None and shape.type == "json_object":
+                return model.text.grammars().json()
+            if shape is not None and shape.json_schema is not None:
+                return model.text.grammars().json(shape.json_schema.schema_)
+        except MetierError as error:
+            raise of_error(error, "response_format") from error
+        if form is None or body.tool_choice in (None, "auto"):
+            return None
+        functions = {tool.function.name: tool.function.model_dump() for tool in body.tools or ()}
+        if isinstance(body.tool_choice, NamedTool):
+            name = body.tool_choice.function.name
+            if name not in functions:
+                raise Refusal(400, f"tool_choice: {name!r} is not among the tools", param="tool_choice")
+            functions = {name: functions[name]}
+        schemas = [form.schema(function) for function in functions.values()]
+        try:
+            return model.text.grammars().tagged(
+                form.before, schemas[0] if len(schemas) == 1 else {"anyOf": schemas}, form.after
+            )
+        except MetierError as error:
+            raise of_error(error, "tools") from error
+
+    async def whole(self) -> dict[str, Any]:
+        """Return the response to a request that does not stream."""
+        count = self._body.n or 1
+        texts = ["" for _ in range(count)]
+        chances: list[list[Chance]] = [[] for _ in range(count)]
+        ends: dict[int, End] = {}
+        async with aclosing(self._generation.events(self._make)) as events:
+            async for number, event in events:
+                texts[number] += event.text
+                if isinstance(event, End):
+                    check_end(event)
+                    ends[number] = event
+                elif event.chance is not None:
+                    chances[number].append(event.chance)
+        choices = [self._choice(number, texts[number], chances[number], ends[number]) for number in range(count)]
+        return self._frame("chat.completion") | {"choices": choices, "usage": self._generation.usage}
+
+    def _choice(self, number: int, text: str, chances: list[Chance], end: End) -> dict[str, Any]:
+        content, calls = self._calls(text)
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        finish: str = end.finish
+        if calls:
+            message |= {"tool_calls": calls, "content": content or None}
+            finish = "tool_calls" if end.finish == "stop" else finish
+        logprobs = {"content": [self._chance(each) for each in chances]} if self._body.logprobs else None
+        return {"index": number, "message": message, "logprobs": logprobs, "finish_reason": finish}
+
+    def _calls(self, text: str) -> tuple[str, list[dict[str, Any]]]:
+        if self._form is None:
+            return text, []
+        content, calls = self._form.read(text)
+        return content, calls[:1] if self._body.parallel_tool_calls is False else calls
+
+    async def chunks(self) -> AsyncGenerator[dict[str, Any]]:
+        """Yield the parts of a stream; answers that may hold tool calls are told whole, when they are known."""
+        held = ["" for _ in range(self._body.n or 1)]
+        started: set[int] = set()
+        async with aclosing(self._generation.events(self._make)) as events:
+            async for number, event in events:
+                if number not in started:
+                    started.add(number)
+                    yield self._chunk(number, {"role": "assistant", "content": ""})
+                if isinstance(event, End):
+                    check_end(event)
+                if self._form is not None:
+                    held[number] += event.text
+                elif event.text or (isinstance(event, Piece) and event.chance is not None):
+                    yield self._chunk(number, {"content": event.text}, event=event)
+                if isinstance(event, End):
+                    finish: str = event.finish
+                    content, calls = self._calls(held[number])
+                    if self._form is not None and (content or calls):
+                        delta: dict[str, Any] = {"content": content} if content else {}
+                        delta |= {"tool_calls": [{"index": n, **c} for n, c in enumerate(calls)]} if calls else {}
+                        yield self._chunk(number, delta)
+                        finish = "tool_calls" if calls and finish == "stop" else finish
+                    yield self._chunk(number, {}, finish=finish)
+        if self._body.stream_options is not None and self._body.stream_options.include_usage:
+            yield self._frame("chat.completion.chunk") | {"choices": [], "usage": self._generation.usage}
+
+    def _chunk(
+        self, number: int, delta: dict[str, Any], *, event: Event | None = None, finish: str | None = None
+    ) -> dict[str, Any]:
+        chance = event.chance if isinstance(event, Piece) else None
+        logprobs = {"content": [self._chance(chance)]} if chance is not None else None
+        choice = {"index": number, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return self._frame("chat.completion.chunk") | {"choices": [choice]}
+
+    def _frame(self, kind: str) -> dict[str, Any]:
+        return {"id": self._generation.id, "object": kind, "created": self._created, "model": self._body.model}
+
+    def _chance(self, chance: Chance) -> dict[str, Any]:
+        return self._token(chance.token, chance.logprob) | {
+            "top_logprobs": [self._token(token, logprob) for token, logprob in chance.top]
+        }
+
+    def _token(self, token: int, logprob: float) -> dict[str, Any]:
+        assert self._tokenizer is not None
+        text = self._tokenizer.decode([token], skip_special=False)
+        return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(text.encode())}

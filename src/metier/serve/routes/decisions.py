@@ -1,0 +1,184 @@
+"""POST /v1/decisions: yes or no, one of several, how much; with probabilities that add up to one.
+
+A model with a head answers with the head's own probabilities. One that writes is asked how likely each answer would
+be as its next turn, end of turn included, and the answers on offer share the whole.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from metier.engine.decoder import Engine
+from metier.engine.request import End
+from metier.engine.request import Request as Asked
+from metier.serve.desk import Desk, Generation, caller_of, check_end, desk_of
+from metier.serve.pool import Open
+from metier.serve.prompts import chat_ids, deadline, unheard
+from metier.serve.refusal import Refusal
+from metier.serve.routes.streams import as_json, while_heard
+from metier.serve.wire import ChatMessage, ChoiceQuestion, DecisionBody, Predicate, ScoreQuestion
+from metier.text import targets
+from metier.text.targets import Targets
+
+ROUTER = APIRouter()
+
+Question = Predicate | ChoiceQuestion | ScoreQuestion
+_YES, _NO = "yes", "no"
+
+
+@ROUTER.post("/decisions", tags=["infer"])
+async def decisions(body: DecisionBody, request: Request) -> Response:
+    """Answer typed questions about an input."""
+    desk = desk_of(request)
+    served = desk.find(body.model)
+    id = f"decision-{secrets.token_hex(12)}"
+    generation = Generation(desk, caller_of(request), served, id=id, route="decisions", user=body.safety_identifier)
+    deciding = _headed if served.kind == "head" else _written
+    answers = await while_heard(request, deciding(desk, body, generation))
+    usage = {"input_tokens": generation.prompt_tokens, "output_tokens": 0, "total_tokens": generation.prompt_tokens}
+    return as_json({"id": id, "object": "decision", "model": body.model, "answers": answers, "usage": usage})
+
+
+def _options(question: Question) -> list[str]:
+    """Return the answers on offer, as a model would write them."""
+    if isinstance(question, Predicate):
+        return [_YES, _NO]
+    if isinstance(question, ChoiceQuestion):
+        return [_said(choice.value) for choice in question.choices]
+    return [level.label for level in question.levels]
+
+
+def _said(value: str | bool) -> str:
+    return value if isinstance(value, str) else (_YES if value else _NO)
+
+
+def answer_of(question: Question, shares: Sequence[float]) -> dict[str, Any]:
+    """Write probabilities as the API does."""
+    if isinstance(question, Predicate):
+        answer: dict[str, Any] = {"type": "predicate", "probability": shares[0]}
+    elif isinstance(question, ChoiceQuestion):
+        best = int(np.argmax(shares))
+        values = [choice.value for choice in question.choices]
+        listed = [{"value": value, "probability": share} for value, share in zip(values, shares, strict=True)]
+        answer = {"type": "choice", "choice": values[best], "confidence": shares[best], "probabilities": listed}
+    else:
+        listed = [
+            {"label": level.label, "value": number, "probability": share}
+            for number, (level, share) in enumerate(zip(question.levels, shares, strict=True))
+        ]
+        mean = sum(number * share for number, share in enumerate(shares))
+        answer = {"type": "score", "score": mean, "confidence": max(shares), "probabilities": listed}
+    return answer | ({"name": question.name} if question.name is not None else {})
+
+
+def _messages(body: DecisionBody, instructions: str) -> list[ChatMessage]:
+    """Return the conversation that is decided about; instructions stand below the input."""
+    if isinstance(body.input, str):
+        turns = [ChatMessage(role="user", content=body.input)]
+    else:
+        turns = [
+            ChatMessage(
+                role=turn.role,
+                content=turn.content if isinstance(turn.content, str) else "".join(part.text for part in turn.content),
+            )
+            for turn in body.input
+        ]
+    if not instructions.strip():
+        return turns
+    last = turns[-1] if turns else None
+    if last is not None and last.role == "user":
+        return [*turns[:-1], ChatMessage(role="user", content=f"{last.content}\n\n{instructions}")]
+    return [*turns, ChatMessage(role="user", content=instructions)]
+
+
+async def _written(desk: Desk, body: DecisionBody, generation: Generation) -> list[dict[str, Any]]:
+    sizes: list[int] = []
+
+    async def make(model: Open) -> Sequence[Asked]:
+        return await asyncio.to_thread(_asked, desk, body, model, sizes=sizes)
+
+    sums: dict[int, float] = {}
+    async with aclosing(generation.events(make)) as events:
+        async for number, event in events:
+            if isinstance(event, End):
+                check_end(event)
+                sums[number] = sum(chance.logprob for chance in event.prompt)
+    answers, place = [], 0
+    for question, size in zip(body.questions, sizes, strict=True):
+        logs = np.array([sums[number] for number in range(place, place + size)])
+        shares = np.exp(logs - logs.max())
+        answers.append(answer_of(question, (shares / shares.sum()).tolist()))
+        place += size
+    return answers
+
+
+def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int]) -> list[Asked]:
+    renderer = model.text.renderer
+    tokenizer, requests = renderer.tokenizer, []
+    ending = [tokenizer.eos_id] if tokenizer.eos_id is not None else list(tokenizer.stop_ids[:1])
+    for question in body.questions:
+        prompt = chat_ids(_messages(body, question.instructions), (), renderer)
+        options = _options(question)
+        if len(set(options)) < len(options):
+            raise Refusal(400, "questions: two answers on offer are the same", param="questions")
+        sizes.append(len(options))
+        for option in options:
+            requests.append(
+                Asked(
+                    ids=[*prompt, *tokenizer.encode(option, special=False), *ending],
+                    listen=unheard,
+                    adapter=model.adapter,
+                    most_tokens=0,
+                    chances=0,
+                    score_from=len(prompt),
+                    deadline=deadline(desk.settings.deadline_seconds),
+                )
+            )
+    return requests
+
+
+async def _headed(desk: Desk, body: DecisionBody, generation: Generation) -> list[dict[str, Any]]:
+    """Let a head of classes answer. Its labels are what may be asked for; instructions are not read."""
+    async with desk.pool.open(generation.served) as model:
+        head = targets.read(generation.served.tokenizer_folder)
+        assert head is not None
+        prompt = await asyncio.to_thread(chat_ids, _messages(body, ""), (), model.text.renderer)
+        generation.prompt_tokens = len(prompt)
+        values = await model.worker.call(partial(_head_values, head=head, ids=prompt))
+    generation.finished()
+    return [answer_of(question, _of_head(question, head, values)) for question in body.questions]
+
+
+@torch.inference_mode()
+def _head_values(engine: Engine, head: Targets, ids: list[int]) -> np.ndarray:
+    device = next(engine.model.parameters()).device
+    logits = engine.model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits
+    return head.values(logits.float().cpu().numpy())[0]
+
+
+def _of_head(question: Question, head: Targets, values: np.ndarray) -> list[float]:
+    """Return the shares of the answers on offer among a head's labels."""
+    if head.kind == "regress":
+        raise Refusal(400, "questions: this model says a number, which is no decision", param="questions")
+    if isinstance(question, Predicate):
+        share = float(values[_place(question.name or question.instructions, head)])
+        return [share, 1 - share]
+    chosen = np.array([values[_place(option, head)] for option in _options(question)])
+    return (chosen / chosen.sum()).tolist()
+
+
+def _place(label: str, head: Targets) -> int:
+    if label not in head.labels:
+        raise Refusal(
+            400, f"questions: {label[:80]!r} is no label of this model; wanted: {', '.join(head.labels[:20])}",
+            param="questions",
+        )  # fmt: skip
+    return head.labels.index(label)

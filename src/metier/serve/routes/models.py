@@ -1,0 +1,64 @@
+"""What is served, how it is doing, and what people thought of it."""
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import generate_latest
+
+from metier.serve.catalogue import listed
+from metier.serve.desk import caller_of, desk_of
+from metier.serve.refusal import Refusal
+from metier.serve.routes.streams import as_json
+from metier.serve.wire import FeedbackBody
+
+ROUTER = APIRouter()
+PLAIN = APIRouter()
+
+
+@ROUTER.get("/models", tags=["infer"])
+async def models(request: Request) -> Response:
+    """List what is served."""
+    found = await asyncio.to_thread(desk_of(request).catalogue.all)
+    return as_json({"object": "list", "data": listed(found)})
+
+
+@ROUTER.get("/models/{name:path}", tags=["infer"])
+async def model(name: str, request: Request) -> Response:
+    """Tell about one model."""
+    served = await asyncio.to_thread(desk_of(request).find, name)
+    return as_json(listed([served])[0])
+
+
+@ROUTER.post("/feedback", tags=["infer"])
+async def feedback(body: FeedbackBody, request: Request) -> Response:
+    """Keep what somebody thought of an answer."""
+    if body.thumbs is None and body.score is None and body.correction is None and body.comment is None:
+        raise Refusal(400, "nothing said; wanted: thumbs, score, correction or comment")
+    values = body.model_dump(exclude={"id"}) | {"trace": body.id, "caller": caller_of(request).id}
+    desk_of(request).recorder.feedback(values)
+    return as_json({"object": "feedback", "id": body.id}, status=201)
+
+
+@PLAIN.get("/health")
+async def health() -> Response:
+    """Tell that the server answers."""
+    return as_json({"status": "ok"})
+
+
+@PLAIN.get("/metrics", tags=["infer"])
+async def metrics(request: Request) -> Response:
+    """Return what Prometheus reads."""
+    desk = desk_of(request)
+    lines = [
+        "# TYPE metier_traces_dropped counter",
+        f"metier_traces_dropped {desk.recorder.dropped}",
+        "# TYPE metier_answers_active gauge",
+        *(f'metier_answers_active{{engine="{name}"}} {state.active}' for name, state in desk.pool.states.items()),
+        "# TYPE metier_requests_waiting gauge",
+        *(f'metier_requests_waiting{{engine="{name}"}} {state.waiting}' for name, state in desk.pool.states.items()),
+        "# TYPE metier_prefix_bytes gauge",
+        *(f'metier_prefix_bytes{{engine="{name}"}} {state.prefix_bytes}' for name, state in desk.pool.states.items()),
+    ]
+    text = generate_latest(desk.meters.registry).decode() + "\n".join(lines) + "\n"
+    return Response(text, media_type="text/plain; version=0.0.4")

@@ -1,0 +1,180 @@
+"""One model in a thread of its own: requests go in, events come out on the server's loop."""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from metier.core.errors import MetierError, RunError
+from metier.engine.decoder import Counts, Engine, Limits, opened
+from metier.engine.request import End, Event, Request
+from metier.engine.run import Run
+from metier.model.quiet import LIBRARY_FAULTS
+
+LOG = logging.getLogger("metier.serve")
+
+Task = Callable[[Engine], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How a worker is doing."""
+
+    active: int = 0
+    waiting: int = 0
+    prefix_bytes: int = 0
+    adapters: tuple[str, ...] = ()
+    way: str = ""
+    counts: Counts = field(default_factory=Counts)
+
+
+class Worker(threading.Thread):
+    """Owns a model and its engine.
+
+    Args:
+        name: for the log.
+        load: reads the model, in the thread.
+        limits: of the engine.
+    """
+
+    def __init__(self, name: str, load: Callable[[], torch.nn.Module], limits: Limits) -> None:
+        super().__init__(name=f"engine {name}", daemon=True)
+        self._load = load
+        self._limits = limits
+        self._inbox: queue.SimpleQueue[tuple[Task, asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = (
+            queue.SimpleQueue()
+        )
+        self._loop = asyncio.get_running_loop()
+        self._said: list[tuple[asyncio.Queue[tuple[int, Event]], int, Event]] = []
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.state = State()
+        self.users = 0
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        try:
+            model = self._load()
+        except (MetierError, *LIBRARY_FAULTS):
+            LOG.exception("%s cannot be loaded", self.name)
+            known = RunError("the model cannot be loaded; the server's log says why")
+            self._loop.call_soon_threadsafe(self.ready.set_exception, known)
+            return
+        with opened(model, self._limits) as engine:
+            LOG.info("%s: %s", self.name, engine.way.reason)
+            self._loop.call_soon_threadsafe(self.ready.set_result, None)
+            while self._serve(engine):
+                pass
+
+    def _serve(self, engine: Engine) -> bool:
+        """Do what is asked for, then one step; return whether to go on."""
+        while not engine.busy() or not self._inbox.empty():
+            asked = self._inbox.get()
+            if asked is None:
+                engine.abandon("the model is leaving")
+                self._tell()
+                return False
+            self._do(engine, *asked)
+            self._note(engine)
+            self._tell()
+        try:
+            engine.step()
+        except LIBRARY_FAULTS:
+            LOG.exception("a step of %s failed", self.name)
+            engine.abandon("the server could not do this; its log says why")
+        self._note(engine)
+        self._tell()
+        return True
+
+    def _do(self, engine: Engine, task: Task, future: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            result = task(engine)
+        except MetierError as error:
+            loop.call_soon_threadsafe(_settle, future, None, error)
+        except LIBRARY_FAULTS:
+            LOG.exception("a task of %s failed", self.name)
+            loop.call_soon_threadsafe(_settle, future, None, RunError("the server could not do this; see its log"))
+        else:
+            loop.call_soon_threadsafe(_settle, future, result, None)
+
+    def _note(self, engine: Engine) -> None:
+        self.state = State(
+            active=engine.active, waiting=engine.waiting, prefix_bytes=engine.prefix_bytes,
+            adapters=engine.adapters.loaded, way=engine.way.reason, counts=engine.counts,
+        )  # fmt: skip
+
+    def _tell(self) -> None:
+        """Hand everything that was said in this step to the loop, at once."""
+        if self._said:
+            said, self._said = self._said, []
+            with suppress(RuntimeError):  # the loop has ended: nobody listens any more
+                self._loop.call_soon_threadsafe(_deliver, said)
+
+    async def call(self, task: Task) -> Any:
+        """Run something in the engine's thread and return what it returns."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._inbox.put((task, future, self._loop))
+        return await future
+
+    async def answers(self, requests: Sequence[Request]) -> AsyncGenerator[tuple[int, Event]]:
+        """Yield (number of the request, event) until all have ended; what is not listened to any more is cancelled.
+
+        Raises:
+            BusyError: too many wait already.
+            InputError: a request cannot be answered.
+        """
+        box: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+        runs: list[Run] = await self.call(partial(self._submit, requests=requests, box=box))
+        left = len(runs)
+        try:
+            while left:
+                number, event = await box.get()
+                left -= isinstance(event, End)
+                yield number, event
+        finally:
+            if left:
+                self._inbox.put((partial(_cancel, runs=runs), self._loop.create_future(), self._loop))
+
+    def _submit(
+        self, engine: Engine, requests: Sequence[Request], box: "asyncio.Queue[tuple[int, Event]]"
+    ) -> list[Run]:
+        runs: list[Run] = []
+        try:
+            for number, request in enumerate(requests):
+                runs.append(engine.submit(replace(request, listen=partial(self._hear, box, number))))
+        except MetierError:
+            _cancel(engine, runs)
+            raise
+        return runs
+
+    def _hear(self, box: "asyncio.Queue[tuple[int, Event]]", number: int, event: Event) -> None:
+        self._said.append((box, number, event))
+
+    def stop(self) -> None:
+        """Let the thread end after the step it is in."""
+        self._inbox.put(None)
+
+
+def _cancel(engine: Engine, runs: list[Run]) -> None:
+    for run in runs:
+        engine.cancel(run)
+
+
+def _settle(future: "asyncio.Future[Any]", result: Any, error: MetierError | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _deliver(said: list[tuple["asyncio.Queue[tuple[int, Event]]", int, Event]]) -> None:
+    for box, number, event in said:
+        box.put_nowait((number, event))

@@ -1,0 +1,159 @@
+"""From a file to a chat with the tuned model, with the official client; through a kill in the middle."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import psutil
+import pytest
+
+from tests.serve import workshop
+from tests.serve.workshop import MODEL, Process, chat_rows
+
+QUICK = {"model.method": "lora", "train.learning_rate": 0.03, "train.max_steps": 4, "train.checkpoint_every": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    folder = tmp_path_factory.mktemp("jobs")
+    (folder / MODEL).symlink_to(tiny_base)
+    (folder / "metier.yaml").write_text(f"base: {MODEL}\ndata: none.jsonl\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Process]:
+    server = workshop.start(folder)
+    yield server
+    workshop.end(server)
+
+
+def wait(client: openai.OpenAI, id: str, *states: str, seconds: float = 200) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job = client.fine_tuning.jobs.retrieve(id)
+        if job.status in states:
+            return job
+        assert job.status not in ("failed", "succeeded"), job
+        time.sleep(0.2)
+    raise AssertionError(f"still {job.status}")
+
+
+def upload(client: openai.OpenAI, text: str) -> str:
+    file = client.files.create(file=("train.jsonl", text.encode()), purpose="fine-tune")
+    return client.files.wait_for_processing(file.id).id
+
+
+def test_from_a_file_to_a_chat_with_the_tuned_model(server: Process) -> None:
+    client = server.client()
+    training = upload(client, chat_rows())
+    made = client.fine_tuning.jobs.create(
+        model=MODEL, training_file=training, suffix="desk", seed=3, metadata={"team": "a"},
+        extra_body={"settings": QUICK},
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 4}}},
+    )  # fmt: skip
+    assert made.status == "queued"
+    job = wait(client, made.id, "succeeded")
+    assert job.fine_tuned_model.startswith(f"ft:{MODEL}:metier:desk:")
+    assert job.trained_tokens > 0
+    assert (job.seed, job.metadata) == (3, {"team": "a"})
+    answer = client.chat.completions.create(
+        model=job.fine_tuned_model, messages=[{"role": "user", "content": "my card number 3"}], max_tokens=4
+    )
+    assert answer.model == job.fine_tuned_model
+    assert job.fine_tuned_model in {model.id for model in client.models.list()}
+    table = client.files.content(job.result_files[0]).text.splitlines()
+    assert table[0] == "step,train_loss,valid_loss"
+    assert len(table) == 5
+    events = client.fine_tuning.jobs.list_events(job.id).data
+    assert {"message", "metrics"} == {event.type for event in events}
+    checkpoint = client.fine_tuning.jobs.checkpoints.list(job.id).data[0]
+    assert checkpoint.fine_tuned_model_checkpoint == job.fine_tuned_model
+    assert [each.id for each in client.fine_tuning.jobs.list(extra_query={"metadata[team]": "a"})] == [job.id]
+    assert not list(client.fine_tuning.jobs.list(extra_query={"metadata[team]": "b"}))
+
+
+def test_an_upload_in_parts_is_the_file(server: Process) -> None:
+    client, text = server.client(), chat_rows().encode()
+    begun = client.uploads.create(bytes=len(text), filename="a.jsonl", mime_type="text/jsonl", purpose="fine-tune")
+    parts = [client.uploads.parts.create(begun.id, data=piece).id for piece in (text[:100], text[100:])]
+    done = client.uploads.complete(begun.id, part_ids=parts)
+    assert done.file is not None
+    assert client.files.content(done.file.id).content == text
+    assert client.files.delete(done.file.id).deleted
+    other = client.uploads.create(bytes=5, filename="a.jsonl", mime_type="text/jsonl", purpose="fine-tune")
+    part = client.uploads.parts.create(other.id, data=b"1234").id
+    with pytest.raises(openai.BadRequestError, match="4 bytes came"):
+        client.uploads.complete(other.id, part_ids=[part])
+    assert client.uploads.cancel(other.id).status == "cancelled"
+
+
+def test_a_job_whose_rows_cannot_be_learnt_fails_in_words(server: Process) -> None:
+    client = server.client()
+    made = client.fine_tuning.jobs.create(model=MODEL, training_file=upload(client, '{"no": "row"}\n'))
+    deadline = time.monotonic() + 100
+    while (job := client.fine_tuning.jobs.retrieve(made.id)).status != "failed":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert job.error is not None
+    assert "train.jsonl" in (job.error.message or "")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model": "gpt-9"}, "not trained here"),
+        ({"method": {"type": "dpo"}}, "only 'supervised'"),
+        ({"hyperparameters": {"learning_rate_multiplier": 2.0}}, "train.learning_rate"),
+        ({"extra_body": {"settings": {"data.train": "/etc/passwd"}}}, "names under train and model"),
+        ({"extra_body": {"settings": {"train.regularise.replay_file": "/etc/passwd"}}}, "names under train"),
+        ({"integrations": [{"type": "wandb", "wandb": {"project": "x"}}]}, "integrations"),
+        ({"suffix": "../x"}, "suffix"),
+    ],
+)
+def test_what_a_job_cannot_do_is_refused(options: dict[str, Any], words: str, server: Process) -> None:
+    client = server.client()
+    asked = {"model": MODEL, "training_file": upload(client, chat_rows())} | options
+    with pytest.raises(openai.BadRequestError, match=words):
+        client.fine_tuning.jobs.create(**asked)
+    with pytest.raises(openai.NotFoundError):
+        client.fine_tuning.jobs.create(model=MODEL, training_file="file-../../x")
+
+
+def test_a_job_survives_a_kill_of_the_server_and_its_own(folder: Path, server: Process) -> None:
+    client = server.client()
+    slow = QUICK | {"train.max_steps": 60, "train.rows_per_step": 2}
+    made = client.fine_tuning.jobs.create(
+        model=MODEL, training_file=upload(client, chat_rows(40)), extra_body={"settings": slow}
+    )
+    paused = client.fine_tuning.jobs.create(
+        model=MODEL, training_file=upload(client, chat_rows()), extra_body={"settings": QUICK}
+    )
+    assert client.fine_tuning.jobs.pause(paused.id).status == "paused"
+    place = folder / ".metier" / "jobs" / made.id
+    deadline = time.monotonic() + 200
+    while not list(place.glob(".metier/runs/*/checkpoints/*/manifest.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child = psutil.Process(int((place / "pid").read_text()))
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    child.send_signal(signal.SIGKILL)
+    other = workshop.start(folder)
+    server.process, server.url = other.process, other.url
+    client = server.client()
+    job = wait(client, made.id, "succeeded")
+    log = next(place.glob(".metier/runs/*/metrics.jsonl")).read_text(encoding="utf-8")
+    logged = [json.loads(line)["step"] for line in log.splitlines()]
+    assert max(logged) == 60
+    events = client.fine_tuning.jobs.list_events(job.id, limit=200)
+    assert any("goes on from its last checkpoint" in event.message for event in events)
+    assert client.fine_tuning.jobs.retrieve(paused.id).status == "paused"
+    assert client.fine_tuning.jobs.resume(paused.id).status == "queued"
+    assert client.fine_tuning.jobs.cancel(paused.id).status == "cancelled"
+    with pytest.raises(openai.BadRequestError, match="is cancelled"):
+        client.fine_tuning.jobs.resume(paused.id)

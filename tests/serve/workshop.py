@@ -1,0 +1,136 @@
+"""A project with a tiny base and a few runs, an application on it in this process, and a real server in another."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import openai
+from starlette.testclient import TestClient
+
+from metier import flow
+from metier.model.find import find
+from metier.project import Place, load
+from metier.serve.app import make_app
+from metier.serve.catalogue import Catalogue
+from metier.serve.database import connect
+from metier.serve.desk import Desk
+from metier.serve.files import Files
+from metier.serve.jobs import Jobs
+from metier.serve.keys import Keys
+from metier.serve.pool import Pool
+from metier.serve.run import mixable
+from metier.serve.settings import ServeSettings
+from metier.serve.traces import Recorder
+from metier.text.settings import TextSettings
+
+LABELS = ("card", "loan")
+MODEL = "small"
+
+
+def rows(count: int = 24) -> str:
+    lines = [{"text": f"my {LABELS[n % 2]} number {n}", "label": LABELS[n % 2]} for n in range(count)]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def chat_rows(count: int = 24) -> str:
+    said = [(f"my {LABELS[n % 2]} number {n}", LABELS[n % 2]) for n in range(count)]
+    lines = [
+        {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}
+        for asked, answer in said
+    ]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def train(folder: Path, *options: str) -> str:
+    """Train a run of the project, and return its id."""
+    place = Place(project=load(folder, options), folder=folder)
+    run = flow.locate(place, flow.prepare(place).path)
+    flow.train(place, run)
+    return run.id
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A project's folder, and its runs by what they are."""
+
+    folder: Path
+    runs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Path:
+        return self.folder / ".metier"
+
+
+def build(folder: Path, base: Path) -> Shop:
+    (folder / MODEL).symlink_to(base)
+    (folder / "rows.jsonl").write_text(rows())
+    (folder / "metier.yaml").write_text(f"base: {MODEL}\ndata: rows.jsonl\n")
+    lora, quick = ("--model.method=lora", "--model.alpha=64"), ("--train.max-steps=3", "--train.learning-rate=0.03")
+    runs = {
+        "first": train(folder, *lora, *quick),
+        "second": train(folder, *lora, *quick, "--model.rank=4"),
+        "whole": train(folder, "--model.method=full", *quick),
+        "head": train(folder, "--model.method=full", "--train.objective=classify", "--train.max-steps=20"),
+    }
+    return Shop(folder, runs)
+
+
+@contextmanager
+def application(
+    shop: Shop, *, store: Path | None = None, local: bool = True, **changes: object
+) -> Iterator[TestClient]:
+    """Open the application in this process, without the foreman of the jobs."""
+    settings = ServeSettings.model_validate(changes)
+    database = connect(store or shop.store)
+    base = find(MODEL, shop.folder)
+    catalogue = Catalogue(shop.folder, shop.store, base, text=TextSettings(), mixable=mixable)
+    jobs = Jobs(database, shop.store / "jobs", base=base, files=Files(database)) if settings.jobs else None
+    desk = Desk(
+        settings=settings, catalogue=catalogue, pool=Pool(settings), keys=Keys(database), recorder=Recorder(database),
+        jobs=jobs,
+    )  # fmt: skip
+    with TestClient(make_app(desk, local=local), raise_server_exceptions=False) as client:
+        client.app_state = desk  # pyrefly: ignore
+        yield client
+
+
+@dataclass(slots=True)
+class Process:
+    """A server in a process of its own."""
+
+    process: "subprocess.Popen[str]"
+    url: str
+
+    def client(self, key: str = "none") -> openai.OpenAI:
+        return openai.OpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=120)
+
+
+def start(folder: Path, *options: str) -> Process:
+    """Start `metier serve` and wait until it listens."""
+    command = [sys.executable, "-m", "metier", "serve", "--project", str(folder), "--serve.port=0", *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    log = folder / "serve.log"
+    begin = len(log.read_text(encoding="utf-8")) if log.exists() else 0
+    with log.open("a", encoding="utf-8") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, text=True, env=environment)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        text = log.read_text(encoding="utf-8")[begin:]
+        found = re.search(r"at (http://\S+/v1)", text)
+        if found:
+            return Process(process, found[1])
+        assert process.poll() is None, text
+        time.sleep(0.1)
+    raise AssertionError("the server did not listen within two minutes")
+
+
+def end(server: Process) -> None:
+    server.process.terminate()
+    server.process.wait(timeout=60)
