@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metier.core import extras
+from metier.core import artefact, extras
 from metier.core.errors import MissingExtraError, SettingsError
 from metier.prepare.cleaning.mislabelled import doubted
 from metier.prepare.cleaning.settings import CleanSettings
@@ -165,6 +165,13 @@ def test_an_answer_in_another_language_than_the_question_is_found(workshop):
     assert [(entry["source"], entry["reason"]) for entry in mine(result, "language")] == [
         ("t.jsonl:71", "answered in another language than asked")
     ]
+
+
+def test_json_and_numbers_are_in_no_language(workshop):
+    records = [talk(sentence(n), json.dumps({"intent": "refund", "product": "lamp", "total": n})) for n in range(60)]
+    result = workshop.prepare(workshop.lines("t.jsonl", records))
+    assert mine(result, "language") == []
+    assert artefact.read(result.path, "snapshot").facts["languages"] == {"en": 60}
 
 
 def test_without_the_library_a_flagging_rule_is_left_out_and_told_and_a_dropping_one_refused(workshop, monkeypatch):
