@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from metier.core.types import Dropped
-from metier.prepare.candidate import Candidate, Role
+from metier.prepare.candidate import Candidate
+from metier.prepare.first import First
 
 RULE = "duplicates.exact"
 
@@ -21,7 +22,7 @@ class Exact:
 
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled
-        self._first: dict[str, tuple[str, Role]] = {}
+        self._first = First()
         self._copies: dict[str, int] = {}
 
     def __call__(self, items: Iterable[Candidate | Dropped]) -> Iterator[Candidate | Dropped]:
@@ -31,7 +32,7 @@ class Exact:
 
     def _judge(self, item: Candidate) -> Candidate | Dropped:
         row_id = item.row.id
-        first = self._first.setdefault(row_id, (item.row.source, item.role))
+        first = self._first.setdefault(row_id, item.row.source, item.role)
         if first[0] == item.row.source:
             return item
         source, role = first
