@@ -172,11 +172,11 @@ def _after_sign(text: str, end: int, known: Gazetteer) -> Span | None:
     match = _SEQUENCE.match(text, start) if capital else None
     if match is None:
         return small if told else None
-    run = _words(match.group(), start)
+    run = _words(match.group())
     if told:
-        return _span(text, _told(run))
+        return _span(text, _told(run), start)
     if len(run) <= 3 and not any(word.plain or word.place for word in run) and _GREETS.search(before):
-        return _span(text, (run[0].start, run[-1].end))
+        return _span(text, (run[0].start, run[-1].end), start)
     return None
 
 
@@ -212,24 +212,26 @@ def _around(text: str, place: int, *, strong: bool) -> Span | None:
         match = _SEQUENCE.match(text, place)
     if match is None:
         return None
-    run = _words(match.group(), match.start())
-    at = next((index for index, word in enumerate(run) if word.start <= place < word.end), None)
-    if at is None or run[-1].text.lower() in _ORGANISATION or not (strong or _meant(text, run, at)):
+    run, start = _words(match.group()), match.start()
+    at = next((index for index, word in enumerate(run) if word.start <= place - start < word.end), None)
+    if at is None or run[-1].text.lower() in _ORGANISATION or not (strong or _meant(text, run, at, start)):
         return None
     first, last = at, at
     while last + 1 < len(run) and last - first < 3 and _may_join(run[last + 1]):
         last += 1
     while first > 0 and last - first < 3 and _may_join(run[first - 1]):
         first -= 1
-    return _span(text, (run[first].start, run[last].end))
+    return _span(text, (run[first].start, run[last].end), start)
 
 
-def _words(found: str, start: int) -> list[_Word]:
-    return [_word(start + token.start(), token.group()) for token in _TOKEN.finditer(found)]
+@lru_cache(maxsize=1 << 14)
+def _words(found: str) -> tuple[_Word, ...]:
+    """Return the words of a run, which are often the same ones ("San Francisco"); places count from its start."""
+    return tuple(_word(token.start(), token.group()) for token in _TOKEN.finditer(found))
 
 
-def _meant(text: str, run: Sequence[_Word], at: int) -> bool:
-    """Tell whether a word that is a name and something else is meant as a name."""
+def _meant(text: str, run: Sequence[_Word], at: int, start: int) -> bool:
+    """Tell whether a word that is a name and something else is meant as a name; the run begins at `start`."""
     word = run[at]
     follower = run[at + 1] if at + 1 < len(run) else None
     if (
@@ -242,7 +244,8 @@ def _meant(text: str, run: Sequence[_Word], at: int) -> bool:
         return True
     if word.place or not all(other.stop or index == at for index, other in enumerate(run)):
         return False
-    before = text[max(0, word.start - _BEFORE) : word.start]
+    place = start + word.start
+    before = text[max(0, place - _BEFORE) : place]
     return before.endswith(" ") and _NEAR.search(before) is not None
 
 
@@ -299,10 +302,12 @@ def _small(text: str, start: int, known: Gazetteer) -> Span | None:
     return None
 
 
-def _span(text: str, found: tuple[int, int] | None) -> Span | None:
+def _span(text: str, found: tuple[int, int] | None, shift: int = 0) -> Span | None:
+    """Return a place `shift` further on as a name, unless what follows says that it is a firm or a street."""
     if found is None:
         return None
-    following = _FOLLOWING.match(text, found[1])
+    first, last = found[0] + shift, found[1] + shift
+    following = _FOLLOWING.match(text, last)
     if following and following.group(1).lower() in _ORGANISATION and following.group(1)[0].isupper():
         return None
-    return Span(*found, "person")
+    return Span(first, last, "person")
