@@ -41,7 +41,7 @@ KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ZIP_CODE": ("address", ("LOCATION",)),
     "PERSON": ("person", ("PERSON",)),
 }
-_LINE = "| {} | {} | {} | {} | {} | {} |"
+_LINE = "| {} | {} | {} | {} | {} | {} | {} |"
 
 
 class Contender:
@@ -134,15 +134,17 @@ def quality(ours: Contender, peer: Contender) -> Iterator[str]:
     texts = [row["full_text"] for row in rows]
     mine, theirs = ours.find(texts)["spans"], peer.find(texts)["spans"]
     odd = [place for place, row in enumerate(rows) if row["template_id"] % 2]
-    unseen = score([rows[place] for place in odd], [mine[place] for place in odd], ours=True)
+    new_rows = [rows[place] for place in odd]
+    unseen = score(new_rows, [mine[place] for place in odd], ours=True)
+    unseen_peer = score(new_rows, [theirs[place] for place in odd], ours=False)
     all_ours, all_theirs = score(rows, mine, ours=True), score(rows, theirs, ours=False)
-    yield "| kind | values | metier recall | metier, unseen templates | metier, covered whole | presidio recall |"
-    yield "|---|--:|--:|--:|--:|--:|"
+    yield "| kind | values | metier | covered whole | presidio | unseen templates: metier | presidio |"
+    yield "|---|--:|--:|--:|--:|--:|--:|"
     for kind, (values, hits, whole) in all_ours.items():
         new = unseen[kind]
         yield _LINE.format(
-            kind, values, _share(hits, values), f"{_share(new[1], new[0])} of {new[0]}", _share(whole, values),
-            _share(all_theirs[kind][1], values),
+            kind, values, _share(hits, values), _share(whole, values), _share(all_theirs[kind][1], values),
+            f"{_share(new[1], new[0])} of {new[0]}", _share(unseen_peer[kind][1], new[0]),
         )  # fmt: skip
     yield ""
     yield "| contender | kind | spans | precision |"

@@ -60,6 +60,11 @@ def test_a_wrong_check_digit_is_no_value(right, wrong):
     assert [entity for _, entity in found(wrong) if entity in ("card", "iban", "national_id")] == []
 
 
+def test_the_word_after_a_name_is_no_initial():
+    assert found("This is Maria I want to go home") == [("Maria", "person")]
+    assert found("This is Maria J. Lopez") == [("Maria J. Lopez", "person")]
+
+
 def test_only_what_is_asked_for_is_found():
     text = "maria@corp.com, +49 170 1234567"
     assert {span.entity for span in detector(("email",))(text)} == {"email"}

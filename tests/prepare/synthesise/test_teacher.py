@@ -126,10 +126,10 @@ def test_a_spent_budget_leaves_what_was_made_and_goes_on_later(pantry):
 
 
 def test_requests_go_side_by_side(pantry):
-    pantry.endpoint.delay = 0.1
+    pantry.endpoint.delay = 1.0
     started = time.monotonic()
-    pantry.make(rows=16, teacher={"concurrency": 8})
-    assert time.monotonic() - started < 1.6
+    pantry.make(rows=16, teacher={"concurrency": 16})
+    assert time.monotonic() - started < 12.0
 
 
 def test_an_answer_that_was_cut_off_is_dropped(pantry):

@@ -251,7 +251,11 @@ def _meant(text: str, run: Sequence[_Word], at: int, start: int) -> bool:
 
 def _may_join(word: _Word) -> bool:
     """Tell whether a word beside a name belongs to it: an initial, a name, or a word that is nothing we know."""
-    return len(word.text) == 1 or not word.plain or (word.name and not word.stop and len(word.text) > 2)
+    return (
+        (len(word.text) == 1 and word.text != "I")
+        or not word.plain
+        or (word.name and not word.stop and len(word.text) > 2)
+    )
 
 
 def _word(start: int, text: str) -> _Word:

@@ -39,7 +39,7 @@ def in_words(estimate: Estimate) -> str:
     """Say what a plan will cost."""
     price = "cost unknown: synthesise.teacher.price_in and price_out are not set"
     if estimate.money is not None:
-        price = f"about {estimate.money:.2f} at your prices"
+        price = f"about {estimate.money:.{2 if estimate.money >= 1 else 4}f} at your prices"
     return (
         f"{estimate.rows:,} rows: about {estimate.requests:,} requests, {estimate.tokens_in:,} tokens sent, "
         f"{estimate.tokens_out:,} received; {price}"
