@@ -11,6 +11,7 @@ from metier.cli.boundary import INTERRUPTED, Boundary, Interrupts, interrupted
 from metier.cli.compare import compare
 from metier.cli.doctor import doctor
 from metier.cli.evaluate import evaluate
+from metier.cli.frontier import frontier
 from metier.cli.gate import gate
 from metier.cli.init import init
 from metier.cli.options import LAID_OVER, SETTINGS_HELP, AsJson
@@ -47,6 +48,7 @@ app.command(rich_help_panel=_SERVE)(key)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(gate)
+app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(frontier)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(protect)
 app.command(rich_help_panel=_LOOK)(schema)
 

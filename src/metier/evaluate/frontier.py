@@ -1,0 +1,199 @@
+"""The retention frontier: between base and tuned model, what is gained at the task and what is lost elsewhere.
+
+A model at α is base + α (tuned − base): 0 is the base, 1 what was trained, above 1 further in the same direction. For
+LoRA the adapter's scale is multiplied, for whole weights they are interpolated. Measured on the validation rows, so
+that the test rows stay a test.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft.tuners.lora.layer import LoraLayer
+
+from metier.core import artefact
+from metier.core.errors import DataError
+from metier.core.progress import Progress
+from metier.core.report import Figure, Report, Series, Table, Verdict
+from metier.evaluate import retain
+from metier.evaluate.answer import Answered, Asked, Decoding, answer
+from metier.evaluate.metrics import Side, metric_of
+from metier.evaluate.questions import choose, gather
+from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.summary import summarise
+from metier.evaluate.task import deciding_metric, recognise
+from metier.evaluate.wording import change_with_interval, level_with_interval
+from metier.model.find import Base
+from metier.model.load import device_here, load_base, load_tuned
+from metier.text.render import Renderer, open_renderer
+from metier.text.rows import load_split
+from metier.text.settings import TextSettings
+
+KIND = "frontier"
+SCALES = (0.25, 0.5, 0.75, 1.0, 1.25)
+_MOST_ROWS = 200
+_REMEDIES = (
+    "no scale keeps what the base could do within the margin: train again with general rows mixed in "
+    "(train.regularise.replay), a pull towards the base (train.regularise.kl), or a lower learning rate"
+)
+
+
+def measure(
+    snapshot: Path, base: Base, run: Path, *, text: TextSettings, settings: EvaluateSettings, progress: Progress
+) -> Path:
+    """Measure task and general text at each scale, publish `run / "frontier"`, and recommend a scale.
+
+    Raises:
+        DataError: there are no validation rows, or the weights cannot be interpolated.
+    """
+    renderer = open_renderer(base.folder, text)
+    rows = choose(load_split(snapshot, "validation"), min(settings.max_rows or _MOST_ROWS, _MOST_ROWS))
+    if not rows:
+        raise DataError(f"{snapshot}: no validation rows", "at least one", "raise prepare.validation_share")
+    material = gather(rows, renderer)
+    pieces = retain.general_sequences(renderer)
+    asked = Asked(
+        prompts=material.prompts,
+        rows=material.sequences,
+        general=[sequences for _, sequences in pieces],
+        decoding=_decoding(material.questions, renderer, settings),
+    )
+    seed = json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]["seed"]
+    first_model = load_base(base, device=device_here(), seed=seed)
+    first = answer(first_model, asked, name="base", progress=progress)
+    tuned = load_tuned(base, run / "model", device=device_here())
+    points = []
+    for scale in SCALES:
+        with scaled(tuned, first_model, scale):
+            second = answer(tuned, asked, name=f"scale {scale:g}", progress=progress)
+        sides = (_side("base", first, renderer), _side("tuned", second, renderer))
+        facts = summarise(material.questions, *sides, settings)
+        kept = retain.ledger([row for row, _ in pieces], first.general, second.general, settings)
+        points.append(
+            {"scale": scale, "task": facts["verdict"], "retention": kept["metrics"][0], "kept": kept["verdict"]}
+        )
+    found = {"metric": facts["metric"]["value"], "rows": len(rows), "points": points, "recommended": recommend(points)}
+    target = run / KIND
+    with artefact.publish(target, kind=KIND) as folder:
+        (folder / "frontier.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def recommend(points: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the scale with the best task metric among those that keep what the base could do; None: none keeps it."""
+    kept = [point for point in points if point["kept"] == "kept" and point["task"]["tuned"]["value"] is not None]
+    if not kept:
+        return None
+    sign = 1 if metric_of(kept[0]["task"]["name"]).higher_is_better else -1
+    return float(max(kept, key=lambda point: (sign * point["task"]["tuned"]["value"], -point["scale"]))["scale"])
+
+
+@contextmanager
+def scaled(tuned: torch.nn.Module, base: torch.nn.Module, scale: float) -> Iterator[None]:
+    """Put a tuned model at base + scale (tuned − base) for a while.
+
+    Raises:
+        DataError: neither is it a LoRA nor are its weights those of the base by name and shape.
+    """
+    layers = [layer for layer in tuned.modules() if isinstance(layer, LoraLayer)]
+    if layers:
+        before = [dict(layer.scaling) for layer in layers]
+        for layer in layers:
+            layer.scaling.update({name: value * scale for name, value in layer.scaling.items()})
+        try:
+            yield
+        finally:
+            for layer, values in zip(layers, before, strict=True):
+                layer.scaling.update(values)
+        return
+    start = dict(base.named_parameters())
+    moved = dict(tuned.named_parameters())
+    if start.keys() != moved.keys():
+        raise DataError("the run's adapter has no scale", "a LoRA, or whole weights", "`metier frontier` needs one")
+    kept = {name: value.detach().clone() for name, value in moved.items()}
+    with torch.no_grad():
+        for name, value in moved.items():
+            value.copy_(start[name] + scale * (kept[name] - start[name]))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, value in moved.items():
+                value.copy_(kept[name])
+
+
+def report(run: Path) -> Report:
+    """Tell what the frontier shows.
+
+    Raises:
+        DataError: it was not measured, or was changed since.
+    """
+    folder = run / KIND
+    if not artefact.exists(folder, KIND):
+        raise DataError(f"run {run.name}: no frontier", "a measured one", "metier frontier")
+    artefact.verify(folder, KIND)
+    found = json.loads((folder / "frontier.json").read_text(encoding="utf-8"))
+    points, scale = found["points"], found["recommended"]
+    title = metric_of(found["metric"]).title
+    text = (
+        _REMEDIES
+        if scale is None
+        else f"scale {scale:g}: the best {title} among those that keep what the base could do"
+    )
+    rows = tuple(
+        (
+            point["scale"],
+            level_with_interval(found["metric"], point["task"]["tuned"]),
+            change_with_interval("loss", point["retention"]["difference"]),
+            point["kept"],
+        )
+        for point in points
+    )
+    return Report(
+        title=f"Retention frontier of {run.name}",
+        verdict=Verdict(text=text, good=scale is not None),
+        facts=(("rows", f"{found['rows']:,} of the validation split"),),
+        tables=(Table(title="Scale by scale", columns=("scale", title, "general loss", "retention"), rows=rows),),
+        figures=(_figure(points, title, [point["task"]["tuned"] for point in points]),),
+        command="metier frontier",
+    )
+
+
+def _figure(points: Sequence[Mapping[str, Any]], title: str, levels: Sequence[Mapping[str, Any]]) -> Figure:
+    loss = [point["retention"]["difference"] for point in points]
+    series = [Series(name=title, x=[point["scale"] for point in points], y=[entry["value"] or 0.0 for entry in levels])]
+    series.append(
+        Series(
+            name="general loss against the base, nats",
+            x=[point["scale"] for point in points],
+            y=[entry["value"] or 0.0 for entry in loss],
+            low=[entry["low"] or 0.0 for entry in loss],
+            high=[entry["high"] or 0.0 for entry in loss],
+        )
+    )
+    return Figure(title="What is gained and what is lost", kind="lines", series=tuple(series), x_label="scale")
+
+
+def _decoding(questions: Sequence[Any], renderer: Renderer, settings: EvaluateSettings) -> Decoding:
+    """Return how answers are made; where the loss decides, none are needed and one token is enough."""
+    tokenizer = renderer.tokenizer
+    task = recognise(questions, settings).value
+    lengths = [len(tokenizer.encode(question.reference or "", special=False)) for question in questions]
+    limit = settings.max_new_tokens or min(max(lengths) * 5 // 4 + 8, 512)
+    if deciding_metric(questions, task, settings.model_copy(update={"graders": ()})).value == "loss":
+        limit = 1
+    return Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit, pad_id=tokenizer.pad_id)
+
+
+def _side(name: str, answered: Answered, renderer: Renderer) -> Side:
+    return Side(
+        name=name,
+        outputs=tuple(None if e is None else renderer.tokenizer.decode(list(e.ids)) for e in answered.completions),
+        ended=tuple(entry is None or entry.finish == "stop" for entry in answered.completions),
+        nats=np.ascontiguousarray(answered.rows[:, 0]),
+        tokens=np.ascontiguousarray(answered.rows[:, 1]),
+    )
