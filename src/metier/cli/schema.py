@@ -1,6 +1,6 @@
 """`metier schema`: what may stand in metier.yaml, for editors, and what stands in evaluation.json, for programs."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -8,7 +8,7 @@ import typer
 from metier.cli.options import AsJson
 
 
-class Of(str, Enum):
+class Of(StrEnum):
     """What a schema describes."""
 
     metier = "metier.yaml"
