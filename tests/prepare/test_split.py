@@ -3,26 +3,25 @@
 from collections import Counter, defaultdict
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metier.core.errors import DataError
-from metier.prepare.places import Place
+from metier.prepare.places import ROLES
 from metier.prepare.settings import PrepareSettings
 from metier.prepare.split import divide
+from tests.prepare.columns import columns, gone, named, place
 from tests.prepare.workshop import rows
 
 
-def place(name: object, *, role="train", label: str | None = None, group: str | None = None, asks: str | None = None):
-    """Return a place; rows ask different things unless told otherwise."""
-    return Place(f"id {name}", f"t.jsonl:{name}", role, label, group, asks or f"question {name}")
-
-
-def split(places, seed=0, files=(), **values):
-    of_split = {name: values.pop(name) for name in ("stratify", "group_inputs") if name in values}
-    division = divide(places, PrepareSettings(**values, split=of_split), files=files, seed=seed)
-    return division, {where.id: part for where, part in zip(places, division.splits, strict=True)}
+def split(places, seed=0, files=(), times=None, **values):
+    of_split = {name: values.pop(name) for name in ("by", "stratify", "group_inputs") if name in values}
+    clusters = values.pop("clusters", None)
+    chosen = PrepareSettings(**values, split=of_split)
+    division = divide(columns(places, times), chosen, clusters=clusters, files=files, seed=seed)
+    return division, named(places, division)
 
 
 PLACES = st.lists(
@@ -52,7 +51,7 @@ def test_groups_and_questions_never_straddle_and_no_row_is_lost(drawn, seed, str
     except DataError as error:
         assert "group(s)" in str(error) or "different training row" in str(error)  # noqa: PT017
         return
-    assert set(division.splits) == {"train", "validation", "test"}
+    assert set(found.values()) == {"train", "validation", "test"}
     assert len(found) == len(places)
     by_group, by_question = defaultdict(set), defaultdict(set)
     for where in places:
@@ -135,8 +134,8 @@ def test_shares_are_followed_and_0_means_none(name, part):
 
 
 def test_no_share_at_all_leaves_everything_in_training():
-    division, _ = split([place(1)], test_share=0, validation_share=0)
-    assert division.splits == ["train"]
+    _, found = split([place(1)], test_share=0, validation_share=0)
+    assert found == {"id 1": "train"}
 
 
 def test_the_seed_changes_the_split():
@@ -194,15 +193,16 @@ def test_groups_of_held_out_files_leave_training():
     places = [place(number, group=f"g{number % 10}") for number in range(50)]
     places += [place("held", role="test", group="g3")]
     division, found = split(places, files={"test"})
-    assert [item.reason for item in division.dropped] == ["its group is in the test file"] * 5
-    assert {item.source for item in division.dropped} == {f"t.jsonl:{number}" for number in range(3, 50, 10)}
+    assert [item.reason for item in gone(places, division)] == ["its group is in the test file"] * 5
+    assert {item.source for item in gone(places, division)} == {f"t.jsonl:{number}" for number in range(3, 50, 10)}
     assert all(found[f"id {number}"] is None for number in range(3, 50, 10))
 
 
 def test_max_rows_keeps_exactly_that_many():
-    division, _ = split([place(number) for number in range(100)], max_rows=40)
-    assert division.splits.count(None) == 60
-    assert {item.reason for item in division.dropped} == {"over prepare.max_rows"}
+    places = [place(number) for number in range(100)]
+    division, found = split(places, max_rows=40)
+    assert Counter(found.values())[None] == 60
+    assert {item.reason for item in gone(places, division)} == {"over prepare.max_rows"}
 
 
 def test_named_files_are_left_alone():
@@ -225,3 +225,85 @@ def test_conversations_cut_at_each_turn_stay_together(workshop):
     assert not openings[0] & openings[1]
     assert not openings[0] & openings[2]
     assert not openings[1] & openings[2]
+
+
+def test_near_duplicates_never_straddle_even_across_groups():
+    places = [place(number, group=f"g{number // 2}") for number in range(300)]
+    clusters = np.arange(300)
+    clusters[3:290:10] = np.arange(1, 288, 10)  # ties a group to the one before it
+    _, found = split(places, clusters=clusters)
+    for first in range(1, 288, 10):
+        assert found[f"id {first}"] == found[f"id {first + 2}"]
+    assert set(found.values()) == {"train", "validation", "test"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.lists(st.integers(0, 2999), min_size=1, max_size=300))
+def test_new_near_duplicates_move_no_row_that_was_there(seed, copied):
+    before = [place(number) for number in range(3000)]
+    grown = [*before, *(place(f"copy {number}") for number in range(len(copied)))]
+    clusters = np.arange(len(grown))
+    clusters[3000:] = copied
+    old, new = split(before, seed)[1], split(grown, seed, clusters=clusters)[1]
+    assert sum(old[name] != new[name] for name in old) <= 3  # what a correction at the edge may move
+    assert all(new[f"id copy {number}"] == new[f"id {row}"] for number, row in enumerate(copied))
+
+
+def test_rows_that_are_all_near_duplicates_are_split_all_the_same_and_that_is_told():
+    division, found = split([place(number) for number in range(60)], clusters=np.zeros(60, np.int64))
+    assert set(found.values()) == {"train", "validation", "test"}
+    assert "near-duplicates of 1" in division.warnings[0]
+
+
+def test_by_time_holds_out_the_latest_rows():
+    places = [place(number, group=f"g{number // 5}", label="ab"[number % 2]) for number in range(200)]
+    times = {f"id {number}": 1000.0 + number * 3600 for number in range(200)}
+    division, found = split(places, times=times, by="time")
+    parts = {part: [number for number in range(200) if found[f"id {number}"] == part] for part in ROLES}
+    assert parts == {"train": list(range(160)), "validation": list(range(160, 180)), "test": list(range(180, 200))}
+    assert division.choices[0].name == "trained on the past"
+    assert "1970-01-07" in division.choices[0].value
+    assert split(places, times=times)[1] != found
+
+
+def test_by_time_a_group_goes_with_its_latest_row():
+    places = [place(number, group="split in two" if number in (3, 99) else None) for number in range(100)]
+    _, found = split(places, times={f"id {number}": float(number) for number in range(100)}, by="time")
+    assert found["id 3"] == found["id 99"] == "test"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 20), min_size=10, max_size=120), st.integers(0, 5))
+def test_by_time_nothing_trained_on_is_later_than_what_is_held_out(days, seed):
+    places = [place(number) for number in range(len(days))]
+    times = {f"id {number}": float(day) for number, day in enumerate(days)}
+    if len(set(days)) < 3:
+        with pytest.raises(DataError, match=r"prepare\.split\.by: time"):
+            split(places, seed, times=times, by="time")
+        return
+    _, found = split(places, seed, times=times, by="time")
+    spans = {part: [times[name] for name in found if found[name] == part] for part in ROLES}
+    assert max(spans["train"]) < min(spans["validation"])
+    assert max(spans["validation"]) < min(spans["test"])
+
+
+def test_by_time_rows_without_a_time_stay_in_training_and_that_is_told():
+    places = [place(number) for number in range(100)]
+    division, found = split(places, times={f"id {number}": float(number) for number in range(90)}, by="time")
+    assert all(found[f"id {number}"] == "train" for number in range(90, 100))
+    assert "10 row(s) without a time" in division.warnings[0]
+
+
+def test_by_time_without_any_time_is_refused():
+    with pytest.raises(DataError, match="0 different time"):
+        split([place(number) for number in range(30)], by="time")
+
+
+def test_by_time_through_the_files(workshop):
+    records = [
+        {"text": f"{'abcdefghij'[number % 10] * 5} {number}", "when": f"{1 + number % 28}.{1 + number // 28}.2024"}
+        for number in range(140)
+    ]
+    result = workshop.prepare(workshop.lines("t.jsonl", records), columns={"time": "when"}, split={"by": "time"})
+    times = {part: [row.time for row in found] for part, found in rows(result).items()}
+    assert max(times["train"]) < min(times["validation"]) < max(times["validation"]) < min(times["test"])

@@ -29,7 +29,7 @@ def account(
         decisions: everything that was decided.
         choices: what was chosen by the program, with reasons.
     """
-    splits = np.array([SPLITS.index(split) if split else -1 for split in division.splits], dtype=np.int8)
+    splits = division.splits
     counts = {split: int((splits == number).sum()) for number, split in enumerate(SPLITS)}
     dropped = decisions.dropped()
     if rows_in != sum(counts.values()) + sum(dropped.values()):

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from metier.core.settings import Settings
 from metier.prepare.cleaning.settings import CleanSettings
+from metier.prepare.duplicates.settings import DedupeSettings
 from metier.prepare.protect.settings import ProtectSettings
 from metier.prepare.reading.settings import QuerySettings, ReadSettings
 from metier.text.formats import ColumnRole, FormatName
@@ -55,8 +56,12 @@ class DataSettings(Settings):
 class SplitSettings(Settings):
     """Which rows are held out."""
 
+    by: Literal["random", "time"] = "random"
+    """`random`: every row's place is drawn by its content. `time`: the latest rows by the `time` column are held out,
+    the test after the validation, so that the model learns from the past and is judged on what came later."""
+
     stratify: bool = True
-    """Give every label its share of each split (in labelled rows)."""
+    """Give every label its share of each split (in labelled rows, when split at random)."""
 
     group_inputs: bool = True
     """Keep rows that ask the same (same text, same first user turn) in one split, as if they were a group."""
@@ -82,9 +87,8 @@ class PrepareSettings(Settings):
     clean: CleanSettings = CleanSettings()
     """Which cleaning rules run, and what each does with what it finds."""
 
-    dedupe: bool = True
-    """Keep only the first of rows that are learnt in the same way. Copies of test and validation rows never stay in
-    the training rows, whatever this says."""
+    dedupe: DedupeSettings = DedupeSettings()
+    """Rows that say the same."""
 
     max_rows: int | None = Field(None, ge=3)
     """Keep at most this many rows of the training files, drawn by their content. null: all."""

@@ -16,15 +16,17 @@ from metier.prepare.candidate import Candidate, Stage
 from metier.prepare.cleaning import looks
 from metier.prepare.cleaning import stage as cleaning
 from metier.prepare.cleaning.seen import Seen
-from metier.prepare.decisions import FILE, Decisions, kept
-from metier.prepare.dedupe import Exact
+from metier.prepare.decisions import FILE, Decision, Decisions, kept
+from metier.prepare.duplicates.exact import Exact
+from metier.prepare.duplicates.find import Duplicates, embedding_files
+from metier.prepare.duplicates.find import find as find_duplicates
 from metier.prepare.places import Places
 from metier.prepare.protect.stage import Guard, open_guard
 from metier.prepare.reading.intake import Intake, open_file
 from metier.prepare.reading.part import DataFile
 from metier.prepare.reading.sources import sources
 from metier.prepare.settings import DataSettings, PrepareSettings
-from metier.prepare.split import SPLITS, Division, divide
+from metier.prepare.split import NONE, SPLITS, Division, divide
 from metier.prepare.spool import Filling, Look, Spool
 from metier.prepare.summary import report
 
@@ -54,6 +56,7 @@ class _Inputs:
     """What a snapshot is a function of, resolved."""
 
     files: Sequence[DataFile]
+    folder: Path
     settings: PrepareSettings
     kept: frozenset[str]
     seed: int
@@ -64,7 +67,8 @@ class _Inputs:
         files = [[file.name, file.role, file.sha256] for file in self.files]
         guarded = self.guard.fingerprint() if self.guard else ""
         settings = self.settings.model_dump(mode="json")
-        return digest.of_value([_RECIPE, self.seed, settings, files, sorted(self.kept), guarded])
+        named = [digest.of_file(path) for path in embedding_files(self.settings.dedupe, self.folder)]
+        return digest.of_value([_RECIPE, self.seed, settings, files, sorted(self.kept), guarded, named])
 
 
 @dataclass(slots=True)
@@ -78,7 +82,7 @@ class _Read:
 def _stages(inputs: _Inputs) -> tuple[Stage, ...]:
     """Return the streaming steps in order: clean, protect, exact copies."""
     guards = (inputs.guard,) if inputs.guard else ()
-    return (cleaning.stage(inputs.settings.clean), *guards, Exact(enabled=inputs.settings.dedupe))
+    return (cleaning.stage(inputs.settings.clean), *guards, Exact(enabled=inputs.settings.dedupe.exact))
 
 
 def _looks(settings: PrepareSettings, seen: Seen, task: Task) -> tuple[Look, ...]:
@@ -106,7 +110,7 @@ def prepare(
     guard, unguarded = open_guard(settings.protect, folder)
     spared = kept(settings.keep, folder)
     files = sources(data, settings, folder=folder, store=store)
-    inputs = _Inputs(files=files, settings=settings, kept=spared, seed=seed, guard=guard)
+    inputs = _Inputs(files=files, folder=folder, settings=settings, kept=spared, seed=seed, guard=guard)
     key = inputs.key()
     target = store / "snapshots" / key[:16]
     if artefact.exists(target, KIND):
@@ -133,16 +137,28 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
         _require_unchanged(inputs.files)
         seen = Seen()
         with progress.task("comparing rows", total=len(spool)) as task:
-            _look(spool, _looks(settings, seen, task), inputs.kept, decisions)
-        roles = {file.role for file in inputs.files if file.role != "train"}
-        division = divide(spool.places, settings, alive=spool.alive, files=roles, seed=inputs.seed)
-        for item in division.dropped:
+            for look in _looks(settings, seen, task):
+                _decide(look(spool), spool, inputs.kept, decisions)
+            duplicates = find_duplicates(spool, settings.dedupe, inputs.folder)
+        _decide(duplicates.decisions, spool, inputs.kept, decisions)
+        division = _divide(inputs, spool, duplicates)
+        for item in division.dropped(spool.places):
             decisions.add_drop(item)
         _write(folder, spool, division)
         facts = _facts(read, spool.places, division, decisions, seen)
     if inputs.guard:
         facts["protect"] = inputs.guard.facts(folder, spool.formats)
     return facts
+
+
+def _divide(inputs: _Inputs, spool: Spool, duplicates: Duplicates) -> Division:
+    """Give every row that is alive its split."""
+    roles = {file.role for file in inputs.files if file.role != "train"}
+    division = divide(
+        spool.places, inputs.settings, alive=spool.alive, clusters=duplicates.clusters, files=roles, seed=inputs.seed
+    )
+    division.warnings += duplicates.warnings
+    return division
 
 
 def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress) -> tuple[_Read, Spool]:
@@ -176,15 +192,14 @@ def _enter(item: Candidate | Dropped, filling: Filling, decisions: Decisions) ->
         decisions.add(decision)
 
 
-def _look(spool: Spool, looks: Iterable[Look], kept: Collection[str], decisions: Decisions) -> None:
-    """Take every second look; a row is dropped once, and one that is to be kept never."""
-    for look in looks:
-        for decision in look(spool):
-            if decision.action == "drop":
-                if not spool.alive[decision.number] or decision.source in kept or decision.row_id in kept:
-                    continue
-                spool.alive[decision.number] = False
-            decisions.add(decision)
+def _decide(found: Iterable[Decision], spool: Spool, kept: Collection[str], decisions: Decisions) -> None:
+    """Carry out what a second look decided; a row is dropped once, and one that is to be kept never."""
+    for decision in found:
+        if decision.action == "drop":
+            if not spool.alive[decision.number] or decision.source in kept or decision.row_id in kept:
+                continue
+            spool.alive[decision.number] = False
+        decisions.add(decision)
 
 
 def _format_choice(intake: Intake) -> Reasoned:
@@ -204,9 +219,9 @@ def _write(folder: Path, spool: Spool, division: Division) -> None:
     """Deal the spooled lines out to the split files, in the order in which they were read."""
     streams = {split: (folder / f"{split}.jsonl").open("wb") for split in SPLITS}
     try:
-        for line, split in zip(spool.lines(), division.splits, strict=True):
-            if split is not None:
-                streams[split].write(line)
+        for line, split in zip(spool.lines(), division.splits.tolist(), strict=True):
+            if split != NONE:
+                streams[SPLITS[split]].write(line)
     finally:
         for stream in streams.values():
             stream.close()

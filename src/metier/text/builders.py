@@ -3,19 +3,16 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from metier.core import digest
 from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
 from metier.text import messages
 from metier.text.messages import UnusableRow
+from metier.text.times import seconds
 
 _ID_CHARACTERS = 24
 """96 bits: among ten million rows the chance of two equal ids is below 1e-14."""
-
-_MOST_SECONDS = 1e11
-"""A larger number of seconds would be after the year 5000: it is milliseconds."""
 
 
 def identity(row: Row) -> str:
@@ -68,35 +65,11 @@ def carried(values: Mapping[str, Any]) -> dict[str, Any]:
         if found["weight"] == 0:
             raise UnusableRow("the weight of the row is 0", "there is nothing to learn")
     when = values.get("time")
-    if when is not None and (seconds := _seconds(when)) is not None:
-        found["time"] = seconds
+    if when is not None and (stamp := seconds(when)) is not None:
+        found["time"] = stamp
     if values.get("synthetic") is not None and _is_true(values["synthetic"]):
         found["synthetic"] = True
     return found
-
-
-def _seconds(value: Any) -> float | None:
-    """Return seconds since 1970 UTC from a number of (milli)seconds or a date; None: it is no time.
-
-    Dates without a zone are taken as UTC, so that the same file is split in the same way everywhere.
-    """
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return _of_date(value) if isinstance(value, str) else None
-    if not math.isfinite(number):
-        return None
-    return number / 1000 if abs(number) > _MOST_SECONDS else number
-
-
-def _of_date(text: str) -> float | None:
-    try:
-        when = datetime.fromisoformat(text.strip())
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _is_true(value: Any) -> bool:

@@ -61,7 +61,7 @@ class Tokenizer:
         """
         path = _tokenizer_file(folder)
         facts = folder_files.read(folder)
-        engine, plain = _engine(path), _engine(path)
+        engine, plain = engine_of(path), engine_of(path)
         special = _special_tokens(engine, facts.control_tokens)
         known = engine.get_added_tokens_decoder()
         controls = [_control(content, known.get(number)) for content, number in special.items()]
@@ -196,7 +196,12 @@ def _tokenizer_file(folder: Path) -> Path:
     )
 
 
-def _engine(path: Path) -> Engine:
+def engine_of(path: Path) -> Engine:
+    """Read a tokenizer.json.
+
+    Raises:
+        ModelError: it is missing or no tokenizer.
+    """
     try:
         return Engine.from_file(str(path))
     except Exception as error:  # the library raises the bare class; everything it says here is about the file

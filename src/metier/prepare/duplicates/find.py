@@ -1,0 +1,104 @@
+"""The second look for duplicates: clusters of rows that belong together, and which rows go because another says it."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from metier.prepare.decisions import Action, Decision
+from metier.prepare.duplicates.clusters import Clusters
+from metier.prepare.duplicates.compared import compared
+from metier.prepare.duplicates.near import near
+from metier.prepare.duplicates.semantic import FILES as EMBEDDING_FILES
+from metier.prepare.duplicates.semantic import semantic
+from metier.prepare.duplicates.settings import DedupeSettings, Keep, Outcome
+from metier.prepare.places import ROLES, Places
+from metier.prepare.spool import Spool
+
+_TRAIN = ROLES.index("train")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Duplicates:
+    """What was found: `clusters` int32 [N], the first row of each one's cluster; decisions; and what to warn of."""
+
+    clusters: np.ndarray
+    decisions: Sequence[Decision]
+    warnings: Sequence[str]
+
+
+def embedding_files(settings: DedupeSettings, folder: Path) -> list[Path]:
+    """Return the files of the embeddings that would be used: what comes out is a function of them, too."""
+    if settings.semantic == "off":
+        return []
+    place = folder / Path(str(settings.embeddings)).expanduser()
+    return [place / name for name in EMBEDDING_FILES if (place / name).is_file()]
+
+
+def find(spool: Spool, settings: DedupeSettings, folder: Path) -> Duplicates:
+    """Look for near and semantic duplicates among the rows that are alive.
+
+    Args:
+        spool: the rows.
+        settings: what is looked for.
+        folder: where relative names of the settings start from.
+
+    Raises:
+        DataError: the embeddings cannot be read.
+    """
+    alive = np.flatnonzero(spool.alive)
+    clusters, decisions = Clusters(len(spool)), list[Decision]()
+    for rule, outcome in (("near", settings.near), ("semantic", settings.semantic)):
+        if outcome == "off" or not len(alive):
+            continue
+        with tempfile.TemporaryDirectory(dir=spool.path.parent) as scratch:
+            rows = (compared(row) for row in spool.rows(alive))
+            if rule == "near":
+                found = near(rows, Path(scratch), settings.likeness)
+            else:
+                found = semantic(rows, folder / Path(str(settings.embeddings)).expanduser(), settings.semantic_likeness)
+        roots = np.arange(len(spool), dtype=np.int32)
+        roots[alive] = alive[found]
+        decisions += _decide(spool, roots, rule, outcome, settings.keep)
+        clusters.join(np.stack([roots[alive], alive], 1)[roots[alive] != alive])
+    return Duplicates(clusters=clusters.roots(), decisions=decisions, warnings=tuple(_warnings(decisions)))
+
+
+def _warnings(decisions: Sequence[Decision]) -> Iterator[str]:
+    flagged = [decision for decision in decisions if decision.action == "flag"]
+    if flagged:
+        yield (
+            f"{len(flagged):,} training row(s) nearly repeat a held-out row, which makes the result look better "
+            f"(first: {flagged[0].source}, {flagged[0].detail}); prepare.dedupe.near: drop takes them out"
+        )
+
+
+def _decide(spool: Spool, roots: np.ndarray, rule: str, outcome: Outcome, keep: Keep) -> Iterator[Decision]:
+    """Say which training rows go when duplicates are to be dropped; else note those that are like a held-out row."""
+    places, what = spool.places, "near-duplicate" if rule == "near" else "semantic duplicate"
+    order = np.argsort(roots, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(roots[order])) + 1):
+        if len(members) < 2:
+            continue
+        held = members[places.roles[members] != _TRAIN]
+        free = members[places.roles[members] == _TRAIN]
+        if len(held):
+            best, reason = held[0], f"{what} of a {ROLES[places.roles[held[0]]]} row"
+        elif outcome == "drop":
+            best, reason = members[_best(places, members, keep)], f"{what} of another row"
+        else:
+            continue
+        for number in free[free != best].tolist():
+            action: Action = "drop" if outcome == "drop" else "flag"
+            yield spool.decision(number, f"duplicates.{rule}", action, reason, f"like {places.source(int(best))}")
+
+
+def _best(places: Places, members: np.ndarray, keep: Keep) -> int:
+    """Return which of some rows stays, as a place among them; of equals the first."""
+    if keep == "longest":
+        return int(np.argmax(places.characters[members]))
+    if keep == "newest":
+        return int(np.argmax(np.nan_to_num(places.times[members], nan=-np.inf)))
+    return len(members) - 1 if keep == "last" else 0
