@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from metier.core.settings import Settings
 from metier.prepare.cleaning.settings import CleanSettings
+from metier.prepare.contamination.settings import ContaminationSettings
 from metier.prepare.duplicates.settings import DedupeSettings
 from metier.prepare.protect.settings import ProtectSettings
 from metier.prepare.reading.settings import QuerySettings, ReadSettings
@@ -89,6 +90,9 @@ class PrepareSettings(Settings):
 
     dedupe: DedupeSettings = DedupeSettings()
     """Rows that say the same."""
+
+    contamination: ContaminationSettings = ContaminationSettings()
+    """Training rows that hold what the model is judged on."""
 
     max_rows: int | None = Field(None, ge=3)
     """Keep at most this many rows of the training files, drawn by their content. null: all."""

@@ -16,6 +16,7 @@ from metier.prepare.candidate import Candidate, Stage
 from metier.prepare.cleaning import looks
 from metier.prepare.cleaning import stage as cleaning
 from metier.prepare.cleaning.seen import Seen
+from metier.prepare.contamination.part import part_leaks
 from metier.prepare.decisions import FILE, Decision, Decisions, kept
 from metier.prepare.duplicates.exact import Exact
 from metier.prepare.duplicates.find import Duplicates, embedding_files
@@ -67,7 +68,8 @@ class _Inputs:
         files = [[file.name, file.role, file.sha256] for file in self.files]
         guarded = self.guard.fingerprint() if self.guard else ""
         settings = self.settings.model_dump(mode="json")
-        named = [digest.of_file(path) for path in embedding_files(self.settings.dedupe, self.folder)]
+        benchmarks = [find(name, "test", self.folder).path for name in self.settings.contamination.against]
+        named = [digest.of_file(path) for path in (*embedding_files(self.settings.dedupe, self.folder), *benchmarks)]
         return digest.of_value([_RECIPE, self.seed, settings, files, sorted(self.kept), guarded, named])
 
 
@@ -142,6 +144,8 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
             duplicates = find_duplicates(spool, settings.dedupe, inputs.folder)
         _decide(duplicates.decisions, spool, inputs.kept, decisions)
         division = _divide(inputs, spool, duplicates)
+        for remark in part_leaks(spool, division, settings.contamination, inputs.folder, inputs.kept):
+            decisions.add(remark)
         for item in division.dropped(spool.places):
             decisions.add_drop(item)
         _write(folder, spool, division)

@@ -19,9 +19,14 @@ def sentence(chosen: random.Random, words: int) -> str:
 
 
 def edited(text: str, share: float, chosen: random.Random, pool: Sequence[str] = WORDS) -> str:
-    """Replace, delete, add or misspell a share of the words of a text, one at least."""
+    """Edit a share of the words of a text, one at least."""
+    return edited_words(text, max(1, round(share * len(text.split()))), chosen, pool)
+
+
+def edited_words(text: str, count: int, chosen: random.Random, pool: Sequence[str] = WORDS) -> str:
+    """Replace, delete, add or misspell so many words of a text."""
     words = text.split()
-    for place in chosen.sample(range(len(words)), max(1, round(share * len(words)))):
+    for place in chosen.sample(range(len(words)), count):
         word = words[place]
         kind = chosen.randrange(4)
         if kind < 2:

@@ -1,0 +1,181 @@
+"""Near-duplicates: speed and clusters beside datasketch and text-dedup, recall and precision on planted copies.
+
+`python -m bench.near_duplicates --environments FOLDER` builds the peers' own environment below FOLDER when it is not
+there (they are no dependencies of ours), and prints the tables of the results page. Seconds are CPU seconds of one
+thread, reading the JSON Lines file included. Rows come from the corpora beside the checkout (`bench.places.shared`).
+"""
+
+import argparse
+import csv
+import gzip
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.machine import describe
+from bench.places import cache, shared
+from metier.prepare.duplicates.near import near
+from metier.prepare.duplicates.shelf import Compared
+from tests.prepare.duplicates.planted import edited_words, restyled
+
+PEERS = ("datasketch==2.0.0", "text-dedup==0.4.0")
+_FEWEST_WORDS = 20
+_LEAST = 0.8
+
+
+class Pair(NamedTuple):
+    """A row of the benchmark: what it asks (may be empty) and what it answers."""
+
+    asked: str
+    answered: str
+
+
+def _lines(pattern: str) -> Iterator[dict]:
+    for path in sorted(shared().glob(pattern)):
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            yield from map(json.loads, stream)
+
+
+def rows(count: int) -> list[Pair]:
+    """Return rows of every kind there is: questions, support tickets, dialogues and chunks of textbooks."""
+    found = [Pair(row["instruction"], row["response"]) for row in _lines("corpus/dolly-short/*.gz")]
+    path = shared() / "data/bitext-customer-support/bitext_support_subset.csv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        found += [Pair(row["instruction"], row["response"]) for row in csv.DictReader(stream)]
+    found += [Pair("", row["text"]) for row in _lines("corpus/sgd-dialogues/*.gz")][:4000]
+    texts = [row["text"] for row in _lines("corpus/openstax/*.gz")]
+    texts += [row["text"] for row in _lines("corpus/standardebooks/*.gz")]
+    chunks = [
+        Pair("", text[start : start + 1500]) for text in texts for start in range(0, max(len(text) - 1500, 0), 1500)
+    ]
+    random.Random(1).shuffle(chunks)
+    return (found + chunks)[:count]
+
+
+def clusters(found: list[Pair]) -> list[int]:
+    """Return the first row of each row's cluster, by metier."""
+    with tempfile.TemporaryDirectory() as folder:
+        return near((Compared("", *row, 0) for row in found), Path(folder), _LEAST).tolist()
+
+
+def with_edits(row: Pair, share: float, chosen: random.Random, pool: list[str]) -> Pair:
+    """Edit a share of the words of a row, wherever they fall in question and answer."""
+    sizes = [len(part.split()) for part in row]
+    edits = Counter(place >= sizes[0] for place in chosen.sample(range(sum(sizes)), max(1, round(share * sum(sizes)))))
+    return Pair(*(edited_words(part, edits[bool(side)], chosen, pool) for side, part in enumerate(row)))
+
+
+def planted(base: list[Pair], each: int) -> tuple[str, dict[str, float]]:
+    """Plant copies of each kind; return a table, and the recall of each kind."""
+    chosen, first = random.Random(0), clusters(base)
+    sizes = Counter(first)
+    lone = [
+        number for number, row in enumerate(base)
+        if sizes[first[number]] == 1 and len(f"{row.asked} {row.answered}".split()) >= _FEWEST_WORDS
+    ]  # fmt: skip
+    pool = [word for row in chosen.sample(base, 2000) for word in row.answered.split()]
+    kinds: dict[str, Callable[[Pair], Pair]] = {
+        "exact": lambda row: row,
+        "case, space, punctuation": lambda row: Pair(*(restyled(part, chosen) if part else "" for part in row)),
+        "5 % of the words edited": lambda row: with_edits(row, 0.05, chosen, pool),
+        "15 % of the words edited": lambda row: with_edits(row, 0.15, chosen, pool),
+    }
+    everything, origin, kind_of = list(base), {}, {}
+    for kind, change in kinds.items():
+        for number in chosen.sample(lone, each):
+            origin[len(everything)], kind_of[len(everything)] = number, kind
+            everything.append(change(base[number]))
+    found = clusters(everything)
+    hits = Counter(kind_of[copy] for copy, number in origin.items() if found[copy] == found[number])
+    family = lambda row: origin.get(row, row)  # noqa: E731
+    joined = [row for row in range(len(base), len(everything)) if found[row] != row]
+    wrong = sum(family(found[row]) != origin[row] for row in joined)
+    recall = {kind: hits[kind] / each for kind in kinds}
+    table = ["| planted | pairs | recall |", "|---|---|---|"]
+    table += [f"| {kind} | {each} | {recall[kind]:.3f} |" for kind in kinds]
+    table.append(f"| precision over joined copies | {len(joined)} | {1 - wrong / max(len(joined), 1):.4f} |")
+    return "\n".join(table), recall
+
+
+def timing_file(path: Path, count: int) -> int:
+    """Write a JSON Lines file with copies among its rows; return the bytes of text."""
+    base, chosen = rows(int(count * 0.9)), random.Random(5)
+    pool = [word for row in chosen.sample(base, 2000) for word in row.answered.split()]
+    found = list(base)
+    while len(found) < count:
+        row = chosen.choice(base)
+        share = chosen.choice((0.0, 0.0, 0.02, 0.03))
+        found.append(with_edits(row, share, chosen, pool) if share else row)
+    chosen.shuffle(found)
+    texts = [f"{row.asked}\n{row.answered}".strip() for row in found]
+    path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
+    return sum(len(text.encode()) for text in texts)
+
+
+def environment(folder: Path) -> Path:
+    """Build the peers' environment unless it is there; return its interpreter."""
+    python = folder / "bin" / "python"
+    if not (folder / "built").is_file():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS], check=True)
+        (folder / "built").write_text("\n".join(PEERS), encoding="utf-8")
+    return python
+
+
+def ours(path: Path) -> tuple[float, list[int]]:
+    """Return CPU seconds and clusters of metier for a JSON Lines file."""
+    started = time.process_time()
+    with path.open(encoding="utf-8") as stream, tempfile.TemporaryDirectory() as folder:
+        texts = (Compared("", "", json.loads(line)["text"], 0) for line in stream)
+        found = near(texts, Path(folder), _LEAST)
+    return time.process_time() - started, found.tolist()
+
+
+def compare(python: Path, count: int) -> str:
+    """Run the three contenders on one file; return a table."""
+    path = cache() / f"near-{count}.jsonl"
+    size = timing_file(path, count)
+    results = {}
+    for name in ("datasketch", "text-dedup"):
+        script = Path(__file__).parent / "contenders" / "near_duplicates.py"
+        done = subprocess.run([str(python), str(script), name, str(path)], check=True, capture_output=True, text=True)
+        results[name] = tuple(json.loads(done.stdout.splitlines()[-1]))
+    results["metier"] = ours(path)
+    reference = results["metier"][1]
+    table = [
+        "| | CPU s | MB/s a core | duplicates found | rows kept or dropped otherwise than metier |",
+        "|---|---|---|---|---|",
+    ]
+    for name, (seconds, found) in results.items():
+        dropped = [row != first for row, first in enumerate(found)]
+        other = sum(one != (row != first) for row, (one, first) in enumerate(zip(dropped, reference, strict=True)))
+        table.append(
+            f"| {name} | {seconds:.1f} | {size / 1e6 / seconds:.1f} | {sum(dropped):,} | {other / count:.2%} |"
+        )
+    return f"{count:,} rows, {size / 1e6:.1f} MB of text\n\n" + "\n".join(table)
+
+
+def main() -> None:
+    """Print the results page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--environments", type=Path, default=cache() / "environments" / "near-duplicates")
+    parser.add_argument("--rows", type=int, default=20_000, help="rows of the recall table")
+    parser.add_argument("--timed-rows", type=int, default=20_000, help="rows of the speed table")
+    parser.add_argument("--planted", type=int, default=200, help="pairs of each kind")
+    chosen = parser.parse_args()
+    print(json.dumps(describe(), indent=1))
+    print(planted(rows(chosen.rows), chosen.planted)[0], flush=True)
+    print(compare(environment(chosen.environments), chosen.timed_rows))
+    print(f"peak memory of metier's process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
