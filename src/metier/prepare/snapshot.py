@@ -16,6 +16,7 @@ from metier.prepare.candidate import Candidate, Stage
 from metier.prepare.cleaning import looks
 from metier.prepare.cleaning import stage as cleaning
 from metier.prepare.cleaning.seen import Seen
+from metier.prepare.contamination.find import benchmark_digests
 from metier.prepare.contamination.part import part_leaks
 from metier.prepare.decisions import FILE, Decision, Decisions, kept
 from metier.prepare.duplicates.exact import Exact
@@ -68,8 +69,8 @@ class _Inputs:
         files = [[file.name, file.role, file.sha256] for file in self.files]
         guarded = self.guard.fingerprint() if self.guard else ""
         settings = self.settings.model_dump(mode="json")
-        benchmarks = [find(name, "test", self.folder).path for name in self.settings.contamination.against]
-        named = [digest.of_file(path) for path in (*embedding_files(self.settings.dedupe, self.folder), *benchmarks)]
+        named = [digest.of_file(path) for path in embedding_files(self.settings.dedupe, self.folder)]
+        named += benchmark_digests(self.settings.contamination, self.folder)
         return digest.of_value([_RECIPE, self.seed, settings, files, sorted(self.kept), guarded, named])
 
 

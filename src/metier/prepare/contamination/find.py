@@ -11,8 +11,9 @@ import numpy as np
 from metier.prepare.contamination.settings import ContaminationSettings
 from metier.prepare.duplicates.compared import compared
 from metier.prepare.duplicates.words import Words, fold, runs_of, words_of
-from metier.prepare.reading.files import find as find_file
-from metier.prepare.reading.json_rows import records
+from metier.prepare.reading.find import find as find_files
+from metier.prepare.reading.records import records
+from metier.prepare.reading.settings import ReadSettings
 from metier.prepare.spool import Spool
 
 _CHUNK_ROWS = 500
@@ -39,6 +40,11 @@ class _Held:
     hashes: np.ndarray
     owners: np.ndarray
     sources: Sequence[tuple[str, bool]]
+
+
+def benchmark_digests(settings: ContaminationSettings, folder: Path) -> list[str]:
+    """Return the hashes of the named files: what comes out is a function of them, too."""
+    return [file.sha256 for name in settings.against for file in find_files(name, "test", folder, ReadSettings())]
 
 
 def find(
@@ -120,10 +126,10 @@ def _texts(
         for text in (parts.asked, parts.answered):
             yield text, row.source, False
     for name in settings.against:
-        file = find_file(name, "test", folder)
-        for record in records(file, "auto", lambda _: None):
-            for text in _strings(record.value):
-                yield text, f"{file.name}:{record.line}", True
+        for file in find_files(name, "test", folder, ReadSettings()):
+            for record in records(file, "auto", ReadSettings(), lambda _: None):
+                for text in _strings(record.value):
+                    yield text, f"{file.name}:{record.line}", True
 
 
 def _strings(value: Any) -> Iterator[str]:
