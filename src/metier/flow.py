@@ -10,28 +10,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
+from metier.advise.settings import AdviseSettings
 from metier.core import artefact, digest, extras, ledger
 from metier.core.__about__ import __version__
 from metier.core.errors import InputError, ParityError
+from metier.core.progress import OnlyBars
 from metier.core.report import Report, Verdict
 from metier.core.settings import Settings
 from metier.evaluate.report import report as evaluation_report
-from metier.model.find import Base, find, find_config
+from metier.model.find import Base, find
 from metier.prepare import page as data_page
 from metier.prepare import snapshot as snapshots
-from metier.project import BaseFromConfig, Place, find_run, name_of, text_settings, train_settings
+from metier.project import FILE, Place, find_run, name_of, read_file, text_settings, train_settings
 from metier.promote.report import report as parity_report
 from metier.report import html, markdown
 from metier.report.page import Chapter, Page, as_plain
+from metier.resolved import base_of, replay_by_content, template_by_content
 from metier.text.proof import Proof, check
 from metier.text.render import open_renderer
 from metier.text.rows import load_split
-from metier.text.settings import TextSettings
-from metier.train import general, views
+from metier.train import views
 from metier.train.plan import TrainingPlan
 from metier.train.report import in_brief
 from metier.train.report import report as training_report
-from metier.train.settings import TrainSettings
 from metier.train.sweep.settings import SWEPT, sweep_name
 from metier.train.verify.verdicts import Verified
 
@@ -133,8 +134,8 @@ def locate(place: Place, snapshot: Path) -> Run:
     base = base_of(place)
     text = text_settings(place)
     plan = TrainingPlan(text=text, model=project.model, train=train_settings(place), seed=project.seed)
-    named = plan if text.template == "auto" else replace(plan, text=_by_content(text))
-    named = replace(named, train=_replay_by_content(plan.train))
+    named = plan if text.template == "auto" else replace(plan, text=template_by_content(text))
+    named = replace(named, train=replay_by_content(plan.train))
     identity = named.run_digest(artefact.read(snapshot, "snapshot").digest, base.digest)
     path = place.runs / f"{name_of(project, place.folder)}-{identity[:8]}"
     return Run(path=path, snapshot=snapshot, base=base, plan=plan)
@@ -185,6 +186,34 @@ def verify(place: Place, run: Run) -> Verified:
     place.progress.say(f"verify: the engine on {run.base.name} and this project's rows")
     settings = place.project.verify
     return look(run.snapshot, run.base, run=run.path, plan=run.plan, settings=settings, progress=place.progress)
+
+
+def advise(place: Place, settings: AdviseSettings) -> Stage:
+    """Measure on validation rows what the task scores without training, and after quick trainings; advise.
+
+    Raises:
+        DataError: there are no validation rows, or none with a question and an answer.
+    """
+    prepared, started = prepare(place), perf_counter()
+    extras.require(_TRAIN)
+    from metier.advise.run import Where
+    from metier.advise.run import advise as measure
+    from metier.train.quick import quickly
+    from metier.train.run import train as fit
+
+    found = locate(place, prepared.path)
+    quick = quickly(found.plan, settings.steps)
+
+    def teach(snapshot: Path, base: Base, run: Path) -> Path:
+        return fit(snapshot, base, run=run, settings=quick, progress=OnlyBars(place.progress)) / "model"
+
+    where = Where(
+        snapshot=prepared.path, bases=(found.base, *(find(name, place.folder) for name in settings.bases)),
+        folder=place.folder, store=place.store, text=found.plan.text, values=read_file(place.folder / FILE),
+        taught=digest.of_value(quick.as_dict()), seed=place.project.seed,
+    )  # fmt: skip
+    path = measure(where, settings, teach, place.progress)
+    return Stage(name="advise", path=path, seconds=perf_counter() - started)
 
 
 def train(place: Place, run: Run) -> Stage:
@@ -334,28 +363,6 @@ def compare(place: Place, first: str, second: str) -> Report:
 def is_trained(run: Path) -> bool:
     """Tell whether a run was trained to its end."""
     return (run / "summary.json").is_file() and artefact.exists(run / "model", "model")
-
-
-def base_of(place: Place) -> Base:
-    """Find the base that a project names."""
-    chosen = place.project.base
-    if isinstance(chosen, BaseFromConfig):
-        return find_config(chosen.config, place.folder)
-    return find(chosen, place.folder)
-
-
-def _by_content(text: TextSettings) -> TextSettings:
-    """Name the template by its content: editing the file makes another run, moving it does not."""
-    return text.model_copy(update={"template": digest.of_file(Path(text.template))})
-
-
-def _replay_by_content(train: TrainSettings) -> TrainSettings:
-    """Name general rows by their content, bundled ones too: other rows make another run."""
-    if not train.regularise.replay:
-        return train
-    path = general.path_of(train.regularise)
-    regularise = train.regularise.model_copy(update={"replay_file": digest.of_file(path)})
-    return train.model_copy(update={"regularise": regularise})
 
 
 def _require_trained(place: Place, run: Run) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 from tests.house.faults import ROOT, Fault, files
 
 HEAVY = ("torch", "transformers", "peft")
-LIGHT_ROOMS = ("core", "text", "report", "score", "prepare", "project", "flow", "cli")
+LIGHT_ROOMS = ("core", "text", "report", "score", "prepare", "project", "resolved", "flow", "cli")
 LIGHT_FILES = (
+    "advise/settings.py",
+    "advise/report.py",
     "model/find.py",
     "model/settings.py",
     "train/settings.py",

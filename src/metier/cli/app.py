@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from metier.cli.advise import advise
 from metier.cli.augment import augment
 from metier.cli.boundary import INTERRUPTED, Boundary, Interrupts, interrupted
 from metier.cli.compare import compare
@@ -41,7 +42,7 @@ app = typer.Typer(
 app.command(rich_help_panel=_START)(init)
 app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(run)
 app.command(rich_help_panel=_START)(doctor)
-for _stage in (prepare, augment, synthesise, plan, sweep, train, evaluate, prove, report):
+for _stage in (prepare, augment, synthesise, advise, plan, sweep, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(serve)
 app.command(rich_help_panel=_SERVE)(key)

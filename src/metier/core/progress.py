@@ -47,3 +47,16 @@ class Silent:
 
     def chose(self, choice: Reasoned) -> None:
         """Do nothing."""
+
+
+class OnlyBars:
+    """A listener inside another: bars go on to it, lines and choices do not."""
+
+    def __init__(self, inner: Progress) -> None:
+        self.task = inner.task
+
+    def say(self, text: str) -> None:
+        """Do nothing."""
+
+    def chose(self, choice: Reasoned) -> None:
+        """Do nothing."""

@@ -1,0 +1,149 @@
+"""Ways without a language model: the commonest answer, the nearest training row, a logistic regression.
+
+Each is fitted on training rows and then sees questions only, so that no held-out answer can reach it.
+n = training rows, m = questions, D = numbers of a text.
+"""
+
+import json
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from metier.advise.task import Kind
+from metier.advise.ways import NotMeasured, Tried
+from metier.core import extras
+from metier.core.errors import ModelError
+from metier.score import structured
+from metier.text.tokenizer import Tokenizer
+
+Space = Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]]
+"""Texts of training rows and of questions -> their numbers [n, D] and [m, D], each of length 1, dense or sparse."""
+
+_MOST_VALUES = 200
+_MOST_STEPS = 300
+_EXTRA = "heads"
+
+
+def majority(texts: Sequence[str], answers: Sequence[str], asked: Sequence[str]) -> Tried:
+    """Say the commonest answer of the training rows to everything."""
+    answer = Counter(answers).most_common(1)[0][0]
+    return Tried(name="commonest answer", family="plain", effort=0, outputs=(answer,) * len(asked))
+
+
+def on_space(
+    name: str, space: Space, known: tuple[Sequence[str], Sequence[str]], asked: Sequence[str], kind: Kind
+) -> list[Tried | NotMeasured]:
+    """Answer by the nearest training row and by logistic regression.
+
+    Args:
+        name: what the space is called.
+        space: turns texts into numbers.
+        known: texts and answers of the training rows.
+        asked: the questions.
+        kind: what the answers are; a regression needs answers, or fields, that repeat.
+    """
+    if absent := extras.missing(_EXTRA):
+        why = f"{', '.join(absent)} is not installed; {extras.install_line(_EXTRA)}"
+        return [NotMeasured(name=f"{way}, {name}", why=why) for way in ("nearest row", "logistic regression")]
+    texts, answers = known
+    start = perf_counter()
+    rows, questions = space(texts, asked)
+    ready = perf_counter() - start
+    found: list[Tried | NotMeasured] = []
+    for way, effort, answer in (("nearest row", 1, nearest), ("logistic regression", 2, _regression(kind))):
+        start = perf_counter()
+        outputs = answer(rows, answers, questions)
+        seconds = (ready + perf_counter() - start) / max(1, len(asked))
+        label = f"{way}, {name}"
+        if outputs is None:
+            why = "the answers are not labels, and not objects of fields whose values repeat"
+            found.append(NotMeasured(name=label, why=why))
+        else:
+            found.append(
+                Tried(name=label, family="plain", effort=effort, outputs=tuple(outputs), seconds=seconds)
+            )  # fmt: skip
+    return found
+
+
+def lexical(texts: Sequence[str], asked: Sequence[str]) -> tuple[Any, Any]:
+    """Return TF-IDF over words and pairs of words, weighted on the training rows alone."""
+    module = extras.load("sklearn.feature_extraction.text", _EXTRA)
+    maker = module.TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    try:
+        rows = maker.fit_transform(texts)
+    except ValueError:  # no text holds a word
+        return np.zeros((len(texts), 1)), np.zeros((len(asked), 1))
+    return rows, maker.transform(asked)
+
+
+def embedded(folder: Path) -> Space:
+    """Return the space of a static embedding model: the mean of the rows of a text's tokens.
+
+    Raises:
+        ModelError: the folder holds no such model.
+    """
+    try:
+        tables = load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder}: {error}", "model.safetensors and tokenizer.json of a static model") from error
+    table = next((value for value in tables.values() if value.ndim == 2), None)
+    if table is None:
+        raise ModelError(f"{folder}: no table of token vectors", "one array [tokens, numbers]")
+    tokenizer = Tokenizer.load(folder)
+
+    def space(texts: Sequence[str], asked: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        return _means(tokenizer, table, texts), _means(tokenizer, table, asked)
+
+    return space
+
+
+def nearest(rows: Any, answers: Sequence[str], questions: Any) -> list[str]:
+    """Return the answer of the training row with the largest cosine; of equal ones, the first."""
+    likeness = rows @ questions.T
+    dense = likeness if isinstance(likeness, np.ndarray) else likeness.toarray()
+    return [answers[place] for place in dense.argmax(axis=0)]
+
+
+def _means(tokenizer: Tokenizer, table: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+    means = np.zeros((len(texts), table.shape[1]))
+    for place, ids in enumerate(tokenizer.encode_batch(texts, special=False)):
+        if ids:
+            means[place] = table[ids].astype(np.float64).mean(axis=0)
+    return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+
+
+def _regression(kind: Kind) -> Callable[[Any, Sequence[str], Any], list[str] | None]:
+    return {"label": _labels, "json": _objects}.get(kind, lambda rows, answers, questions: None)
+
+
+def _labels(rows: Any, answers: Sequence[str], questions: Any) -> list[str]:
+    """Predict one of the answers of the training rows."""
+    if len(set(answers)) == 1:
+        return [answers[0]] * questions.shape[0]
+    module = extras.load("sklearn.linear_model", _EXTRA)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has not converged by then: more steps hardly change what it says
+        model = module.LogisticRegression(C=10.0, max_iter=_MOST_STEPS).fit(rows, list(answers))
+    return [str(label) for label in model.predict(questions)]
+
+
+def _objects(rows: Any, answers: Sequence[str], questions: Any) -> list[str] | None:
+    """Predict every field of flat objects by itself. None: they are not flat, or a field hardly ever repeats."""
+    objects = [structured.parse(answer) for answer in answers]
+    names = list(objects[0]) if isinstance(objects[0], dict) else []
+    if not names or not all(isinstance(entry, dict) and list(entry) == names for entry in objects):
+        return None
+    columns = []
+    for name in names:
+        values = [json.dumps(entry[name]) for entry in objects if isinstance(entry, dict)]
+        if len(set(values)) > min(_MOST_VALUES, max(2, len(values) // 2)):
+            return None
+        columns.append([json.loads(value) for value in _labels(rows, values, questions)])
+    return [json.dumps(dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]

@@ -1,0 +1,205 @@
+"""The whole of `advise` on a tiny random base: what it measures, what it must not see, what it leaves."""
+
+import json
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+import yaml
+
+from metier import flow
+from metier.advise import measure
+from metier.advise.ask import started
+from metier.advise.report import read, report
+from metier.advise.run import Where, advise
+from metier.advise.settings import AdviseSettings
+from metier.core import artefact
+from metier.core.errors import DataError, InputError, SettingsError
+from metier.core.progress import Silent
+from metier.model.find import find
+from metier.report.page import page_of
+from metier.report.terminal import show
+from metier.resolved import advise_settings
+from metier.text.rows import load_split
+from metier.text.settings import TextSettings
+from tests.cli.workshop import make_project, opened
+
+QUICK = (
+    "--advise.rows", "6", "--advise.steps", "1", "--advise.shots", "2", "--advise.max-new-tokens", "3",
+    "--prepare.validation-share", "0.3",
+)  # fmt: skip
+
+
+def advise_on(folder: Path, *arguments: str) -> flow.Stage:
+    settings, rest = advise_settings(folder, arguments)
+    return flow.advise(opened(folder, *rest), settings)
+
+
+@cache
+def advised(base: Path) -> tuple[Path, dict]:
+    """Return a project that was advised on, and its advice."""
+    folder = make_project(Path(mkdtemp()) / "colours", base)
+    stage = advise_on(folder, *QUICK)
+    return folder, read(stage.path)
+
+
+def no_training(snapshot: Path, base: object, run: Path) -> Path:
+    raise AssertionError("nothing is trained here")
+
+
+def where(snapshot: Path, base: Path, store: Path) -> Where:
+    return Where(
+        snapshot=snapshot, bases=(find(str(base), base),), folder=store, store=store, text=TextSettings(),
+        values={"base": str(base), "data": "x.jsonl"}, taught="",
+    )  # fmt: skip
+
+
+def advice_of(snapshot: Path, base: Path, store: Path, **settings) -> dict:
+    chosen = {"rows": 4, "steps": 0, "shots": 0, "max_new_tokens": 2} | settings
+    return read(advise(where(snapshot, base, store), AdviseSettings(**chosen), no_training, Silent()))
+
+
+def absent(facts: dict, name: str) -> str:
+    return next(entry["why"] for entry in facts["not_measured"] if name in entry["name"])
+
+
+def test_a_task_that_a_neighbour_solves_is_not_tuned(tiny_base):
+    _, facts = advised(tiny_base)
+    assert facts["answer"] == "do not tune"
+    assert "Do not fine-tune" in facts["verdict"]["text"]
+    chosen = next(way for way in facts["ways"] if way["name"] == facts["chosen"])
+    assert (chosen["family"], chosen["score"]) == ("plain", 1.0)
+
+
+def test_every_way_is_measured_or_says_why_not(tiny_base):
+    _, facts = advised(tiny_base)
+    names = " | ".join(way["name"] for way in facts["ways"])
+    for part in ("commonest", "nearest row", "logistic", "as it is", "best instruction", "fixed", "nearest examples"):
+        assert part in names
+    assert sum(way["family"] == "tuned" for way in facts["ways"]) == 3
+    assert "raise advise.steps" in absent(facts, "data still needed")
+    assert "names no local model" in absent(facts, "sentence embeddings")
+    assert "names none" in absent(facts, "passages of documents")
+
+
+def test_a_base_that_cannot_follow_the_format_is_never_advised(tiny_base):
+    _, facts = advised(tiny_base)
+    prompted = [way for way in facts["ways"] if way["family"] == "prompt"]
+    assert prompted
+    assert all(way["in_form"] == 0 and way["name"] != facts["chosen"] for way in prompted)
+    assert any("form of the task" in text for text in facts["would_change"])
+
+
+def test_the_advice_has_three_faces_and_a_project_that_loads(tiny_base, tmp_path, capsys):
+    folder, facts = advised(tiny_base)
+    target = folder / ".metier" / "advice"
+    artefact.verify(target, "advice")
+    assert "Do not fine-tune" in (target / "report.html").read_text()
+    assert (target / "report.md").read_text().startswith("# Advice")
+    from rich.console import Console
+
+    show(page_of(report(facts)), Console(width=120))
+    assert "What would change this" in capsys.readouterr().out
+    written = (target / "metier.yaml").read_text()
+    assert written.startswith("# What metier advise recommends: nearest row")
+    assert yaml.safe_load(written) == yaml.safe_load((folder / "metier.yaml").read_text())
+
+
+def test_the_sealed_test_is_not_opened_and_trainings_see_training_rows_only(tiny_base):
+    folder, facts = advised(tiny_base)
+    assert facts["conditions"]["split"] == "validation"
+    assert not (folder / ".metier" / "test-openings.jsonl").exists()
+    (snapshot,) = (folder / ".metier" / "snapshots").iterdir()
+    train = {row.id for row in load_split(snapshot, "train")}
+    portions = sorted((folder / ".metier" / "cache").glob("advice-*/portion-*"))
+    assert len(portions) == 3
+    for portion in portions:
+        assert {row.id for row in load_split(portion, "train")} <= train
+        assert load_split(portion, "validation") == load_split(portion, "test") == []
+
+
+def relabelled(snapshot: Path, target: Path) -> Path:
+    """Copy a snapshot with every validation answer made another one."""
+    lines = (snapshot / "validation.jsonl").read_text().splitlines()
+    with artefact.publish(target, kind="snapshot", facts=artefact.read(snapshot).facts) as folder:
+        for name in ("train", "test"):
+            (folder / f"{name}.jsonl").write_bytes((snapshot / f"{name}.jsonl").read_bytes())
+        changed = [json.loads(line) for line in lines]
+        for record in changed:
+            record["messages"][-1]["content"] = "purple"
+        (folder / "validation.jsonl").write_text("".join(json.dumps(record) + "\n" for record in changed))
+    return target
+
+
+def test_no_way_can_see_the_held_out_answers(tiny_base, tiny_snapshot, tmp_path, monkeypatch):
+    heard: list[list[tuple[str, tuple[str, ...]]]] = []
+
+    def listening(task, *args):
+        found = [*without(task, *args)]
+        heard.append([(entry.name, entry.outputs) for entry in found if hasattr(entry, "outputs")])
+        assert all(message.role != "assistant" for question in task.asked for message in question.messages)
+        return found
+
+    without = measure.without_model
+    monkeypatch.setattr(measure, "without_model", listening)
+    facts = advice_of(tiny_snapshot, tiny_base, tmp_path / "a")
+    other = advice_of(relabelled(tiny_snapshot, tmp_path / "s"), tiny_base, tmp_path / "b")
+    assert heard[0] == heard[1], "what is answered does not depend on what is right"
+    score = {way["name"]: way["score"] for way in facts["ways"]}
+    assert score["nearest row, TF-IDF"] == 1.0
+    assert all(way["score"] == 0.0 for way in other["ways"]), "and a wrong answer scores nothing"
+
+
+def test_documents_embeddings_and_instructions_are_measured_where_named(tiny_base, tiny_snapshot, tmp_path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from tests.conftest import write_tokenizer
+
+    (tmp_path / "pages.md").write_text("An item is red, green, blue or grey.")
+    (tmp_path / "static").mkdir()
+    write_tokenizer(tmp_path / "static")
+    save_file({"embeddings": np.eye(268, dtype=np.float32)}, tmp_path / "static" / "model.safetensors")
+    facts = advice_of(
+        tiny_snapshot, tiny_base, tmp_path, shots=1, documents=("pages.md",), passages=1, embeddings="static",
+        instructions=("Say the colour.",), target=0.5, bases=(),
+    )  # fmt: skip
+    names = {way["name"].rpartition(": ")[2] for way in facts["ways"]}
+    assert {"passages of documents (BM25)", "nearest examples and passages", "nearest row, embeddings"} <= names
+    tried = next(way for way in facts["ways"] if "best instruction" in way["name"])
+    assert "the best of 3" in tried["detail"]
+    assert absent(facts, "quick training") == "advise.steps is 0"
+    with pytest.raises(InputError, match=r"advise\.documents"):
+        advice_of(tiny_snapshot, tiny_base, tmp_path, documents=("gone.md",))
+
+
+def test_when_the_time_is_over_the_rest_is_not_measured(tiny_base, tiny_snapshot, tmp_path):
+    facts = advice_of(tiny_snapshot, tiny_base, tmp_path, seconds=1e-6, steps=1)
+    assert {way["family"] for way in facts["ways"]} == {"plain"}
+    assert "seconds of advise.seconds were spent" in absent(facts, str(tiny_base.name))
+    assert started(0.0001).left <= 0.0001
+
+
+def test_a_second_base_is_asked_and_one_that_cannot_be_read_is_named(tiny_base, tmp_path):
+    folder = make_project(tmp_path / "colours", tiny_base)
+    more = ("--advise.steps", "0", "--advise.shots", "0", "--advise.bases", json.dumps([str(tiny_base)]))
+    facts = read(advise_on(folder, *QUICK, *more).path)
+    assert len(facts["conditions"]["bases"]) == 2
+    assert "only the project's base is trained" in json.dumps(facts["not_measured"])
+
+
+def test_a_snapshot_without_validation_rows_is_refused(tiny_base, tiny_snapshot, tmp_path):
+    with artefact.publish(tmp_path / "s", kind="snapshot", facts=artefact.read(tiny_snapshot).facts) as folder:
+        (folder / "train.jsonl").write_bytes((tiny_snapshot / "train.jsonl").read_bytes())
+        (folder / "validation.jsonl").write_text("")
+    with pytest.raises(DataError, match="no validation rows"):
+        advice_of(tmp_path / "s", tiny_base, tmp_path)
+
+
+def test_settings_stand_in_a_file_of_their_own_or_on_the_command_line(tmp_path):
+    (tmp_path / "advise.yaml").write_text("rows: 7\nprices: {hour: 2}\n")
+    settings, rest = advise_settings(tmp_path, ["--advise.rows=9", "--seed", "3", "--advise.shots", "1"])
+    assert (settings.rows, settings.shots, settings.prices.hour, rest) == (9, 1, 2, ["--seed", "3"])
+    with pytest.raises(SettingsError, match="did you mean"):
+        advise_settings(tmp_path, ["--advise.rowz", "9"])
