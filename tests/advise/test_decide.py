@@ -113,3 +113,11 @@ def test_what_was_not_measured_is_listed_with_its_reason():
     facts = told(way("zero", "prompt", range(5)), missing=(absent,))
     assert facts["not_measured"] == [{"name": absent.name, "why": absent.why}]
     assert any("changes weekly" in text for text in facts["would_change"])
+
+
+def test_more_rows_are_only_named_where_they_would_settle_it():
+    near, lora = way("near", "plain", range(60)), way("lora", "tuned", [*range(57), *range(60, 68)])
+    assert "more validation rows would tell" in told(near, lora, way("zero", "prompt", range(5)))["verdict"]["text"]
+    alone = told(way("near", "plain", range(60)), way("other", "plain", range(59)), way("zero", "prompt", range(5)))
+    assert alone["why_open"] == "no training was measured"
+    assert "more validation rows" not in alone["verdict"]["text"]

@@ -129,7 +129,8 @@ def _sentence(choice: Choice) -> str:
         close = f"; {choice.rivals[-1].first} cannot be told from it" if choice.rivals else ""
         return f"Do not fine-tune: {choice.chosen.name} scores {score}{gain}{close}."
     rows = max((entry.decision.more_rows or 0 for entry in choice.rivals), default=0)
-    more = f"; about {rows:,} more validation rows would tell" if rows else ""
+    close = rows and choice.best is not choice.chosen
+    more = f"; about {rows:,} more validation rows would tell" if close else ""
     text = f"Whether to fine-tune is open: {choice.why}{more}. Begin with {choice.chosen.name} ({score}{gain})"
     best = (
         ""
