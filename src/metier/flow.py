@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from metier.advise.settings import AdviseSettings
 from metier.core import artefact, digest, extras, ledger
 from metier.core.__about__ import __version__
 from metier.core.errors import InputError, ParityError
@@ -188,13 +187,14 @@ def verify(place: Place, run: Run) -> Verified:
     return look(run.snapshot, run.base, run=run.path, plan=run.plan, settings=settings, progress=place.progress)
 
 
-def advise(place: Place, settings: AdviseSettings) -> Stage:
+def advise(place: Place) -> Stage:
     """Measure on validation rows what the task scores without training, and after quick trainings; advise.
 
     Raises:
         DataError: there are no validation rows, or none with a question and an answer.
     """
-    prepared, started = prepare(place), perf_counter()
+    settings, started = place.project.advise, perf_counter()
+    prepared = prepare(place)
     extras.require(_TRAIN)
     from metier.advise.run import Where
     from metier.advise.run import advise as measure

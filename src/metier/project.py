@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field
 
+from metier.advise.settings import AdviseSettings
 from metier.core import artefact, settings
 from metier.core.errors import InputError, SettingsError
 from metier.core.progress import Progress, Silent
@@ -86,6 +87,9 @@ class Project(Settings):
 
     train: TrainSettings = TrainSettings()
     """How the training runs."""
+
+    advise: AdviseSettings = AdviseSettings()
+    """What `metier advise` measures before anybody trains; no other command reads it."""
 
     sweep: SweepSettings = SweepSettings()
     """What `metier sweep` searches; no other command reads it."""

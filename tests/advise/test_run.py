@@ -15,12 +15,11 @@ from metier.advise.report import read, report
 from metier.advise.run import Where, advise
 from metier.advise.settings import AdviseSettings
 from metier.core import artefact
-from metier.core.errors import DataError, InputError, SettingsError
+from metier.core.errors import DataError, InputError
 from metier.core.progress import Silent
 from metier.model.find import find
 from metier.report.page import page_of
 from metier.report.terminal import show
-from metier.resolved import advise_settings
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from tests.cli.workshop import make_project, opened
@@ -32,8 +31,7 @@ QUICK = (
 
 
 def advise_on(folder: Path, *arguments: str) -> flow.Stage:
-    settings, rest = advise_settings(folder, arguments)
-    return flow.advise(opened(folder, *rest), settings)
+    return flow.advise(opened(folder, *arguments))
 
 
 @cache
@@ -195,11 +193,3 @@ def test_a_snapshot_without_validation_rows_is_refused(tiny_base, tiny_snapshot,
         (folder / "validation.jsonl").write_text("")
     with pytest.raises(DataError, match="no validation rows"):
         advice_of(tmp_path / "s", tiny_base, tmp_path)
-
-
-def test_settings_stand_in_a_file_of_their_own_or_on_the_command_line(tmp_path):
-    (tmp_path / "advise.yaml").write_text("rows: 7\nprices: {hour: 2}\n")
-    settings, rest = advise_settings(tmp_path, ["--advise.rows=9", "--seed", "3", "--advise.shots", "1"])
-    assert (settings.rows, settings.shots, settings.prices.hour, rest) == (9, 1, 2, ["--seed", "3"])
-    with pytest.raises(SettingsError, match="did you mean"):
-        advise_settings(tmp_path, ["--advise.rowz", "9"])

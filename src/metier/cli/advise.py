@@ -12,11 +12,9 @@ def advise(context: typer.Context, project: ProjectFolder = HERE, json: AsJson =
     from metier.cli.desk import opened
     from metier.cli.output import put_page, put_path
     from metier.report.page import page_of
-    from metier.resolved import advise_settings
 
-    settings, context.args = advise_settings(project, context.args)
     with opened(context, project, as_json=json) as place:
-        stage = flow.advise(place, settings)
+        stage = flow.advise(place)
     facts = read(stage.path)
     put_page(page_of(report(facts)), {"folder": str(stage.path), "advice": facts}, as_json=json)
     if not json:
