@@ -13,6 +13,7 @@ from transformers import (
     Gemma2Config,
     GPT2Config,
     LlamaConfig,
+    Mamba2Config,
     MistralConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -33,6 +34,18 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "gpt2": GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=256, initializer_range=0.4),
     "gemma2": Gemma2Config(**SMALL, head_dim=8, sliding_window=8),
     "mistral": MistralConfig(**SMALL, sliding_window=6),
+    "mamba2": Mamba2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        num_heads=8,
+        head_dim=8,
+        expand=2,
+        state_size=16,
+        n_groups=2,
+        chunk_size=16,
+        num_hidden_layers=2,
+        initializer_range=0.4,
+    ),
 }
 
 

@@ -8,6 +8,8 @@ from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
     LlamaConfig,
+    Mamba2Config,
+    MambaConfig,
     MistralConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -33,6 +35,11 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "recurrent": Qwen3NextConfig(
         **SMALL, head_dim=8, layer_types=["linear_attention", "full_attention"], num_experts=0, mlp_only_layers=[0, 1],
         linear_num_value_heads=4, linear_num_key_heads=2, linear_key_head_dim=8, linear_value_head_dim=8,
+    ),
+    "mamba": MambaConfig(vocab_size=40, hidden_size=32, state_size=8, num_hidden_layers=2, initializer_range=0.4),
+    "mamba 2": Mamba2Config(
+        vocab_size=40, hidden_size=32, num_heads=8, head_dim=8, expand=2, state_size=16, n_groups=2, chunk_size=16,
+        num_hidden_layers=2, initializer_range=0.4,
     ),
 }  # fmt: skip
 
@@ -62,7 +69,7 @@ def test_batched_equals_one_by_one(kind: str) -> None:
     assert len({completion.ids for completion in together}) > 5
 
 
-@pytest.mark.parametrize("kind", ["llama", "absolute positions"])
+@pytest.mark.parametrize("kind", CONFIGS)
 def test_equals_the_library_s_own_greedy_decoding(kind: str) -> None:
     model, stop = build(kind), [5, 6, 7, 8]
     for question in prompts(8):

@@ -16,7 +16,7 @@ from transformers import DynamicCache, PreTrainedConfig
 
 from metier.core.errors import NonFiniteError
 from metier.engine.schedule import plan
-from metier.engine.way import fact, text_config
+from metier.engine.way import fact, remembering, text_config
 
 _PLACES_ON_CPU = 1 << 14
 _PLACES_ON_GPU = 1 << 17
@@ -99,10 +99,7 @@ def _decode(
     cache = DynamicCache(config=config)
     alive: list[_Row | None] = list(rows)
     while any(row is not None for row in alive):
-        output = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions,
-            past_key_values=cache, use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
+        output = model(input_ids=ids, position_ids=positions, logits_to_keep=1, **remembering(model, cache, mask))
         best, tokens = output.logits[:, -1].max(dim=-1)
         if not bool(torch.isfinite(best).all()):
             raise NonFiniteError("logits are not numbers while decoding", "finite weights", "check the model's weights")

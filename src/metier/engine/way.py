@@ -3,10 +3,11 @@
 Shapes: N = tokens of a pass, V = vocabulary, M = logits wanted.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -132,6 +133,22 @@ class Together:
         return self.slots.possible(places)
 
 
+def remembering(model: torch.nn.Module, cache: DynamicCache, mask: torch.Tensor) -> dict[str, Any]:
+    """Return the arguments by which a model goes on behind what it has read.
+
+    Mamba's models call their cache otherwise, and take one by the usual name without a word and then remember nothing;
+    a mask of what lies behind they would lay over the new token. Their rows come unpadded.
+
+    Args:
+        model: any causal model of the library.
+        cache: what it has read so far; filled further.
+        mask: 1 for a token, 0 for padding, int64 [B, all tokens so far].
+    """
+    if "cache_params" in inspect.signature(inner_model(model).forward).parameters:
+        return {"use_cache": True, "cache_params": cache}
+    return {"use_cache": True, "past_key_values": cache, "attention_mask": mask}
+
+
 class Alone:
     """Each answer in calls of its own, with the library's own cache: right for every model, and slow."""
 
@@ -149,13 +166,12 @@ class Alone:
     def _one(self, part: Part) -> torch.Tensor:
         device = next(self._model.parameters()).device
         self._mixture.assign([part.adapter] * len(part.ids), device)
+        mask = torch.ones(1, part.past + len(part.ids), dtype=torch.int64, device=device)
         output = self._model(
             input_ids=torch.tensor([list(part.ids)], device=device),
-            attention_mask=torch.ones(1, part.past + len(part.ids), dtype=torch.int64, device=device),
             position_ids=torch.arange(part.past, part.past + len(part.ids), device=device)[None],
-            past_key_values=self._caches[part.slot],
-            use_cache=True,
             logits_to_keep=max(1, part.wanted),
+            **remembering(self._model, self._caches[part.slot], mask),
         )
         return output.logits[0][: part.wanted]
 
