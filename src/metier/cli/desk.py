@@ -55,11 +55,14 @@ def check_names(arguments: Sequence[str], options: Sequence[str]) -> None:
 
 
 def _meant(name: str, options: Sequence[str]) -> str | None:
-    """Return the option or setting that was probably meant: `--learning-rate` means `--train.learning-rate`."""
-    inner = {path.rpartition(".")[2]: f"--{path}" for path in reversed(list(_paths(Project))) if "." in path}
+    """Return the option or settings that were probably meant: `--learning-rate` means `--train.learning-rate`."""
+    inner: dict[str, list[str]] = {}
+    for path in _paths(Project):
+        if "." in path:
+            inner.setdefault(path.rpartition(".")[2], []).append(f"--{path}")
     inside = nearest(name.lstrip("-").rpartition(".")[2].replace("_", "-"), inner)
     sections = [f"--{field}" for field in Project.model_fields]
-    return nearest(name.partition(".")[0], [*options, *sections]) or (inner[inside] if inside else None)
+    return nearest(name.partition(".")[0], [*options, *sections]) or (" or ".join(inner[inside]) if inside else None)
 
 
 def _paths(kind: type[Settings], before: str = "") -> Iterator[str]:
