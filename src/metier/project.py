@@ -17,9 +17,7 @@ from metier.core.settings import Settings
 from metier.evaluate.gate.settings import GateSettings
 from metier.evaluate.settings import EvaluateSettings
 from metier.model.settings import ModelSettings
-from metier.prepare.augment.settings import AugmentSettings
 from metier.prepare.settings import DataSettings, PrepareSettings
-from metier.prepare.synthesise.settings import SynthesiseSettings
 from metier.promote.settings import PromoteSettings
 from metier.serve.settings import ServeSettings
 from metier.text.settings import TextSettings
@@ -72,12 +70,6 @@ class Project(Settings):
 
     prepare: PrepareSettings = PrepareSettings()
     """How files become a snapshot."""
-
-    augment: AugmentSettings = AugmentSettings()
-    """What `metier augment` makes of the training rows; no other command reads it."""
-
-    synthesise: SynthesiseSettings = SynthesiseSettings()
-    """What `metier synthesise` asks a teacher for; no other command reads it."""
 
     text: TextSettings = TextSettings()
     """How rows become tokens."""

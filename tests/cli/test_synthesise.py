@@ -10,7 +10,8 @@ def project(folder, url):
     lines = "".join(json.dumps(record) + "\n" for record in labelled())
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
     (folder / "metier.yaml").write_text(
-        f"base: metier-tiny\ndata: rows.jsonl\nsynthesise: {{rows: 6, closest: 1.0, teacher: {{base_url: '{url}'}}}}\n",
+        "base: metier-tiny\ndata: rows.jsonl\nprepare:\n  further:\n"
+        f"    synthesise: {{rows: 6, closest: 1.0, teacher: {{base_url: '{url}'}}}}\n",
         encoding="utf-8",
     )
     return "--project", str(folder)
@@ -20,7 +21,12 @@ def test_the_cost_is_shown_and_nothing_is_asked_without_a_yes(metier, tmp_path):
     with served() as endpoint:
         where = project(tmp_path, endpoint.url)
         result = metier(
-            "synthesise", *where, "--synthesise.teacher.price-in", "1", "--synthesise.teacher.price-out", "2"
+            "synthesise",
+            *where,
+            "--prepare.further.synthesise.teacher.price-in",
+            "1",
+            "--prepare.further.synthesise.teacher.price-out",
+            "2",
         )
         assert result.code == 2
         assert "6 rows: about 6 requests" in result.err
@@ -41,6 +47,6 @@ def test_rows_are_written_and_told(metier, tmp_path):
 
 def test_without_an_endpoint_it_says_how_to_name_one(metier, tmp_path):
     where = project(tmp_path, "")
-    result = metier("synthesise", *where, "--yes", "--synthesise.teacher.base-url", "null")
+    result = metier("synthesise", *where, "--yes", "--prepare.further.synthesise.teacher.base-url", "null")
     assert result.code == 2
-    assert "--synthesise.teacher.base-url" in result.err
+    assert "--prepare.further.synthesise.teacher.base-url" in result.err

@@ -17,8 +17,6 @@ from metier.core.settings import Settings
 from tests.house.faults import ROOT, Fault, files
 
 MOST_FIELDS = 15
-EXEMPTIONS = {"Project": 17}
-"""The table of contents: one section a stage of the life and no setting beside them but name, base, data and seed."""
 _FEWEST_WORDS = 3
 
 
@@ -37,7 +35,7 @@ def settings(sections: Iterable[tuple[str, type[Settings]]]) -> list[Fault]:
     faults = []
     for path, kind in sections:
         where = path or kind.__name__
-        if len(kind.model_fields) > EXEMPTIONS.get(where, MOST_FIELDS):
+        if len(kind.model_fields) > MOST_FIELDS:
             faults.append(Fault(where, f"{len(kind.model_fields)} settings in one class; at most {MOST_FIELDS}"))
         for name, field in kind.model_fields.items():
             text = field.description or ""

@@ -16,7 +16,7 @@ def augment(context: typer.Context, project: ProjectFolder = HERE, json: AsJson 
 
     with opened(context, project, as_json=json) as place:
         prepared = flow.prepare(place)
-        settings = place.project.augment
+        settings = place.project.prepare.further.augment
         result = copy_rows(
             prepared.path, settings, folder=place.folder, seed=place.project.seed,
             columns=place.project.prepare.columns, progress=place.progress,

@@ -36,7 +36,7 @@ def synthesise(
 
     with opened(context, project, as_json=json) as place:
         prepared = flow.prepare(place)
-        settings = place.project.synthesise
+        settings = place.project.prepare.further.synthesise
         where = Workplace(
             snapshot=prepared.path, folder=place.folder, store=place.store, progress=place.progress,
             seed=place.project.seed, columns=place.project.prepare.columns,

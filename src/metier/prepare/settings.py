@@ -7,11 +7,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from metier.core.settings import Settings
+from metier.prepare.augment.settings import AugmentSettings
 from metier.prepare.cleaning.settings import CleanSettings
 from metier.prepare.contamination.settings import ContaminationSettings
 from metier.prepare.duplicates.settings import DedupeSettings
 from metier.prepare.protect.settings import ProtectSettings
 from metier.prepare.reading.settings import QuerySettings, ReadSettings
+from metier.prepare.synthesise.settings import SynthesiseSettings
 from metier.text.formats import ColumnRole, FormatName
 
 Source = str | QuerySettings
@@ -68,6 +70,16 @@ class SplitSettings(Settings):
     """Keep rows that ask the same (same text, same first user turn) in one split, as if they were a group."""
 
 
+class FurtherSettings(Settings):
+    """Rows made of the rows there are, by commands of their own; no snapshot depends on these settings."""
+
+    augment: AugmentSettings = AugmentSettings()
+    """What `metier augment` makes of the training rows."""
+
+    synthesise: SynthesiseSettings = SynthesiseSettings()
+    """What `metier synthesise` asks a teacher for."""
+
+
 class PrepareSettings(Settings):
     """From files to a snapshot. Shares are parts of 1."""
 
@@ -112,6 +124,9 @@ class PrepareSettings(Settings):
 
     protect: ProtectSettings = ProtectSettings()
     """What is done about personal data and secrets; by default they are counted and reported."""
+
+    further: FurtherSettings = FurtherSettings()
+    """Rows that are made of the rows there are; only `metier augment` and `metier synthesise` read it."""
 
     keep: tuple[str, ...] = ()
     """Rows that no rule may change or drop, by source (`tickets.jsonl:1042`) or id as in `decisions.jsonl` of the

@@ -68,7 +68,7 @@ class _Inputs:
         """Return the hash of bytes, settings, seed and recipe."""
         files = [[file.name, file.role, file.sha256] for file in self.files]
         guarded = self.guard.fingerprint() if self.guard else ""
-        settings = self.settings.model_dump(mode="json")
+        settings = self.settings.model_dump(mode="json", exclude={"further"})
         named = [digest.of_file(path) for path in embedding_files(self.settings.dedupe, self.folder)]
         named += benchmark_digests(self.settings.contamination, self.folder)
         return digest.of_value([_RECIPE, self.seed, settings, files, sorted(self.kept), guarded, named])
@@ -119,7 +119,12 @@ def prepare(
     if artefact.exists(target, KIND):
         return _result(target, artefact.verify(target, KIND), reused=True)
     artefact.require_space(target, 2 * sum(file.bytes for file in inputs.files))
-    facts: dict[str, Any] = {"key": key, "recipe": _RECIPE, "seed": seed, "settings": settings.model_dump(mode="json")}
+    facts: dict[str, Any] = {
+        "key": key,
+        "recipe": _RECIPE,
+        "seed": seed,
+        "settings": settings.model_dump(mode="json", exclude={"further"}),
+    }
     with artefact.publish(target, kind=KIND, facts=facts) as temporary:
         facts.update(_make(inputs, temporary, progress))
         facts["choices"] += [asdict(unguarded)] if unguarded else []

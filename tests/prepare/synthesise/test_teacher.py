@@ -160,8 +160,9 @@ def test_a_killed_run_pays_nothing_twice(pantry):
     folder, endpoint = pantry.workshop.folder, pantry.endpoint
     pantry.workshop.lines("rows.jsonl", labelled())
     (folder / "metier.yaml").write_text(
-        "base: metier-tiny\ndata: rows.jsonl\nsynthesise:\n  rows: 24\n  closest: 1.0\n"
-        f'  teacher: {{concurrency: 3, base_url: "{endpoint.url}"}}\n', encoding="utf-8",
+        "base: metier-tiny\ndata: rows.jsonl\nprepare:\n  further:\n    synthesise:\n"
+        "      rows: 24\n      closest: 1.0\n"
+        f'      teacher: {{concurrency: 3, base_url: "{endpoint.url}"}}\n', encoding="utf-8",
     )  # fmt: skip
     endpoint.delay = 0.1
     command = [sys.executable, "-c", RUN, str(folder)]

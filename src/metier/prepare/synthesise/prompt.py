@@ -31,13 +31,15 @@ class Prompts:
 
     def __init__(self, folder: Path | None = None) -> None:
         if folder is not None and not folder.is_dir():
-            raise SettingsError(f"synthesise.prompts: {folder}: no such folder", f"Jinja files: {', '.join(NAMES)}")
+            raise SettingsError(
+                f"prepare.further.synthesise.prompts: {folder}: no such folder", f"Jinja files: {', '.join(NAMES)}"
+            )
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
         self._sources = {name: _source(name, folder) for name in NAMES}
         try:
             self._templates = {name: environment.from_string(source) for name, source in self._sources.items()}
         except TemplateError as error:
-            raise SettingsError(f"synthesise.prompts: {folder}: {error}", "Jinja templates") from error
+            raise SettingsError(f"prepare.further.synthesise.prompts: {folder}: {error}", "Jinja templates") from error
 
     def render(self, name: str, **values: Any) -> str:
         """Fill in a prompt.
@@ -48,7 +50,9 @@ class Prompts:
         try:
             return self._templates[name].render(**values)
         except TemplateError as error:
-            raise SettingsError(f"synthesise.prompts: {name}.jinja: {error}", f"only {', '.join(values)}") from error
+            raise SettingsError(
+                f"prepare.further.synthesise.prompts: {name}.jinja: {error}", f"only {', '.join(values)}"
+            ) from error
 
     def hash_of(self, *names: str) -> str:
         """Return what tells these prompts from changed ones, 12 hexadecimal characters."""

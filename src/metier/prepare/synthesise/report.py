@@ -37,7 +37,7 @@ def report(result: Synthesis, settings: SynthesiseSettings) -> Report:
 
 def in_words(estimate: Estimate) -> str:
     """Say what a plan will cost."""
-    price = "cost unknown: synthesise.teacher.price_in and price_out are not set"
+    price = "cost unknown: prepare.further.synthesise.teacher.price_in and price_out are not set"
     if estimate.money is not None:
         price = f"about {estimate.money:.{2 if estimate.money >= 1 else 4}f} at your prices"
     return (

@@ -88,7 +88,9 @@ def synthesise(
     tasks = _documents(settings, folder, train) if settings.method == "questions" else real
     if not tasks:
         what = "documents" if settings.method == "questions" else "rows of one question and one answer"
-        raise InputError(f"no {what} to make rows of", "synthesise.documents, or training rows that fit the method")
+        raise InputError(
+            f"no {what} to make rows of", "prepare.further.synthesise.documents, or training rows that fit the method"
+        )
     labels = sorted({task.answer for task in real if isinstance(task.row, LabelledRow) and task.row.answer == "label"})
     prompts = Prompts(folder / settings.prompts if settings.prompts else None)
     kitchen = Kitchen(tasks, labels, prompts, settings, place.seed)
@@ -114,7 +116,9 @@ def _documents(settings: SynthesiseSettings, folder: Path, train: Sequence[Row])
         try:
             text = (folder / name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"synthesise.documents: {name}: {error}", "a text or Markdown file in UTF-8") from error
+            raise DataError(
+                f"prepare.further.synthesise.documents: {name}: {error}", "a text or Markdown file in UTF-8"
+            ) from error
         for line, passage in _passages(text):
             tasks.append(Task(TextRow(id="", source=f"{name}:{line}", text=passage), passage, "", Path(name).stem))
     return tasks

@@ -128,9 +128,9 @@ class Teacher:
     def __init__(self, settings: TeacherSettings, bill: Bill, *, sleep: Callable[[float], None] = time.sleep) -> None:
         if settings.base_url is None or not settings.base_url.startswith(("http://", "https://")):
             raise SettingsError(
-                f"synthesise.teacher.base_url: {settings.base_url or 'not set'}",
+                f"prepare.further.synthesise.teacher.base_url: {settings.base_url or 'not set'}",
                 "the address of an OpenAI-compatible endpoint",
-                "for example --synthesise.teacher.base-url http://localhost:8000/v1",
+                "for example --prepare.further.synthesise.teacher.base-url http://localhost:8000/v1",
             )
         self._settings = settings
         self._bill = bill
@@ -198,7 +198,7 @@ class Teacher:
         if status != 200:
             raise RunError(
                 f"{self._url}: status {status}: {response.text[:200]}", "an answer",
-                "check the key's variable, synthesise.teacher.model and the address",
+                "check the key's variable, prepare.further.synthesise.teacher.model and the address",
             )  # fmt: skip
         return _reply(response.text, ask)
 
