@@ -338,3 +338,11 @@ def test_real_files_of_no_known_format(tmp_path, name, message):
         pytest.skip("this file is not among the shared data here")
     with pytest.raises(DataError, match=message):
         Workshop(tmp_path).prepare(str(SHARED / name))
+
+
+def test_what_is_made_of_the_rows_makes_no_other_snapshot(workshop):
+    data = workshop.lines("t.jsonl", [{"text": f"text {number}", "label": "ab"[number % 2]} for number in range(40)])
+    plain = workshop.prepare(data)
+    other = workshop.prepare(data, further={"augment": {"copies": 3}, "synthesise": {"rows": 7}})
+    assert (other.path, other.reused) == (plain.path, True)
+    assert workshop.prepare(data, test_share=0.2).path != plain.path
