@@ -64,7 +64,7 @@ def test_light_rooms_import_no_torch() -> None:
 def test_a_light_room_that_loads_torch_through_another_is_found(house: Path) -> None:
     _plant(house, "model/find.py", "")
     _plant(house, "model/load.py", "import peft\n")
-    _plant(house, "flow.py", "")
+    _plant(house, "flow/__init__.py", "")
     _plant(house, "score/exact.py", "from metier.model import load\n")
     (house / "peft.py").write_text("")
     faults = rooms.torch_loaded(house, ("core", "text", "score"), ["model/find.py"])

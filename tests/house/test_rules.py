@@ -88,7 +88,8 @@ def test_only_the_command_line_and_flow_import_lazily(tmp_path: Path) -> None:
     text = "def f():\n    from metier.train import run\n    return run\n"
     (tmp_path / "cli").mkdir()
     (tmp_path / "cli" / "train.py").write_text(text)
-    (tmp_path / "flow.py").write_text(text)
+    (tmp_path / "flow").mkdir()
+    (tmp_path / "flow" / "training.py").write_text(text)
     assert not rules.check(tmp_path)
 
 

@@ -9,17 +9,17 @@ from metier.cli.options import HERE, ProjectFolder
 
 def serve(context: typer.Context, project: ProjectFolder = HERE) -> None:
     """Serve the base and everything trained on it over HTTP, for OpenAI's clients."""
-    from metier import flow
     from metier.cli.desk import opened
     from metier.core import extras
     from metier.project import text_settings
+    from metier.resolved import base_of
 
     for extra in ("train", "serve"):
         extras.require(extra)
     from metier.serve.run import serve as listen
 
     with opened(context, project, as_json=False) as place:
-        base, text = flow.base_of(place), text_settings(place)
+        base, text = base_of(place), text_settings(place)
         place.open_store()
     listen(place.folder, place.store, base=base, text=text, settings=place.project.serve)
 

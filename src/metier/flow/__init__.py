@@ -1,0 +1,37 @@
+"""The life of a fine-tune as ordinary functions, one file a stage: the only place where two verb rooms meet.
+
+Each stage takes a project and leaves files; one that is done and unchanged is not done again, and says why. Rooms that
+need torch are imported where they are called, so that a command which does not train starts at once.
+"""
+
+from metier.flow.data import Shown, page_of_data, prepare, show, write_data_page
+from metier.flow.found import Run, Stage, is_trained, locate
+from metier.flow.judging import advise, compare, evaluate
+from metier.flow.life import Outcome, run
+from metier.flow.proving import prove
+from metier.flow.telling import page_of_run, report
+from metier.flow.training import plan, sweep, train, verify
+
+__all__ = [
+    "Outcome",
+    "Run",
+    "Shown",
+    "Stage",
+    "advise",
+    "compare",
+    "evaluate",
+    "is_trained",
+    "locate",
+    "page_of_data",
+    "page_of_run",
+    "plan",
+    "prepare",
+    "prove",
+    "report",
+    "run",
+    "show",
+    "sweep",
+    "train",
+    "verify",
+    "write_data_page",
+]

@@ -1,0 +1,87 @@
+"""What the stages of a life speak of: a stage that was taken, and the run that settings, data and base name."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from metier.core import artefact, digest
+from metier.core.errors import InputError
+from metier.core.settings import Settings
+from metier.model.find import Base
+from metier.project import Place, name_of, text_settings, train_settings
+from metier.resolved import base_of, replay_by_content, template_by_content
+from metier.train.plan import TrainingPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What a stage left: `path`, and `skipped`, the reason why it had nothing to do ("" when it worked)."""
+
+    name: str
+    path: Path
+    skipped: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run found: its folder (which may not exist yet) and what it is a function of."""
+
+    path: Path
+    snapshot: Path
+    base: Base
+    plan: TrainingPlan
+
+    @property
+    def id(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+
+def locate(place: Place, snapshot: Path) -> Run:
+    """Find the run that the project's settings, data and base name; its folder may not exist yet.
+
+    Raises:
+        ModelError: the base cannot be found or used.
+        SettingsError: the chat template's file is missing.
+    """
+    project = place.project
+    base = base_of(place)
+    text = text_settings(place)
+    plan = TrainingPlan(text=text, model=project.model, train=train_settings(place), seed=project.seed)
+    named = plan if text.template == "auto" else replace(plan, text=template_by_content(text))
+    named = replace(named, train=replay_by_content(plan.train))
+    identity = named.run_digest(artefact.read(snapshot, "snapshot").digest, base.digest)
+    path = place.runs / f"{name_of(project, place.folder)}-{identity[:8]}"
+    return Run(path=path, snapshot=snapshot, base=base, plan=plan)
+
+
+def is_trained(run: Path) -> bool:
+    """Tell whether a run was trained to its end."""
+    return (run / "summary.json").is_file() and artefact.exists(run / "model", "model")
+
+
+def require_trained(place: Place, run: Run) -> None:
+    """Refuse a run that was not trained to its end, naming those that were."""
+    if is_trained(run.path):
+        return
+    others = [path.name for path in sorted(place.runs.glob("*")) if is_trained(path)] if place.runs.is_dir() else []
+    changed = f" (trained with other settings, data or base: {', '.join(others)})" if others else ""
+    raise InputError(f"{run.id}: not trained yet{changed}", "a trained run", "`metier train`, or `metier run` for all")
+
+
+def skip(place: Place, name: str, path: Path, reason: str) -> Stage:
+    """Say that a stage has nothing to do, and why."""
+    place.progress.say(f"{name}: {unchanged(reason)}".rstrip("; "))
+    return Stage(name=name, path=path, skipped=reason)
+
+
+def unchanged(reason: str) -> str:
+    """Return how a line begins whose stage was skipped for this reason; nothing when there is none."""
+    return f"skipped, {reason}; " if reason else ""
+
+
+def key_of(run: Run, **sections: Settings) -> str:
+    """Name what a stage's result is a function of, beside the code."""
+    settings = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    model = artefact.read(run.path / "model", "model").digest
+    return digest.of_value([settings, artefact.read(run.snapshot, "snapshot").digest, run.base.digest, model])

@@ -1,0 +1,70 @@
+"""From a model to a judgement: what pays before anybody trains, and whether the tuned model is better than its base."""
+
+from pathlib import Path
+from time import perf_counter
+
+from metier.core import digest, extras, ledger
+from metier.core.progress import OnlyBars
+from metier.core.report import Report
+from metier.flow.data import prepare
+from metier.flow.found import Run, Stage, key_of, locate, require_trained, skip
+from metier.model.find import Base, find
+from metier.project import FILE, Place, find_run, read_file
+
+
+def advise(place: Place) -> Stage:
+    """Measure on validation rows what the task scores without training, and after quick trainings; advise.
+
+    Raises:
+        DataError: there are no validation rows, or none with a question and an answer.
+    """
+    settings, started = place.project.advise, perf_counter()
+    prepared = prepare(place)
+    extras.require("train")
+    from metier.advise.run import Where
+    from metier.advise.run import advise as measure
+    from metier.train.quick import quickly
+    from metier.train.run import train as fit
+
+    found = locate(place, prepared.path)
+    quick = quickly(found.plan, settings.steps)
+
+    def teach(snapshot: Path, base: Base, run: Path) -> Path:
+        return fit(snapshot, base, run=run, settings=quick, progress=OnlyBars(place.progress)) / "model"
+
+    where = Where(
+        snapshot=prepared.path, bases=(found.base, *(find(name, place.folder) for name in settings.bases)),
+        folder=place.folder, store=place.store, text=found.plan.text, values=read_file(place.folder / FILE),
+        taught=digest.of_value(quick.as_dict()), seed=place.project.seed,
+    )  # fmt: skip
+    path = measure(where, settings, teach, place.progress)
+    return Stage(name="advise", path=path, seconds=perf_counter() - started)
+
+
+def evaluate(place: Place, run: Run) -> Stage:
+    """Compare base and tuned model on the same held-out rows.
+
+    Raises:
+        InputError: the run is not trained yet.
+    """
+    require_trained(place, run)
+    settings = place.project.evaluate
+    key = key_of(run, evaluate=settings, text=run.plan.text)
+    target = run.path / "evaluation"
+    if ledger.is_done(run.path, "evaluate", key, target):
+        return skip(place, "evaluate", target, "this model was evaluated with these settings before")
+    extras.require("train")
+    from metier.evaluate.run import evaluate as measure
+
+    started = perf_counter()
+    place.progress.say(f"evaluate: {run.base.name} against {run.id}, on the {settings.split} split")
+    path = measure(run.snapshot, run.base, run.path, text=run.plan.text, settings=settings, progress=place.progress)
+    ledger.remember(run.path, "evaluate", key, path)
+    return Stage(name="evaluate", path=path, seconds=perf_counter() - started)
+
+
+def compare(place: Place, first: str, second: str) -> Report:
+    """Compare two of: `base`, a run. The same thing twice is identical."""
+    from metier.evaluate.compare import compare as judge
+
+    return judge(*(None if name == "base" else find_run(place, name) for name in (first, second)))
