@@ -28,20 +28,6 @@ def test_rows_without_an_answer_cannot_be_advised_on():
         task.taken_apart([TextRow(id="t", source="t:1", text="prose")])
 
 
-@pytest.mark.parametrize(
-    ("answers", "labelled", "kind"),
-    [
-        (["a", "b"] * 10, False, "label"),
-        ([f"word {n}" for n in range(20)], False, "short"),
-        ([f"word {n}" for n in range(20)], True, "label"),
-        (['{"a": 1}'] * 3, False, "json"),
-        ([f"a rather long answer of more than five words, the {n}th" for n in range(9)], False, "text"),
-    ],
-)
-def test_the_kind_of_answer_is_what_training_rows_show(answers, labelled, kind):
-    assert task.kind_of(answers, labelled=labelled) == kind
-
-
 def test_scores_and_form():
     assert task.scores("label", ["a ", "b"], ["a", "a"]).tolist() == [1, 0]
     assert np.allclose(task.scores("json", ['{"a": 1, "b": 2}', "no"], ['{"b": 2, "a": 3}', '{"a": 1}']), [0.5, 0])

@@ -13,13 +13,14 @@ from metier.advise.passages import Index
 from metier.advise.portions import SHARES, portion
 from metier.advise.prompts import Recipe
 from metier.advise.settings import AdviseSettings
-from metier.advise.task import Kind, Known, Question, scores
+from metier.advise.task import Known, Question, scores
 from metier.advise.ways import NotMeasured, Tried
 from metier.core import seeds
 from metier.core.errors import InputError, MetierError
 from metier.core.progress import Progress
 from metier.model.find import Base
 from metier.model.load import load_base, load_tuned
+from metier.score.kinds import Kind
 from metier.text.render import Renderer
 
 Teach = Callable[[Path, Base, Path], Path]

@@ -16,11 +16,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from metier.advise.task import Kind
 from metier.advise.ways import NotMeasured, Tried
 from metier.core import extras
 from metier.core.errors import ModelError
 from metier.score import structured
+from metier.score.kinds import Kind
 from metier.text.tokenizer import Tokenizer
 
 Space = Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]]

@@ -4,11 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metier.advise.task import HIDDEN, Kind, Known, Question
+from metier.advise.task import HIDDEN, Known, Question
 from metier.core.errors import DataError
 from metier.core.types import ChatRow, Message
 from metier.score import structured
 from metier.score.classify import labels_of
+from metier.score.kinds import Kind
 from metier.text.render import Renderer, prompt
 
 _MOST_SHOWN = 60

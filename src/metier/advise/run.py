@@ -25,6 +25,7 @@ from metier.core.progress import Progress
 from metier.model.find import Base
 from metier.report import html, markdown
 from metier.report.page import as_plain, page_of
+from metier.score import kinds
 from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
@@ -107,7 +108,7 @@ def _job(where: Where, settings: AdviseSettings, renderer: Renderer) -> tuple[Ta
     known = task.taken_apart(task.chosen(train, _MOST_TRAINING_ROWS))
     asked = task.taken_apart(task.chosen(held, settings.rows))
     labelled = all(type(row).__name__ == "LabelledRow" for row in train)
-    kind = task.kind_of(known.answers, labelled=labelled)
+    kind = kinds.recognise(known.answers, labelled=labelled).kind
     longest = max(len(renderer.tokenizer.encode(answer, special=False)) for answer in known.answers)
     room = settings.max_new_tokens or min(longest + longest // 4 + 8, _MOST_NEW_TOKENS)
     job = Task(

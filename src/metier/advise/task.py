@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
-from typing import Literal
 
 import numpy as np
 
@@ -12,10 +10,9 @@ from metier.core.errors import DataError
 from metier.core.types import ChatRow, LabelledRow, Message, Row
 from metier.score import structured
 from metier.score.exact import clean, exact_match
+from metier.score.kinds import Kind
 from metier.score.overlap import word_f1
 from metier.text.render import reference
-
-Kind = Literal["label", "json", "short", "text"]
 
 MEASURED_BY: dict[Kind, str] = {
     "label": "share of right labels",
@@ -27,11 +24,6 @@ MEASURED_BY: dict[Kind, str] = {
 
 HIDDEN = "?"
 """What stands where the right answer stood."""
-
-_LONGEST_LABEL = 64
-_MOST_LABELS = 200
-_ROWS_PER_LABEL = 3
-_SHORT_WORDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,22 +71,6 @@ def chosen(rows: Sequence[Row], most: int) -> list[Row]:
     """Return at most `most` rows, chosen by row id alone, in their own order."""
     wanted = {row.id for row in sorted(rows, key=lambda row: (seeds.unit("advise", row.id), row.id))[:most]}
     return [row for row in rows if row.id in wanted]
-
-
-def kind_of(answers: Sequence[str], *, labelled: bool) -> Kind:
-    """Say what kind of answer training rows have.
-
-    Args:
-        answers: those of the training rows.
-        labelled: the rows are texts with labels.
-    """
-    if 2 * sum(structured.parse(answer) is not None for answer in answers) >= len(answers):
-        return "json"
-    labels = {clean(answer) for answer in answers}
-    few = len(labels) <= min(_MOST_LABELS, len(answers) // _ROWS_PER_LABEL)
-    if labelled or (few and max(map(len, labels)) <= _LONGEST_LABEL):
-        return "label"
-    return "short" if median(len(answer.split()) for answer in answers) <= _SHORT_WORDS else "text"
 
 
 def scores(kind: Kind, outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:

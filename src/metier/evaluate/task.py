@@ -9,7 +9,7 @@ from metier.core.types import Reasoned
 from metier.evaluate.graders.settings import named
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
-from metier.score import classify, structured
+from metier.score import kinds, structured
 
 Task = Literal["label", "labels", "score", "json", "text"]
 
@@ -21,12 +21,6 @@ METRICS_OF: dict[Task, tuple[str, ...]] = {
     "text": ("exact_match", "word_f1"),
 }
 """Task -> the metrics of its answers; whether an answer ended, loss and perplexity belong to every task."""
-
-_LONGEST_LABEL = 64
-_MOST_LABELS = 200
-_ROWS_PER_LABEL = 3
-_SHORT_ANSWER_WORDS = 5
-
 
 CALIBRATION = ("brier", "ece")
 """What is measured beside a task's metrics where a head gives every class a probability."""
@@ -67,16 +61,8 @@ def _as_written(
         return Reasoned(name=name, value=settings.task, reason="as set")
     if not references:
         return Reasoned(name=name, value="text", reason="the rows are plain text")
-    if all(question.labelled for question in questions):
-        return Reasoned(name=name, value="label", reason="every row is a text and its label")
-    structures = sum(structured.parse(reference) is not None for reference in references)
-    if 2 * structures >= len(references):
-        return Reasoned(name=name, value="json", reason=f"{structures} of {len(references)} right answers are JSON")
-    labels = classify.labels_of(references)
-    short = all(len(label) <= _LONGEST_LABEL and "\n" not in label for label in labels)
-    if short and len(labels) <= min(_MOST_LABELS, len(references) / _ROWS_PER_LABEL):
-        return Reasoned(name=name, value="label", reason=f"{len(references)} rows share {len(labels)} short answers")
-    return Reasoned(name=name, value="text", reason=f"{len(labels)} different answers in {len(references)} rows")
+    found = kinds.recognise(references, labelled=all(question.labelled for question in questions))
+    return Reasoned(name=name, value="text" if found.kind == "short" else found.kind, reason=found.reason)
 
 
 def deciding_metric(
@@ -127,7 +113,6 @@ def _automatic(references: Sequence[str], task: Task) -> tuple[str, str]:
         if fields > 1:
             return "field_f1", f"JSON answers of {fields:g} fields: each right one counts, each invented one costs"
         return "exact_match", "the answers are JSON with one field"
-    words = median(len(reference.split()) for reference in references)
-    if words <= _SHORT_ANSWER_WORDS:
-        return "exact_match", f"right answers are short (median {words:g} words)"
+    if kinds.are_short(references):
+        return "exact_match", f"right answers are short (median {kinds.words(references):g} words)"
     return "loss", "free text has more than one right wording"
