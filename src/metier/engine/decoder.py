@@ -17,6 +17,7 @@ from metier.core.errors import BusyError, DataError, MetierError
 from metier.engine import sampler
 from metier.engine.adapters import Adapter, Mixture, Shelf
 from metier.engine.attend import in_slots
+from metier.engine.packed import packed
 from metier.engine.prefix import BLOCK, PrefixCache
 from metier.engine.queue import FairQueue
 from metier.engine.request import Chance, Finish, Request
@@ -338,7 +339,7 @@ class Engine:
 def opened(model: torch.nn.Module, limits: Limits = Limits()) -> Iterator[Engine]:
     """Open an engine on a model; what it computes together was tried against the model's own pass first."""
     mixture = Mixture()
-    with ExitStack() as stack:
+    with packed(model), ExitStack() as stack:
         try:
             stack.enter_context(in_slots(model))
             way = together(model, most=limits.together, mixture=mixture)
