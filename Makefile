@@ -65,5 +65,5 @@ install:
 		|| { rm -rf .venv; echo "do: apt-get install python3.11-venv"; exit 2; }
 	@if test -n "$(TORCH)"; then echo "installing $(TORCH)"; $(PIP) "$(TORCH)"; fi
 	@echo "installing metier with its extras"
-	@$(PIP) -e '.[train,heads,clean,sweep,fast,files,sql,adamw-8bit,schedule-free,protect,synthesise,judge,serve,dev]'
+	@$(PIP) -e '.[train,heads,clean,sweep,fast,files,sql,adamw-8bit,schedule-free,protect,synthesise,judge,registry,postgres,serve,dev]'
 	@cp pyproject.toml $(INSTALLED)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,15 @@ def tiny_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = DataSettings(train="chats.jsonl")
     settings = PrepareSettings()
     return prepare(data, settings, folder=folder, store=folder / ".metier", seed=0, progress=Silent()).path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server that was started for the tests; skipped where there is none."""
+    from tests.postgres import NoPostgresError, running
+
+    try:
+        with running() as address:
+            yield address
+    except NoPostgresError as error:
+        pytest.skip(str(error))

@@ -21,7 +21,17 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "sql": ("sqlalchemy",),
     "judge": ("sacrebleu", "rouge_score", "jsonschema", "referencing", "langdetect"),
     "harness": ("lm_eval",),
-    "serve": ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "llguidance", "python_multipart"),
+    "registry": ("sqlalchemy", "cryptography"),
+    "postgres": ("pg8000",),
+    "serve": (
+        "fastapi",
+        "uvicorn",
+        "sqlalchemy",
+        "cryptography",
+        "prometheus_client",
+        "llguidance",
+        "python_multipart",
+    ),
 }
 """Extra name -> the modules that it brings."""
 

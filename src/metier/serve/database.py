@@ -1,11 +1,11 @@
-"""The server's tables: keys, traces, feedback, files, jobs. SQLite by default; METIER_DATABASE names another."""
+"""The server's tables: keys, traces, feedback, files, jobs."""
 
-import os
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy import Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+from metier.core.database import open_database
 
 META = MetaData()
 
@@ -121,18 +121,4 @@ EVENTS = Table(
 
 def connect(store: Path) -> sql.Engine:
     """Open the database of a project and make the tables that are missing."""
-    address = os.environ.get("METIER_DATABASE") or f"sqlite:///{store / 'metier.db'}"
-    engine = sql.create_engine(address)
-    if engine.dialect.name == "sqlite":
-        store.mkdir(parents=True, exist_ok=True)
-
-        @sql.event.listens_for(engine, "connect")
-        def _prepare(connection: Any, record: Any) -> None:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute("PRAGMA synchronous=NORMAL")
-            cursor.execute("PRAGMA busy_timeout=10000")
-            cursor.close()
-
-    META.create_all(engine)
-    return engine
+    return open_database(store, META)
