@@ -32,6 +32,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "llguidance",
         "python_multipart",
     ),
+    "gguf": ("gguf",),
+    "llama-cpp": ("xllamacpp",),
+    "serve": ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "llguidance", "python_multipart"),
 }
 """Extra name -> the modules that it brings."""
 

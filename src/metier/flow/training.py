@@ -6,6 +6,7 @@ from time import perf_counter
 from metier.core import artefact, extras
 from metier.core.report import Report
 from metier.flow.found import Run, Stage, is_trained, locate, skip
+from metier.flow.serving import require_servable
 from metier.project import Place
 from metier.text.render import open_renderer
 from metier.text.rows import load_split
@@ -18,9 +19,11 @@ def plan(place: Place, run: Run) -> Report:
     """Say what a training would need and how long it would take; loads no weights.
 
     Raises:
-        SettingsError: the base is of an architecture that does not let itself be planned.
+        SettingsError: the base is of an architecture that does not let itself be planned, or `serve.target` would not
+            load what is trained.
     """
     extras.require("train")
+    require_servable(place, run)
     from metier.train.planning.report import report as told
     from metier.train.planning.run import make
 
@@ -50,12 +53,14 @@ def train(place: Place, run: Run) -> Stage:
     """Train, or go on where an interrupted training stopped.
 
     Raises:
+        SettingsError: `serve.target` would not load what is trained.
         ProofError: the rendered rows would train something other than what was meant; nothing was trained.
         InterruptedRun: stopped on request after publishing a checkpoint; the same command goes on.
     """
     if is_trained(run.path):
         return skip(place, "train", run.path, f"the same settings, data and base were trained before as {run.id}")
     extras.require("train")
+    require_servable(place, run)
     from metier.train.run import train as fit
 
     started = perf_counter()

@@ -22,12 +22,16 @@ def count_parameters(model: torch.nn.Module, *, trained_only: bool = False) -> i
 
 
 def choose_method(model: PreTrainedModel, base: Base, settings: ModelSettings) -> tuple[str, Reasoned]:
-    """Resolve `method: auto` by the size of the base.
+    """Resolve `method: auto` by the size of the base; see `resolve`."""
+    return resolve(count_parameters(model), base, settings)
+
+
+def resolve(count: int, base: Base, settings: ModelSettings) -> tuple[str, Reasoned]:
+    """Resolve `method: auto` of a base with `count` parameters.
 
     Raises:
         SettingsError: anything but full training of a base with random weights.
     """
-    count = count_parameters(model)
     if base.kind == "config":
         if settings.method not in ("auto", "full") or settings.quantise != "none":
             found = f"model.method {settings.method!r}" if settings.quantise == "none" else "model.quantise"

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from metier.core.settings import Settings
+from metier.model.contract import Form
 
 
 class PromoteSettings(Settings):
@@ -20,3 +21,6 @@ class PromoteSettings(Settings):
 
     merge: bool = True
     """Fold an adapter into its base, write the plain model to merged/ in the run and prove that hop too."""
+
+    deploy: Form = "adapter"
+    """What `serve.target` is handed: the `adapter` beside its base, or one `merged` model, which more servers load."""

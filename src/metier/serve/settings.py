@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from metier.core.settings import Settings
+from metier.model.contract import Target
 
 
 class ServeSettings(Settings):
@@ -49,3 +50,7 @@ class ServeSettings(Settings):
 
     jobs: bool = True
     """Serve /v1/files and /v1/fine_tuning, and run the jobs on this machine."""
+
+    target: Target | None = None
+    """Who will serve what is trained. `metier plan` and `metier train` refuse what it would not load (docs/export.md),
+    and `metier prove` goes on to it: to GGUF for `llama.cpp` and `ollama`, over HTTP for `metier`. null: not known."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Progress
@@ -58,6 +59,11 @@ def choose(settings: ObjectiveSettings, rows: Items[Row]) -> Reasoned:
     if scored == len(rows):
         return Reasoned(name=name, value="regress", reason="every row is a text and a number")
     return Reasoned(name=name, value="chat", reason="the model learns to write what the rows say")
+
+
+def head_of(objective: ObjectiveName) -> HeadKind | Literal[""]:
+    """Return the kind of head that an objective trains; "": it teaches words."""
+    return _HEADS.get(objective, "")
 
 
 def view(settings: ObjectiveSettings, rows: Items[Row], renderer: Renderer) -> View:
