@@ -65,9 +65,5 @@ install:
 		|| { rm -rf .venv; echo "do: apt-get install python3.11-venv"; exit 2; }
 	@if test -n "$(TORCH)"; then echo "installing $(TORCH)"; $(PIP) "$(TORCH)"; fi
 	@echo "installing metier with its extras"
-<<<<<<< HEAD
-	@$(PIP) -e '.[train,heads,clean,sweep,fast,files,sql,adamw-8bit,schedule-free,protect,synthesise,judge,registry,postgres,serve,dev]'
-=======
-	@$(PIP) -e '.[train,heads,clean,sweep,fast,files,sql,adamw-8bit,schedule-free,protect,synthesise,judge,gguf,llama-cpp,serve,dev]'
->>>>>>> 0ebd66e (GGUF files of models and adapters, checked against llama.cpp; serve.target is asked before anything is trained)
+	@$(PIP) -e '.[train,heads,clean,sweep,fast,files,sql,adamw-8bit,schedule-free,protect,synthesise,judge,registry,postgres,gguf,llama-cpp,serve,dev]'
 	@cp pyproject.toml $(INSTALLED)

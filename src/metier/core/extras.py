@@ -34,7 +34,6 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     ),
     "gguf": ("gguf",),
     "llama-cpp": ("xllamacpp",),
-    "serve": ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "llguidance", "python_multipart"),
 }
 """Extra name -> the modules that it brings."""
 
