@@ -23,6 +23,10 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     # torchtune 0.6.1 needs torchao.dtypes.nf4tensor, which later releases moved
     "torchtune": ("torchtune==0.6.1", "torchao==0.14.1"),
     "ms-swift": ("ms-swift==4.6.0",),
+    # its server, with continuous batching
+    "transformers": ("transformers[serving]==5.23.0",),
+    # the server of llama.cpp, in a prebuilt wheel
+    "llama.cpp": ("xllamacpp==2026.10.11549",),
     "presidio": ("presidio-analyzer==2.2.366",),
     # the judge of our own scores on public tasks; with what metier itself needs, for it runs our models too
     "lm-eval": (
@@ -44,7 +48,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "pytest",
     ),
 }
-WITHOUT_TORCH = {"presidio"}
+WITHOUT_TORCH = {"presidio", "llama.cpp"}
 
 _ONE = "METIER_BENCH_PYTHON"
 _TORCH_HERE = "import torch; print(torch.__version__)"
