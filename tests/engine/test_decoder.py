@@ -64,10 +64,10 @@ def test_a_model_that_cannot_be_crowded_answers_one_by_one() -> None:
 def test_a_way_that_computes_something_else_is_found_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault: slots that mix up two answers."""
     whole = Together.logits
-    monkeypatch.setattr(Together, "logits", lambda self, parts: list(reversed(whole(self, list(reversed(parts))))))
+    monkeypatch.setattr(Together, "logits", lambda self, parts, _=0: list(reversed(whole(self, list(reversed(parts))))))
     with opened(build()) as engine:
         assert isinstance(engine.way, Together)  # parts in another order are the same parts
-    monkeypatch.setattr(Together, "logits", lambda self, parts: list(reversed(whole(self, parts))))
+    monkeypatch.setattr(Together, "logits", lambda self, parts, _=0: list(reversed(whole(self, parts))))
     with opened(build()) as engine:
         assert isinstance(engine.way, Alone)
         assert "differ by" in engine.way.reason

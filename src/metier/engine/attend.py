@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from metier.engine import common
 from metier.engine.slots import Slots
 from metier.forest.attend import inner_model
 from metier.forest.plain import Options, default_scale
@@ -39,6 +40,7 @@ class Pass:
         single_positions: int64 [B], their positions.
         spans: what stands behind them.
         layers: numbers of the attention layers by their `id`; filled in the first pass.
+        shared: tokens with which all answers with a single token begin; each has the same keys there.
     """
 
     def __init__(
@@ -49,14 +51,17 @@ class Pass:
         single_positions: torch.Tensor,
         spans: list[Span],
         layers: dict[int, int],
+        shared: int = 0,
     ) -> None:
         self._slots = slots
         self._at = (single_slots, single_positions)
         self._spans = spans
         self._layers = layers
+        self._shared = shared if common.worth(shared, len(single_slots)) and single_slots.device.type == "cpu" else 0
         self._masks: dict[Any, torch.Tensor | None] = {}
         self._reach = int(single_positions.max()) + 1 if len(single_positions) else 0
         self._top = int(single_slots.max()) + 1 if len(single_slots) else 0
+        self._first = int(single_slots[0]) if len(single_slots) else 0
         self._aligned = len(single_slots) == self._top and bool(
             (single_slots == torch.arange(self._top, device=single_slots.device)).all()
         )
@@ -90,11 +95,30 @@ class Pass:
         groups = heads // keys.shape[1]
         if not self._aligned:
             query = query.new_zeros(self._top, heads, width).index_copy_(0, slots, query)
-        seen = self._single_mask(options.window)
         shaped = query.reshape(self._top, heads // groups, groups, width)
         keys, values = keys[: self._top, :, : self._reach], values[: self._top, :, : self._reach]
-        output = _attention(shaped, keys, values, seen, options, groups=groups).reshape(self._top, heads, width)
+        if self._shared and self._sees_all(options):
+            one, end = slice(self._first, self._first + 1), self._shared
+            before, after = (keys[one, :, :end], values[one, :, :end]), (keys[:, :, end:], values[:, :, end:])
+            output = common.attend(shaped, before, after, mask=self._own_mask(query.dtype), scale=options.scale)
+        else:
+            output = _attention(shaped, keys, values, self._single_mask(options.window), options, groups=groups)
+        output = output.reshape(self._top, heads, width)
         return output if self._aligned else output[slots]
+
+    def _sees_all(self, options: Options) -> bool:
+        """Tell whether a layer looks at every place, with scores as they are."""
+        within = options.window is None or options.window >= self._reach
+        return within and options.softcap is None and options.sinks is None
+
+    def _own_mask(self, dtype: torch.dtype) -> torch.Tensor:
+        """Return what is added to the scores of the places behind the common beginning, [S, 1, 1, L]."""
+        if "own" not in self._masks:
+            seen = self._single_mask(None)[..., self._shared :]
+            self._masks["own"] = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)
+        found = self._masks["own"]
+        assert found is not None
+        return found
 
     def _single_mask(self, window: int | None) -> torch.Tensor:
         """Return bool [S, 1, 1, L], who sees whom; an empty slot sees its first place, so that nothing is 0 / 0."""

@@ -17,6 +17,7 @@ from metier.core.errors import BusyError, DataError, MetierError
 from metier.engine import sampler
 from metier.engine.adapters import Adapter, Mixture, Shelf
 from metier.engine.attend import in_slots
+from metier.engine.common import common
 from metier.engine.packed import packed
 from metier.engine.prefix import BLOCK, PrefixCache
 from metier.engine.queue import FairQueue
@@ -153,7 +154,8 @@ class Engine:
         chosen = self._choose()
         if not chosen:
             return
-        logits = self.way.logits([part for _, part in chosen])
+        singles = [run for run, part in chosen if len(part.ids) == 1]
+        logits = self.way.logits([part for _, part in chosen], common(singles))
         self.counts.passes += 1
         ready: list[tuple[Run, torch.Tensor]] = []
         for (run, part), found in zip(chosen, logits, strict=True):

@@ -46,8 +46,8 @@ class Way(Protocol):
 
     reason: str
 
-    def logits(self, parts: Sequence[Part]) -> list[torch.Tensor]:
-        """Return for each part the logits [wanted, V]; parts of one token come first."""
+    def logits(self, parts: Sequence[Part], shared: int = 0) -> list[torch.Tensor]:
+        """Return for each part the logits [wanted, V]; parts of one token come first; `shared` tokens begin each."""
 
     def take(self, places: int) -> int:
         """Take a slot for an answer of so many tokens."""
@@ -86,8 +86,8 @@ class Together:
         self.slots = slots
         self._layers: dict[int, int] = {}
 
-    def logits(self, parts: Sequence[Part]) -> list[torch.Tensor]:
-        """Return for each part the logits [wanted, V]; parts of one token come first."""
+    def logits(self, parts: Sequence[Part], shared: int = 0) -> list[torch.Tensor]:
+        """Return for each part the logits [wanted, V]; parts of one token come first; `shared` tokens begin each."""
         device = self.slots.shape.device
         singles = [part for part in parts if len(part.ids) == 1]
         self.slots.reach(max(part.past + len(part.ids) for part in parts))
@@ -106,6 +106,7 @@ class Together:
             single_positions=torch.tensor([part.past for part in singles], dtype=torch.int64, device=device),
             spans=spans,
             layers=self._layers,
+            shared=shared,
         )
         output = self._model(
             input_ids=torch.tensor([ids], device=device),
@@ -159,8 +160,8 @@ class Alone:
         self._caches: dict[int, DynamicCache] = {}
         self.reason = f"answers are written one by one: {reason}"
 
-    def logits(self, parts: Sequence[Part]) -> list[torch.Tensor]:
-        """Return for each part the logits [wanted, V]."""
+    def logits(self, parts: Sequence[Part], shared: int = 0) -> list[torch.Tensor]:
+        """Return for each part the logits [wanted, V]; what is shared is computed for each."""
         return [self._one(part) for part in parts]
 
     def _one(self, part: Part) -> torch.Tensor:
