@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from metier.engine import common
+from metier.engine import beginning
 from metier.engine.slots import Slots
 from metier.forest.attend import inner_model
 from metier.forest.plain import Options, default_scale
@@ -57,7 +57,7 @@ class Pass:
         self._at = (single_slots, single_positions)
         self._spans = spans
         self._layers = layers
-        self._shared = shared if common.worth(shared, len(single_slots)) and single_slots.device.type == "cpu" else 0
+        self._shared = shared if beginning.worth(shared, len(single_slots)) and single_slots.device.type == "cpu" else 0
         self._masks: dict[Any, torch.Tensor | None] = {}
         self._reach = int(single_positions.max()) + 1 if len(single_positions) else 0
         self._top = int(single_slots.max()) + 1 if len(single_slots) else 0
@@ -100,7 +100,7 @@ class Pass:
         if self._shared and self._sees_all(options):
             one, end = slice(self._first, self._first + 1), self._shared
             before, after = (keys[one, :, :end], values[one, :, :end]), (keys[:, :, end:], values[:, :, end:])
-            output = common.attend(shaped, before, after, mask=self._own_mask(query.dtype), scale=options.scale)
+            output = beginning.attend(shaped, before, after, mask=self._own_mask(query.dtype), scale=options.scale)
         else:
             output = _attention(shaped, keys, values, self._single_mask(options.window), options, groups=groups)
         output = output.reshape(self._top, heads, width)

@@ -17,7 +17,7 @@ from metier.core.errors import BusyError, DataError, MetierError
 from metier.engine import sampler
 from metier.engine.adapters import Adapter, Mixture, Shelf
 from metier.engine.attend import in_slots
-from metier.engine.common import common
+from metier.engine.beginning import common
 from metier.engine.packed import packed
 from metier.engine.prefix import BLOCK, PrefixCache
 from metier.engine.queue import FairQueue

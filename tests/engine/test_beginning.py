@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 
-from metier.engine import common
+from metier.engine import beginning
 from metier.engine.decoder import Limits, opened
 from metier.engine.request import Request
 from metier.engine.run import Run
@@ -41,7 +41,7 @@ def test_attention_in_two_parts_is_attention(heads: int, groups: int, dtype: tor
         (keys[:1, :, :places], values[:1, :, :places]),
         (keys[:, :, places:], values[:, :, places:]),
     )
-    found = common.attend(query, before, after, mask=mask, scale=0.3)
+    found = beginning.attend(query, before, after, mask=mask, scale=0.3)
     assert found.dtype == dtype
     assert (found.double() - wanted).abs().max() < (1e-6 if dtype == torch.float32 else 2e-2)
 
@@ -55,28 +55,28 @@ def _run(ids: list[int], computed: int, owner: str = "") -> Run:
 def test_what_answers_have_in_common() -> None:
     ids = [3, 4, 5, 6] * 40
     same = [_run([*ids, last], 161) for last in (7, 8)]
-    assert common.common(same) == 160
-    assert common.common([*same, _run([*ids[:70], *ids], 200)]) == 64
-    assert common.common([*same, _run([9, *ids], 161)]) == 0
-    assert common.common([*same, _run(ids, 40)]) == 32  # the rest of it is not computed
-    assert common.common([*same, _run([*ids, 7], 161, owner="an adapter")]) == 0
-    assert common.common(same[:1]) == 0
+    assert beginning.common(same) == 160
+    assert beginning.common([*same, _run([*ids[:70], *ids], 200)]) == 64
+    assert beginning.common([*same, _run([9, *ids], 161)]) == 0
+    assert beginning.common([*same, _run(ids, 40)]) == 32  # the rest of it is not computed
+    assert beginning.common([*same, _run([*ids, 7], 161, owner="an adapter")]) == 0
+    assert beginning.common(same[:1]) == 0
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2", "gemma2", "mistral"])
 def test_a_crowd_behind_one_beginning_writes_what_the_library_writes_alone(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, beginning = build(kind), prompts(1, seed=5)[0][:1] * 7 + [5, 9, 31, 12, 44] * 30
-    asked = [[*beginning, *ids[:20]] for ids in prompts(8)]
+    model, shared = build(kind), prompts(1, seed=5)[0][:1] * 7 + [5, 9, 31, 12, 44] * 30
+    asked = [[*shared, *ids[:20]] for ids in prompts(8)]
     calls: list[int] = []
-    whole = common.attend
+    whole = beginning.attend
 
     def counted(query: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
         calls.append(len(query))
         return whole(query, *arguments, **options)
 
-    monkeypatch.setattr(common, "attend", counted)
+    monkeypatch.setattr(beginning, "attend", counted)
     with opened(model, Limits(together=6, read_tokens=90)) as engine:
         said = ask(engine, [{"ids": ids, "stop_ids": STOPS} for ids in asked])
     for ids, answer in zip(asked, said, strict=True):
