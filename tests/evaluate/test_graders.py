@@ -19,10 +19,10 @@ from metier.evaluate.graders.formula import compiled
 from metier.evaluate.graders.grade import Grading, grade
 from metier.evaluate.graders.places import fill, shown
 from metier.evaluate.graders.settings import Grader, JudgeSettings
-from metier.evaluate.metrics import metric_of
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
+from metier.score.metrics import metric_of
 from tests.evaluate.conftest import side
 
 Ask = Callable[..., tuple[Question, ...]]

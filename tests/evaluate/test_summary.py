@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metier.evaluate.metrics import METRICS, columns, scored
+from metier.evaluate.metrics import columns, scored
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
 from metier.evaluate.task import CALIBRATION, METRICS_OF
+from metier.score.metrics import METRICS
 from tests.evaluate.conftest import side
 
 Ask = Callable[..., tuple[Question, ...]]

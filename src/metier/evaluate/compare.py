@@ -11,13 +11,14 @@ from metier.core.errors import DataError
 from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import conditions, stored, tables
 from metier.evaluate.graders.settings import named
-from metier.evaluate.metrics import Side, metric_of
+from metier.evaluate.metrics import Side
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.stored import Evaluation, Which
 from metier.evaluate.summary import summarise
 from metier.evaluate.wording import sentence
 from metier.evaluate.worst import worst
+from metier.score.metrics import metric_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

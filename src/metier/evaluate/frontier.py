@@ -21,7 +21,7 @@ from metier.core.progress import Progress
 from metier.core.report import Figure, Report, Series, Table, Verdict
 from metier.evaluate import retain
 from metier.evaluate.answer import Answered, Asked, Decoding, answer
-from metier.evaluate.metrics import Side, metric_of
+from metier.evaluate.metrics import Side
 from metier.evaluate.questions import choose, gather
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
@@ -29,6 +29,7 @@ from metier.evaluate.task import deciding_metric, recognise
 from metier.evaluate.wording import change_with_interval, level_with_interval
 from metier.model.find import Base
 from metier.model.load import device_here, load_base, load_tuned
+from metier.score.metrics import metric_of
 from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings

@@ -18,7 +18,7 @@ from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row, Sequence
 from metier.evaluate import frozen, leaks, openings, stored
-from metier.evaluate.metrics import Side, columns, metric_of, scored
+from metier.evaluate.metrics import Side, columns, scored
 from metier.evaluate.questions import Question, choose, require_same_prompts
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
@@ -28,6 +28,7 @@ from metier.forest.states import row_states
 from metier.model.find import Base
 from metier.model.load import device_here, load_base, load_tuned
 from metier.score import calibration
+from metier.score.metrics import metric_of
 from metier.text.pooled import of_rows
 from metier.text.render import Renderer, open_renderer, prompt
 from metier.text.rows import load_split

@@ -6,10 +6,10 @@ from typing import Any
 
 from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import stored, tables
-from metier.evaluate.metrics import metric_of
 from metier.evaluate.probes.tables import probe_tables
 from metier.evaluate.stored import Evaluation
 from metier.evaluate.wording import change, level, retention_sentence, sentence
+from metier.score.metrics import metric_of
 
 _NAMES = ("base", "tuned")
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from metier.core.types import ChatRow, Dropped, Message, Row, TextRow
 from metier.core.types import Sequence as Tokens
-from metier.evaluate.metrics import measure
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import judged, sampling
 from metier.score import stats
+from metier.score.metrics import measure
 from metier.score.verdict import kept
 from metier.text.render import Renderer, render
 

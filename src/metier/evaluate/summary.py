@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from metier.evaluate.metrics import Side, columns, measure, measures, metric_of
+from metier.evaluate.metrics import Side, columns
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.task import Task, deciding_metric, recognise
 from metier.score import classify, significance, stats, structured
 from metier.score.intervals import wilson
+from metier.score.metrics import measure, measures, metric_of
 from metier.score.resample import Sampling
 from metier.score.stats import Estimate, Measure, Paired
 from metier.score.structured import Leaves

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metier.core.report import Cell, Figure, Series, Table
-from metier.evaluate.metrics import metric_of
 from metier.evaluate.wording import change_with_interval, level, level_with_interval, word
+from metier.score.metrics import metric_of
 
 Names = tuple[str, str]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metier.core.report import Verdict
-from metier.evaluate.metrics import metric_of
+from metier.score.metrics import metric_of
 
 _MINUS = "−"
 

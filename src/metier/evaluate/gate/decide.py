@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 from metier.core.errors import SettingsError
 from metier.core.report import Report, Table, Verdict
 from metier.evaluate.gate.settings import GateSettings
-from metier.evaluate.metrics import metric_of
 from metier.evaluate.wording import change, level
 from metier.score import significance
+from metier.score.metrics import metric_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The columns of what a head says: labels, lists of labels and numbers, row by row; imports no torch.
+"""The columns of answers, row by row: of written ones, and of what a head says; imports no torch.
 
 n = rows, L = labels.
 """
@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from metier.score import calibration, classify, regression
-from metier.score.exact import clean
+from metier.score import calibration, classify, regression, structured
+from metier.score.exact import clean, exact_match
+from metier.score.overlap import word_f1
 
 
 def flags(values: Sequence[float]) -> np.ndarray:
@@ -26,7 +27,7 @@ def of_head(
         references: the right answers [n] as text.
         outputs: what the head says [n], written in the same way.
         task: "label", "labels" or "score".
-        numbers: what else it tells of every row, see `metrics.NUMBERS`.
+        numbers: what else it tells of every row, `brier` and `confidence`.
     """
     said = [output or "" for output in outputs]
     makers: dict[str, Callable[[], dict[str, np.ndarray]]] = {
@@ -71,3 +72,50 @@ def _score(said: Sequence[str], wanted: Sequence[str]) -> dict[str, np.ndarray]:
         "rmse": flags(np.square(error).tolist()),
         "spearman": regression.rank_columns(first, second),
     }
+
+
+def of_answers(outputs: Sequence[str], references: Sequence[str], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the columns float64 [n, k] of metrics of written answers.
+
+    Args:
+        outputs: what a model said [n].
+        references: the right answers [n].
+        names: of `WRITTEN`.
+    """
+    return {name: _WRITTEN[name](outputs, references) for name in names}
+
+
+def _known(outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    labels = set(classify.labels_of(references))
+    return flags([clean(output) in labels for output in outputs])
+
+
+def _valid(outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Return float64 [n, 2]; only rows whose right answer is a structure are concerned."""
+    table = flags([structured.parse(output) is not None for output in outputs])
+    return table * np.array([structured.parse(reference) is not None for reference in references])[:, None]
+
+
+def _fields(outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Return float64 [n, 5]: fields right, fields, and (field, value) hits, false alarms, misses."""
+    table = np.zeros((len(references), 5))
+    for row, (output, reference) in enumerate(zip(outputs, references, strict=True)):
+        if structured.parse(reference) is not None:
+            match = structured.compare(output, reference)
+            fields = len(match.right) + len(match.wrong)
+            table[row] = (len(match.right), fields, match.hits, match.false_alarms, match.misses)
+    return table
+
+
+_WRITTEN: dict[str, Callable[[Sequence[str], Sequence[str]], np.ndarray]] = {
+    "accuracy": lambda said, right: flags([clean(a) == clean(b) for a, b in zip(said, right, strict=True)]),
+    "exact_match": lambda said, right: flags([exact_match(a, b) for a, b in zip(said, right, strict=True)]),
+    "macro_f1": lambda said, right: classify.counts(said, right, classify.labels_of(right)),
+    "label_known": _known,
+    "json_valid": _valid,
+    "field_accuracy": lambda said, right: _fields(said, right)[:, :2],
+    "field_f1": lambda said, right: _fields(said, right)[:, 2:],
+    "word_f1": lambda said, right: flags([word_f1(a, b) for a, b in zip(said, right, strict=True)]),
+}
+WRITTEN = tuple(_WRITTEN)
+"""The metrics of written answers."""
