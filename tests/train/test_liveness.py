@@ -52,10 +52,17 @@ CHANGES: dict[str, Entry] = {
     "guard.most_in_a_row": (guarded(most_in_a_row=1), "error"),
     "checks": ({"checks": 2}, "log"),
     "patience": ({"patience": 1, "learning_rate": 0.3, "schedule": {"warmup": 0.0}, "checks": 12}, "log"),
+    "check.metrics": ({"check": {"metrics": ["exact_match"]}}, "log"),
+    "check.best": ({"check": {"best": "word_f1"}}, "log"),
+    "check.rows": ({"check": {"metrics": ["ended"], "rows": 1}}, "log"),
+    "check.every": ({"check": {"metrics": ["ended"], "every": 2}}, "log"),
+    "check.max_new_tokens": ({"check": {"metrics": ["ended"], "max_new_tokens": 1}}, "log"),
     "checkpoint_every": ({"checkpoint_every": 5, "checks": 1}, "checkpoints"),
     "threads": ({"threads": 2}, "threads"),
 }
 """Setting -> a change of it, and what of the run must then differ."""
+
+ANSWERED = {"check": {"metrics": ["ended"]}}
 
 BESIDE: dict[str, dict[str, Any]] = {
     "optimiser.momentum": {"optimiser": {"name": "sgd"}},
@@ -63,6 +70,9 @@ BESIDE: dict[str, dict[str, Any]] = {
     "regularise.replay_file": {"regularise": {"replay": 0.25}},
     "guard.lower_by": guarded(on_spike="lower_rate"),
     "patience": {"patience": None, "learning_rate": 0.3, "schedule": {"warmup": 0.0}, "checks": 12},
+    "check.rows": ANSWERED,
+    "check.every": ANSWERED,
+    "check.max_new_tokens": ANSWERED,
     "checkpoint_every": {"checks": 1},
 }
 """Setting -> what it is compared with where that is not the default."""
@@ -104,7 +114,7 @@ def seen(run: Path) -> dict[str, Any]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
         "weights": {name: tensor.numpy().tobytes() for name, tensor in load_file(str(run / "model" / name)).items()},
-        "log": [(line["step"], line.get("loss"), line.get("validation_loss"), line.get("did")) for line in lines],
+        "log": [[line.get(key) for key in ("step", "loss", "validation_loss", "answers", "did")] for line in lines],
         "checkpoints": sorted(path.name for path in (run / "checkpoints").iterdir()),
         "threads": json.loads((run / "summary.json").read_text())["threads"],
     }

@@ -27,6 +27,7 @@ _STEPPED = "stepped.safetensors"
 class Place:
     """Where a run is: steps done, the best check so far, checks since it, tokens and seconds spent.
 
+    `best_value` is what the best check was chosen by, `best_loss` its validation loss: the same if the loss decides.
     For the guard: `scheduled_step` is that of the last checkpoint that the settings (not an interruption) asked for,
     `recent_losses` those of the last steps taken, `refused` counts steps not taken, `rate_share` multiplies the rate.
     """
@@ -34,6 +35,7 @@ class Place:
     step: int = 0
     best_step: int | None = None
     best_loss: float | None = None
+    best_value: float | None = None
     worse_checks: int = 0
     stopped: bool = False
     tokens: int = 0

@@ -19,6 +19,7 @@ from metier.text.rendered import render_rows
 from metier.train import checkpoint, reference
 from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.material import Material
+from metier.train.overfitting import explained
 from metier.train.plan import TrainingPlan
 
 
@@ -56,6 +57,7 @@ def write_settings(run: Path, snapshot: Path, base: Base, settings: TrainingPlan
 
 def write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Material, started: float) -> None:
     """Write what a run took and reached; its existence says that the run has ended."""
+    overfitted = explained(run / "metrics.jsonl", fit.settings.patience)
     facts = {
         "steps": place.step,
         "planned_steps": fit.order.steps,
@@ -66,6 +68,9 @@ def write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Materi
         "seconds_with_loading": perf_counter() - started,
         "best_step": place.best_step,
         "best_validation_loss": place.best_loss,
+        "best_by": fit.settings.check.best if fit.quiz is not None else "loss",
+        "best_value": place.best_value,
+        "overfitting": None if overfitted is None else overfitted.text,
         "stopped_early": place.stopped,
         "refused_steps": place.refused,
         "peak_memory_bytes": peak_memory_bytes(),

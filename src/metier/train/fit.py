@@ -18,6 +18,7 @@ from metier.forest.way import Way
 from metier.train import checkpoint, guard
 from metier.train.batches import Numbered, Ordered
 from metier.train.checkpoint import Place
+from metier.train.checks import Found, judge
 from metier.train.frozen import Frozen
 from metier.train.log import StepLogFile
 from metier.train.loop import Arithmetic, StepLog, gradient, seed_step, validation_loss
@@ -25,6 +26,8 @@ from metier.train.objectives.regularised import Attention
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build
 from metier.train.optimisers.optimiser import Optimiser
+from metier.train.overfitting import explained
+from metier.train.quiz import Computing, Quiz
 from metier.train.schedule import rate
 from metier.train.settings import TrainSettings
 from metier.train.stop import StopRequest, listening
@@ -39,6 +42,7 @@ class Fit:
 
     `frozen` holds the states of all sequences where the lowest layers never change: first those of `rendered`, then
     those of `validation`. `until`: the step after which `run` returns with a checkpoint published; None: the last one.
+    `quiz`: validation rows that are answered at checks; None: the loss alone is measured, and decides.
     """
 
     run_folder: Path
@@ -55,6 +59,7 @@ class Fit:
     attention: Attention
     frozen: Frozen | None = None
     until: int | None = None
+    quiz: Quiz | None = None
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
@@ -72,14 +77,15 @@ class Fit:
         validation = self._validation_batches()
         self.model.train()
         with (
-            self.attention(self.model),
+            Computing(self.attention, self.model) as computing,
             listening() as request,
             progress.task("train", self.order.steps, place.step) as bar,
         ):
             try:
                 while place.step < self._end and not place.stopped:
                     place, figures = self._advance(log, place, optimiser, progress)
-                    place = self._check(log, place, validation, figures, optimiser)
+                    found = self._check(place, validation, optimiser, computing)
+                    place = self._judge(log, place, found, figures, progress)
                     place = self._publish_if_due(log, place, optimiser, request)
                     bar.advance(1, figures)
             finally:
@@ -166,25 +172,30 @@ class Fit:
         return {"loss": record.loss, "tokens/s": place.tokens / place.seconds, "GB": entry["memory_bytes"] / 1e9}
 
     def _check(
-        self,
-        log: StepLogFile,
-        place: Place,
-        validation: Many[Arrangement],
-        figures: dict[str, float],
-        optimiser: Optimiser,
-    ) -> Place:
-        """Measure the validation loss when it is due, remember the best, and stop when it has long been worse."""
+        self, place: Place, validation: Many[Arrangement], optimiser: Optimiser, computing: Computing
+    ) -> Found | None:
+        """Measure the validation loss when it is due, and let rows be answered when that is."""
         if not self._is_check(place.step) or not validation:
-            return place
+            return None
         with optimiser.judged():
             loss = validation_loss(self.model, self.objective, validation, self.arithmetic)
-        log.write({"step": place.step, "epoch": self.order.epoch(place.step - 1), "validation_loss": loss})
-        figures["validation"] = loss
-        if place.best_loss is None or loss < place.best_loss:
-            return dataclasses.replace(place, best_loss=loss, best_step=place.step, worse_checks=0)
-        worse = place.worse_checks + 1
-        stopped = self.settings.patience is not None and worse >= self.settings.patience
-        return dataclasses.replace(place, worse_checks=worse, stopped=stopped)
+            if self.quiz is None or not self._is_answered(place.step):
+                return Found(loss=loss)
+            with computing.left():
+                return Found(loss=loss, answers=self.quiz.measure(self.model))
+
+    def _judge(
+        self, log: StepLogFile, place: Place, found: Found | None, figures: dict[str, float], progress: Progress
+    ) -> Place:
+        """Log what a check found, remember the best, and stop when it has long been worse."""
+        if found is None:
+            return place
+        log.write({"step": place.step, "epoch": self.order.epoch(place.step - 1)} | found.as_dict())
+        figures.update({"validation": found.loss, **(found.answers or {})})
+        after = judge(place, found, self.settings, answered=self.quiz is not None)
+        if (told := explained(log.path, self.settings.patience, until=place.step)) and told.is_new:
+            progress.say(told.text)
+        return after
 
     def _publish_if_due(self, log: StepLogFile, place: Place, optimiser: Optimiser, request: StopRequest) -> Place:
         every = self.settings.checkpoint_every
@@ -204,6 +215,11 @@ class Fit:
         """Tell whether a check falls after `done` steps: `checks` of them, evenly spread, one at the end."""
         steps, checks = self.order.steps, min(self.settings.checks, self.order.steps)
         return done * checks // steps > (done - 1) * checks // steps
+
+    def _is_answered(self, done: int) -> bool:
+        """Tell whether rows are answered at the check after `done` steps: every so many, counted from the last."""
+        steps, checks = self.order.steps, min(self.settings.checks, self.order.steps)
+        return (checks - done * checks // steps) % self.settings.check.every == 0
 
     def _arrange(self, sequences: Many[Sequence], numbers: Many[int]) -> Arrangement:
         assert self.settings.micro_batch_tokens is not None  # chosen by the planner

@@ -32,7 +32,7 @@ class StepLogFile:
             DivergenceError: the replayed loss differs from the logged one.
         """
         kind = _kind(entry)
-        value = entry["found"] if kind == "guard" else float(entry[kind]).hex()
+        value = _value(kind, entry["found"] if kind == "guard" else float(entry[kind]).hex(), entry)
         before = self._known.get((entry["step"], kind))
         if before is not None and self._exact and before != value:
             raise DivergenceError(
@@ -42,9 +42,14 @@ class StepLogFile:
             )
         if before is None:
             self._known[(entry["step"], kind)] = value
-            exact = {} if kind == "guard" else {f"{kind}_hex": value}
+            exact = {} if kind == "guard" else {f"{kind}_hex": float(entry[kind]).hex()}
             self._stream.write(json.dumps(entry | exact, allow_nan=False) + "\n")
             self._stream.flush()
+
+    @property
+    def path(self) -> Path:
+        """Where it stands."""
+        return self._path
 
     def sync(self) -> None:
         """Make what was written survive a power cut; called before a checkpoint is published."""
@@ -64,7 +69,13 @@ class StepLogFile:
         for line in whole.splitlines():
             entry = json.loads(line)
             kind = _kind(entry)
-            self._known[(entry["step"], kind)] = entry["found" if kind == "guard" else f"{kind}_hex"]
+            value = entry["found" if kind == "guard" else f"{kind}_hex"]
+            self._known[(entry["step"], kind)] = _value(kind, value, entry)
+
+
+def _value(kind: str, value: str, entry: Mapping[str, Any]) -> str:
+    """Return all of an entry that a replay must repeat; JSON gives the same float back."""
+    return f"{value}, answers {entry['answers']}" if kind == "validation_loss" and "answers" in entry else value
 
 
 def _kind(entry: Mapping[str, Any]) -> str:

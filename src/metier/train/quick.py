@@ -15,6 +15,7 @@ def quickly(plan: TrainingPlan, steps: int) -> TrainingPlan:
     train = plan.train.model_copy(
         update={
             "max_steps": max(1, steps), "epochs": 1_000_000.0, "checks": 1, "patience": None, "checkpoint_every": None,
+            "check": type(plan.train.check)(),
             "learning_rate": None if plan.train.learning_rate == "auto" else plan.train.learning_rate,
             "objective": type(plan.train.objective)(name="chat"),
         }

@@ -9,6 +9,7 @@ from typing import Any
 from metier.core.errors import DataError
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
 from metier.report.cells import duration, size
+from metier.score.metrics import metric_of
 
 _MOST_POINTS = 300
 """Longer curves are drawn as means over equal shares of the steps, with the lowest and highest as a band."""
@@ -43,7 +44,10 @@ def report(run: Path) -> Report:
         verdict=_verdict(summary, steps, checks),
         facts=_facts(summary),
         tables=_choices(run / "choices.json"),
-        figures=_figures(steps, checks, summary["best_step"], _objective(run / "choices.json")),
+        figures=(
+            *_figures(steps, checks, summary["best_step"], _objective(run / "choices.json")),
+            *_answers(checks),
+        ),
         command="metier train",
     )
 
@@ -68,12 +72,17 @@ def _verdict(summary: dict[str, Any], steps: Sequence[dict[str, Any]], checks: S
     text = (
         f"The validation loss went from {first:.3f} at the first check to {best:.3f} at step {summary['best_step']:,}"
     )
-    text += ", and the weights of that step were kept"
+    by = summary.get("best_by", "loss")
+    why = "" if by == "loss" else f", the best by {metric_of(by).title} ({summary['best_value']:.3f})"
+    text += f"{why}, and the weights of that step were kept"
     if summary["stopped_early"]:
         text += f"; stopped early after {summary['steps']:,} of {summary['planned_steps']:,} steps"
-    elif checks[-1]["validation_loss"] > best * _RISE:
+    if summary.get("overfitting"):
+        text += f"; {summary['overfitting']}"
+    elif checks[-1]["validation_loss"] > best * _RISE and not summary["stopped_early"]:
         text += "; it rose again afterwards, so a shorter training would do"
-    return Verdict(text=f"{text}.", good=best < first or len(checks) == 1)
+    good = best < first or len(checks) == 1 or by != "loss"
+    return Verdict(text=f"{text}.", good=good)
 
 
 def _facts(summary: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:
@@ -130,6 +139,32 @@ def _figures(
         note="Before clipping. Single peaks are harmless; a steady rise means the learning rate is too high.",
     )
     return losses, norm, rate
+
+
+def _answers(checks: Sequence[dict[str, Any]]) -> tuple[Figure, ...]:
+    """Draw what rows that were answered at checks were measured by: shares together, everything else alone."""
+    answered = [check for check in checks if check.get("answers")]
+    names = dict.fromkeys(name for check in answered for name in check["answers"])
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("share" if metric_of(name).unit == "share" else name, []).append(name)
+    return tuple(
+        Figure(
+            title="Answers to validation rows" if unit == "share" else metric_of(unit).title,
+            kind="lines",
+            series=tuple(
+                Series(
+                    name=metric_of(name).title,
+                    x=[float(check["step"]) for check in answered if name in check["answers"]],
+                    y=[float(check["answers"][name]) for check in answered if name in check["answers"]],
+                )
+                for name in members
+            ),
+            x_label="step",
+            note="; ".join(f"{metric_of(name).title}: {metric_of(name).meaning}" for name in members) + ".",
+        )
+        for unit, members in groups.items()
+    )
 
 
 def _curve(name: str, entries: Sequence[dict[str, Any]], key: str) -> Series:

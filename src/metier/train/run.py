@@ -1,5 +1,6 @@
 """Train: a snapshot and a base in, a run directory out. The same call goes on where a killed one stopped."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -23,6 +24,7 @@ from metier.train.material import Material, gather
 from metier.train.plan import TrainingPlan
 from metier.train.planning.choose import UNPLANNED_TOKENS
 from metier.train.planning.run import settle
+from metier.train.quiz import quiz
 from metier.train.sweep import auto
 
 _VALIDATION_ROWS = 256
@@ -43,6 +45,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
 
     Raises:
         ProofError: the rendered rows would train something other than what was meant; nothing was trained.
+        SettingsError: `train.check` names a metric that the validation rows do not have.
         NonFiniteError: a loss, gradient or weight is not finite.
         InterruptedRun: stopped on request after publishing a checkpoint.
         DiskFullError: no room; the last checkpoint is intact.
@@ -57,6 +60,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         torch.set_num_threads(threads.value)
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads.value))  # tokenizers make their pool at its first use
         material = gather(snapshot, base, run, settings, progress)
+        asked_rows = quiz(material, settings.train.check)
         float32_means_float32()
         asked = settings
         settings, planned = settle(base, settings, material.train, progress, kept=choices.kept(run), view=material.view)
@@ -67,6 +71,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
             fit, chosen = auto.decide(fit, chosen, progress)
         for choice in chosen:
             progress.chose(choice)
+        fit = dataclasses.replace(fit, quiz=asked_rows)
         write_settings(run, snapshot, base, asked, chosen)
         auto.forget(run)
         place = fit.run(progress)

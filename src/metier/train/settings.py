@@ -132,6 +132,38 @@ def _as_objective(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+Answered = Literal[
+    "accuracy", "exact_match", "macro_f1", "micro_f1", "label_known", "json_valid", "field_accuracy", "field_f1",
+    "word_f1", "ended", "brier", "ece", "mae", "rmse", "spearman",
+]  # fmt: skip
+"""Metrics of answers, as `metier evaluate` measures them."""
+
+
+class CheckSettings(Settings):
+    """What the checks during training measure beside the validation loss, and which step they call the best.
+
+    Answers are written as `metier evaluate` has them written, and scored by the same code.
+    """
+
+    metrics: tuple[Answered, ...] = ()
+    """Metrics of answers to some validation rows, by their names in evaluation.json: exact_match, field_f1, … Empty:
+    only the loss is measured (and `best`), and nothing is answered."""
+
+    best: Literal["loss"] | Answered = "loss"
+    """What says which step's weights are kept, and when `patience` is at its end. A metric is measured even where
+    `metrics` does not name it; of equal values the first counts."""
+
+    rows: int = Field(64, ge=1)
+    """Validation rows that are answered at a check, at most, evenly spread."""
+
+    every: int = Field(1, ge=1)
+    """Let rows be answered at every so many checks, counted from the last one. Where a metric is `best`, the checks
+    between decide nothing."""
+
+    max_new_tokens: int | None = Field(None, ge=1)
+    """Longest answer in tokens. null: a quarter more than the longest right answer, at most 512."""
+
+
 class TrainSettings(Settings):
     """One training run. Steps count optimiser updates; rows are sequences after rendering."""
 
@@ -183,7 +215,10 @@ class TrainSettings(Settings):
     """How many times in the run the validation loss is measured and a checkpoint published."""
 
     patience: int | None = Field(3, ge=1)
-    """Stop after this many checks without a better validation loss. null: never stop early."""
+    """Stop after this many checks without a better validation loss (or `check.best`). null: never stop early."""
+
+    check: CheckSettings = CheckSettings()
+    """What a check measures beside the validation loss, and what it decides."""
 
     checkpoint_every: int | None = Field(None, ge=1)
     """Steps between checkpoints. null: at every check."""

@@ -23,6 +23,11 @@ SECTIONS: dict[str, type[Settings]] = {"model": ModelSettings, "train": TrainSet
 
 _FIXED = {
     "train.checks": "the rungs decide when trials are measured",
+    "train.check.metrics": "trials are compared by their validation loss",
+    "train.check.best": "trials are compared by their validation loss",
+    "train.check.rows": "trials are compared by their validation loss",
+    "train.check.every": "trials are compared by their validation loss",
+    "train.check.max_new_tokens": "trials are compared by their validation loss",
     "train.checkpoint_every": "it does not change what is trained",
     "train.threads": "it does not change what is trained",
     "train.micro_batch_tokens": "it does not change what is trained",
