@@ -4,8 +4,9 @@ import pytest
 from metier.advise import curve
 from metier.advise.decide import Rules, choose
 from metier.advise.report import facts_of
-from metier.advise.settings import AdviseSettings, PriceSettings
+from metier.advise.settings import AdviseSettings
 from metier.advise.ways import NotMeasured, Tried, Way, judged
+from metier.score.prices import PriceSettings
 
 ROWS = 100
 RULES = Rules(margin=0.02, confidence=0.95)

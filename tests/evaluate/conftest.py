@@ -40,7 +40,7 @@ class Workplace:
         self, *, text: TextSettings | None = None, progress: Progress | None = None, **settings: Any
     ) -> dict[str, Any]:
         """Evaluate the run; returns evaluation.json."""
-        chosen = EvaluateSettings.model_validate({"samples": 200} | settings)
+        chosen = EvaluateSettings.model_validate({"resampling": {"samples": 200}} | settings)
         folder = evaluate(
             self.snapshot, self.base, self.run,
             text=text or TextSettings(), settings=chosen, progress=progress or Silent(),

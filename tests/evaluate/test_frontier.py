@@ -11,7 +11,7 @@ from metier.core.errors import DataError
 from metier.core.progress import Silent
 from metier.evaluate import frontier
 from metier.evaluate.frontier import recommend, scaled
-from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
 from metier.model.load import load_base, load_tuned
 from metier.text.settings import TextSettings
 from tests.evaluate.conftest import Workplace
@@ -38,7 +38,7 @@ def test_a_frontier_is_measured_and_a_model_that_forgot_everything_gets_a_smalle
     spoiled: Workplace,
 ) -> None:
     """A planted fault: ninety steps on four words wreck the base at full scale."""
-    settings = EvaluateSettings(samples=200)
+    settings = EvaluateSettings(resampling=ResamplingSettings(samples=200))
     folder = frontier.measure(
         spoiled.snapshot, spoiled.base, spoiled.run, text=TextSettings(), settings=settings, progress=Silent()
     )

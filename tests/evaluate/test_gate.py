@@ -10,7 +10,7 @@ import pytest
 from metier.core.errors import SettingsError
 from metier.evaluate.gate.decide import conditions, junit, report
 from metier.evaluate.gate.settings import GateSettings
-from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
 from metier.evaluate.suites.ledger import Result, ledger
 from metier.evaluate.summary import summarise
 from tests.evaluate.conftest import side
@@ -23,7 +23,7 @@ def facts(ask: Any) -> dict[str, Any]:
     wanted = ["yes", "no"] * 200
     base = [w if right else "?" for w, right in zip(wanted, random.random(400) < 0.6, strict=True)]
     tuned = [w if right else "?" for w, right in zip(wanted, random.random(400) < 0.9, strict=True)]
-    settings = EvaluateSettings(samples=200)
+    settings = EvaluateSettings(resampling=ResamplingSettings(samples=200))
     found = summarise(
         ask(wanted, slice=[f"s{n % 4}" for n in range(400)]), side("base", base), side("tuned", tuned), settings
     )
@@ -75,7 +75,7 @@ def test_a_ten_point_drop_in_one_slice_that_the_mean_hides_closes_the_gate(ask: 
     wanted = ["yes"] * 4000
     said = [["yes" if right else "no" for right in part] for part in (base, tuned)]
     slices = ["rare" if is_rare else f"usual {n % 5}" for n, is_rare in enumerate(rare)]
-    settings = EvaluateSettings(samples=200)
+    settings = EvaluateSettings(resampling=ResamplingSettings(samples=200))
     found = summarise(ask(wanted, slice=slices), side("base", said[0]), side("tuned", said[1]), settings)
     assert found["verdict"]["verdict"] == "better"
     assert failing(facts | found) == ["slices"]
@@ -96,7 +96,7 @@ def test_retention_by_text_and_by_suite(facts: dict[str, Any]) -> None:
                 results.append(
                     Result(name=f"suite {place}", what="", base=base.astype(float), tuned=tuned.astype(float))
                 )
-            suites = ledger(results, EvaluateSettings(samples=200))
+            suites = ledger(results, EvaluateSettings(resampling=ResamplingSettings(samples=200)))
             closed = failing(facts | {"suites": suites})
             named += harm > 0 and closed == [f"retention: suite {number % 4}"]
             passed += harm == 0 and closed == []

@@ -207,7 +207,7 @@ def test_two_graders_need_two_names(ask: Ask, tmp_path: Path) -> None:
 def test_a_grader_can_decide(ask: Ask) -> None:
     questions = ask(["word for word the same answer here"] * 60)
     settings = EvaluateSettings.model_validate(
-        {"samples": 200, "metric": "style", "graders": [{"type": "style", "most_words": 3}]}
+        {"resampling": {"samples": 200}, "metric": "style", "graders": [{"type": "style", "most_words": 3}]}
     )
     flags = [np.stack([np.full(60, value), np.ones(60)], axis=1) for value in (0.0, 1.0)]
     sides = [side(name, ["x"] * 60) for name in ("base", "tuned")]

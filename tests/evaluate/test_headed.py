@@ -58,7 +58,7 @@ def learn(tiny_base: Path, tmp_path: Path) -> Callable[..., tuple[Path, Callable
         folder = train(snapshot, base, run=store / "runs" / name, settings=plan, progress=Silent())
 
         def ask(**settings: Any) -> dict[str, Any]:
-            chosen = EvaluateSettings.model_validate({"samples": 100} | settings)
+            chosen = EvaluateSettings.model_validate({"resampling": {"samples": 100}} | settings)
             made = evaluate(snapshot, base, folder, text=TextSettings(), settings=chosen, progress=Silent())
             return json.loads((made / "evaluation.json").read_text())
 

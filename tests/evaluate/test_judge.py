@@ -101,7 +101,7 @@ def test_a_judge_that_prefers_the_first_answer_is_found_out_and_not_believed(ask
         found = ask_judge(ask, {"type": "pairwise"}, url, base, tuned)
         settings = EvaluateSettings.model_validate(
             {
-                "samples": 200, "metric": "pairwise", "graders": [{"type": "pairwise"}],
+                "resampling": {"samples": 200}, "metric": "pairwise", "graders": [{"type": "pairwise"}],
                 "judge": {"url": url, "model": "judge-1"},
             }
         )  # fmt: skip

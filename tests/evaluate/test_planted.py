@@ -9,11 +9,11 @@ import pytest
 from metier.core.types import LabelledRow
 from metier.evaluate import leaks
 from metier.evaluate.report import verdict
-from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
 from metier.evaluate.summary import summarise
 from tests.evaluate.conftest import side
 
-SETTINGS = EvaluateSettings(samples=200)
+SETTINGS = EvaluateSettings(resampling=ResamplingSettings(samples=200))
 WANTED = ["yes", "no", "later", "never"] * 100
 
 

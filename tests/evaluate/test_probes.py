@@ -15,7 +15,7 @@ from metier.evaluate.settings import EvaluateSettings
 from metier.score import memory, swaps
 from tests.evaluate.conftest import Workplace
 
-SETTINGS = EvaluateSettings.model_validate({"samples": 200, "suites": {"probes": {"most_rows": 1500}}})
+SETTINGS = EvaluateSettings.model_validate({"resampling": {"samples": 200}, "suites": {"probes": {"most_rows": 1500}}})
 
 
 class Scripted(Prober):

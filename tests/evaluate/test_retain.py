@@ -6,12 +6,12 @@ import pytest
 
 from metier.core.types import ChatRow, Row, TextRow
 from metier.evaluate.retain import general_rows, general_sequences, ledger
-from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
 from metier.text.render import open_renderer
 from metier.text.settings import TextSettings
 
 ROWS = general_rows()
-QUICK = EvaluateSettings(samples=300)
+QUICK = EvaluateSettings(resampling=ResamplingSettings(samples=300))
 
 
 def _prompt(row: Row) -> str:
@@ -64,7 +64,9 @@ def test_verdicts(rise: float, spread: float, verdict: str) -> None:
 
 def test_the_margin_decides() -> None:
     found = [
-        ledger(ROWS, *losses(0.1), EvaluateSettings(samples=300, retention_margin=margin))["verdict"]
+        ledger(
+            ROWS, *losses(0.1), EvaluateSettings(resampling=ResamplingSettings(samples=300), retention_margin=margin)
+        )["verdict"]
         for margin in (0.05, 0.2)
     ]
     assert found == ["lost", "kept"]

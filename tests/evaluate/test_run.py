@@ -190,7 +190,7 @@ def test_looking_at_the_test_split_is_counted_and_validation_is_not(spoiled: Wor
         ("margin", 1.0, lambda facts: facts["verdict"]["verdict"]),
         ("retention", False, lambda facts: facts["retention"]),
         ("retention_margin", 50.0, lambda facts: facts["retention"]["verdict"]),
-        ("samples", 150, lambda facts: facts["conditions"]["settings"]["samples"]),
+        ("resampling", {"samples": 150}, lambda facts: facts["conditions"]["settings"]["resampling"]),
         ("confidence", 0.8, lambda facts: facts["verdict"]["difference"]["low"]),
         ("worst", 3, lambda facts: len(facts["worst"])),
     ],
@@ -200,14 +200,14 @@ def test_every_setting_changes_the_result(
 ) -> None:
     changed = spoiled.evaluate(**{setting: value})
     assert reading(changed) != reading(evaluated)
-    if setting != "samples":  # with fewer than 100 rows no interval is resampled; tests/score shows its effect
+    if setting != "resampling":  # with fewer than 100 rows no interval is resampled; tests/score shows its effect
         assert without_settings(changed) != without_settings(evaluated)
 
 
 def test_the_seed_is_that_of_the_resampling(tmp_path: Path, tiny_base: Path) -> None:
     rows = [{"text": f"a text number {n} of many", "id_in_file": n} for n in range(400)]
     place = build(tmp_path, tiny_base, rows, steps=2)
-    first, second = (place.evaluate(seed=seed, retention=False) for seed in (0, 1))
+    first, second = (place.evaluate(resampling={"samples": 200, "seed": seed}, retention=False) for seed in (0, 1))
     assert first["verdict"]["difference"]["value"] == second["verdict"]["difference"]["value"]
     assert first["verdict"]["difference"]["low"] != second["verdict"]["difference"]["low"]
     assert first["metric"] == {"value": "loss", "reason": "plain text has no answer to compare"}

@@ -12,7 +12,7 @@ import pytest
 from metier.core import extras
 from metier.core.errors import DataError, MissingExtraError, SettingsError
 from metier.core.types import Message
-from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
 from metier.evaluate.suites import ask, benchmarks, items
 from metier.evaluate.suites.choose import SHIPPED, shipped, suites
 from metier.evaluate.suites.items import Item
@@ -189,7 +189,7 @@ def test_a_two_point_drop_in_a_suite_of_40_is_open_and_names_the_items_it_would_
     base = np.array([1] * 30 + [0] * 10)
     tuned = base.copy()
     tuned[[0, 1]], tuned[30] = 0, 1
-    (entry,) = ledger([result("facts", base, tuned)], EvaluateSettings(samples=300))
+    (entry,) = ledger([result("facts", base, tuned)], EvaluateSettings(resampling=ResamplingSettings(samples=300)))
     assert entry["kept"] == "cannot tell"
     assert entry["more_rows"] > 40
 
@@ -199,7 +199,7 @@ def test_what_was_lost_is_named_and_what_was_kept_is_not() -> None:
     base = random.random(400) < 0.8
     noise = base ^ (random.random(400) < 0.01)
     gone = base & (random.random(400) > 0.2)
-    settings = EvaluateSettings(samples=300)
+    settings = EvaluateSettings(resampling=ResamplingSettings(samples=300))
     found = {
         entry["suite"]: entry["kept"]
         for entry in ledger([result("a", base, noise), result("b", base, gone), result("c", base, base)], settings)

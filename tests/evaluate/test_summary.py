@@ -7,14 +7,14 @@ import pytest
 
 from metier.evaluate.metrics import columns, scored
 from metier.evaluate.questions import Question
-from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
 from metier.evaluate.summary import summarise
 from metier.evaluate.task import CALIBRATION, METRICS_OF
 from metier.score.metrics import METRICS
 from tests.evaluate.conftest import side
 
 Ask = Callable[..., tuple[Question, ...]]
-QUICK = EvaluateSettings(samples=300)
+QUICK = EvaluateSettings(resampling=ResamplingSettings(samples=300))
 
 
 def named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:

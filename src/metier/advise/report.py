@@ -7,10 +7,11 @@ from typing import Any
 
 from metier.advise.curve import Curve
 from metier.advise.decide import READABLE, Against, Choice
-from metier.advise.settings import AdviseSettings, PriceSettings
+from metier.advise.settings import AdviseSettings
 from metier.advise.ways import NotMeasured, Way
 from metier.core import artefact
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
+from metier.score.prices import PriceSettings
 
 KIND = "advice"
 
@@ -103,12 +104,9 @@ def _way(way: Way, prices: PriceSettings) -> dict[str, Any]:
 def _price(way: Way, prices: PriceSettings) -> float | None:
     """Return what 1,000 requests cost at the user's prices: tokens, and the time of this machine. None: not known."""
     tried = way.tried
-    parts = []
-    if tried.base is not None and prices.input is not None and prices.output is not None:
-        parts.append(_REQUESTS * (tried.tokens_in * prices.input + tried.tokens_out * prices.output) / 1e6)
-    if prices.hour is not None:
-        parts.append(_REQUESTS * tried.seconds / 3600 * prices.hour)
-    return sum(parts) if parts else None
+    return prices.cost(
+        sent=tried.tokens_in, received=tried.tokens_out, seconds=tried.seconds, by_token=tried.base is not None
+    )
 
 
 def _against(entry: Against) -> dict[str, Any]:

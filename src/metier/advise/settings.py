@@ -3,19 +3,7 @@
 from pydantic import Field
 
 from metier.core.settings import Settings
-
-
-class PriceSettings(Settings):
-    """Your own prices, in any one currency; without them the report counts tokens and seconds."""
-
-    input: float | None = Field(None, ge=0)
-    """Price of a million tokens sent. null: not known."""
-
-    output: float | None = Field(None, ge=0)
-    """Price of a million tokens received. null: not known."""
-
-    hour: float | None = Field(None, ge=0)
-    """Price of an hour of this machine, for what runs on it. null: not known."""
+from metier.score.prices import PriceSettings
 
 
 class AdviseSettings(Settings):

@@ -70,6 +70,8 @@ def evaluate(where: Where, *, text: TextSettings, settings: EvaluateSettings, pr
     """Let both answer the held-out rows, compare them in pairs, publish what came out; see `run.evaluate`."""
     if settings.graders:
         raise SettingsError("evaluate.graders: set for a model with a head", "none: a head writes nothing to grade")
+    if settings.production.requests:
+        raise SettingsError("evaluate.production: set for a model with a head", "0 requests: a head writes no tokens")
     renderer = open_renderer(where.base.folder, text)
     rows = choose(load_split(where.snapshot, settings.split), settings.max_rows)
     if not rows:
@@ -97,6 +99,7 @@ def evaluate(where: Where, *, text: TextSettings, settings: EvaluateSettings, pr
         "constant": _constant(where, asked, facts["metric"]["value"], task.value),
         "grading": None,
         "suites": [],
+        "production": None,
         "probes": None,
         "leaked": leaks.found(rows, load_split(where.snapshot, "train")),
         "retention": None,

@@ -7,6 +7,7 @@ from typing import Any
 from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import stored, tables
 from metier.evaluate.probes.tables import probe_tables
+from metier.evaluate.production.tables import production_lines, production_table
 from metier.evaluate.stored import Evaluation
 from metier.evaluate.wording import change, level, retention_sentence, sentence
 from metier.score.metrics import metric_of
@@ -28,6 +29,7 @@ def report(run: Path) -> Report:
         tables.metrics_table(facts, _NAMES, confidence),
         *retention,
         tables.suites_table(facts, _NAMES),
+        production_table(facts, _NAMES),
         *probe_tables(facts.get("probes"), _NAMES),
         tables.slices_table(facts, _NAMES),
         tables.fields_table(facts, _NAMES),
@@ -136,6 +138,7 @@ def _facts(facts: Mapping[str, Any]) -> tuple[tuple[str, Cell], ...]:
         lines.append(("forgotten?", retention_sentence(facts["retention"])))
     elif facts.get("head") and conditions["settings"]["retention"]:
         lines.append(("forgotten?", "not measured: a model with a head writes no text"))
+    lines += production_lines(facts)
     if facts["test_openings"]:
         lines.append(("test split opened", _times(facts["test_openings"])))
     lines += _of_graders(facts.get("grading") or {})

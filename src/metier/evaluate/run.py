@@ -23,6 +23,7 @@ from metier.evaluate.graded import graded, told, unreliable
 from metier.evaluate.graders.grade import Grading
 from metier.evaluate.metrics import Side, columns, scored
 from metier.evaluate.probes import run as probe_run
+from metier.evaluate.production import measure as serve
 from metier.evaluate.questions import Material, choose, gather, require_same_prompts, together
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.suites import harness, ledger
@@ -141,12 +142,33 @@ def _beside(
     measured = suite_run.run(chosen, _plain(job.renderer), both)
     measured += harness.run(settings.suites, job.renderer, both, folder)
     train, held_out = (load_split(snapshot, name) for name in ("train", settings.split))
+    production = None
+    if settings.production.requests:
+        production = serve.measure(_service(job, held_out, settings, folder), both, settings.production)
     prober = probe_run.Prober(both, job.renderer, job.asked.decoding.max_new_tokens)
     return {
         "suites": ledger.ledger(measured, settings),
+        "production": production,
         "probes": probe_run.run(prober, choose(held_out, settings.max_rows), train, settings, folder),
         "leaked": leaks.found(choose(held_out, settings.max_rows), train),
     }
+
+
+def _service(job: _Job, rows: Sequence[Row], settings: EvaluateSettings, folder: Path) -> serve.Service:
+    """Return the first prompts of both models, the base's with the prompt that would take the place of tuning."""
+    asked = [place for place, ids in enumerate(job.asked_tuned.prompts) if ids is not None]
+    asked = asked[: settings.production.requests]
+    prompts = {
+        name: [part.prompts[place] or [] for place in asked]
+        for name, part in (("base", job.asked), ("tuned", job.asked_tuned))
+    }
+    if not asked:
+        raise DataError("evaluate.production: rows of plain text", "rows that are answered", "leave it out")
+    if settings.production.prompt is not None:
+        by_id = {row.id: row for row in rows}
+        chosen = [by_id[job.material.questions[place].row_id] for place in asked]
+        prompts["base"] = serve.with_prompt(chosen, job.renderer, folder / settings.production.prompt)
+    return serve.Service(prompts=prompts, decoding=job.asked.decoding, confidence=settings.confidence)
 
 
 def _plain(renderer: Renderer) -> Renderer:

@@ -17,6 +17,18 @@ def _list(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
+def _service() -> dict[str, Any]:
+    """Return what is known of both models under load; seconds, tokens, bytes, and money at the user's prices."""
+    number = {"type": "number"}
+    shares = _object({share: {"$ref": "#/$defs/estimate"} for share in ("p50", "p95", "p99")})
+    level = {
+        "together": _COUNT, "first_token": shares, "latency": shares, "tokens_per_second": number,
+        "requests_per_second": number, "memory_bytes": _COUNT,
+    }  # fmt: skip
+    side = _object({"prompt_tokens": number, "new_tokens": number, "cost": _NUMBER, "levels": _list(_object(level))})
+    return _object({"requests": _COUNT, "base": side, "tuned": side, "spared": number})
+
+
 def json_schema() -> dict[str, Any]:
     """Return the schema: what a reader may rely on; more may stand beside it."""
     estimate = _object({"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}, note="null: not a finite number")
@@ -51,6 +63,7 @@ def json_schema() -> dict[str, Any]:
                 "labels": _list(_object({"label": named, "rows": _COUNT})),
                 "retention": {"anyOf": [{"type": "null"}, _object({"verdict": {"enum": _KEPT}, "margin": _NUMBER})]},
                 "suites": _list({"allOf": [refer, _object({"suite": named, "kept": {"enum": _KEPT}})]}),
+                "production": {"anyOf": [{"type": "null"}, _service()]},
                 "probes": {"type": ["object", "null"]},
                 "leaked": _object({"rows": _COUNT, "sources": _list(named)}),
                 "grading": {"anyOf": [{"type": "null"}, _object({"faults": _COUNT, "judges": {"type": "object"}})]},

@@ -1,16 +1,30 @@
 """How base and tuned model are compared; imports no torch."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from metier.core.settings import Settings
 from metier.evaluate.graders.settings import Grader, JudgeSettings
+from metier.evaluate.production.settings import ProductionSettings
 from metier.evaluate.suites.settings import SuiteSettings
+
+
+class ResamplingSettings(Settings):
+    """The bootstrap behind intervals."""
+
+    samples: int = Field(10_000, ge=100)
+    """Resamples of the rows behind each bootstrap interval."""
+
+    seed: int = Field(0, ge=0)
+    """Where their random numbers start."""
 
 
 class EvaluateSettings(Settings):
     """One evaluation: which rows, how answers are made, and what counts as a difference."""
+
+    moved: ClassVar[Mapping[str, str]] = {"samples": "resampling.samples", "seed": "resampling.seed"}
 
     split: Literal["test", "validation"] = "test"
     """Which held-out rows are asked. Each evaluation on `test` is counted: what is looked at often is no test."""
@@ -51,14 +65,14 @@ class EvaluateSettings(Settings):
     retention_margin: float = Field(0.05, ge=0)
     """The largest acceptable rise of that loss, in nats per token; 0.05 is five per cent of perplexity."""
 
-    samples: int = Field(10_000, ge=100)
-    """Resamples of the rows behind each bootstrap interval."""
-
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """How often intervals hold the truth."""
 
-    seed: int = Field(0, ge=0)
-    """Seed of the resampling."""
+    resampling: ResamplingSettings = ResamplingSettings()
+    """The bootstrap behind intervals."""
+
+    production: ProductionSettings = ProductionSettings()
+    """What the models need as a service: time to answer, memory, cost."""
 
     worst: int = Field(20, ge=0)
     """How many of the tuned model's worst rows the report shows."""

@@ -93,7 +93,7 @@ def summarise(
 
 def sampling(settings: EvaluateSettings) -> Sampling:
     """Return how intervals are made."""
-    return Sampling(samples=settings.samples, confidence=settings.confidence, seed=settings.seed)
+    return Sampling(samples=settings.resampling.samples, confidence=settings.confidence, seed=settings.resampling.seed)
 
 
 def judged(

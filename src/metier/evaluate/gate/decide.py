@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from metier.core.errors import SettingsError
 from metier.core.report import Report, Table, Verdict
 from metier.evaluate.gate.settings import GateSettings
+from metier.evaluate.production.tables import seconds
 from metier.evaluate.wording import change, level
 from metier.score import significance
 from metier.score.metrics import metric_of
@@ -56,7 +57,7 @@ def conditions(facts: Mapping[str, Any], settings: GateSettings) -> list[Conditi
         mean = facts["seconds"]["tuned"] / max(1, facts["conditions"]["rows"])
         told = f"{mean:.3f} s an answer, at most {settings.seconds_per_answer:g}"
         found.append(Condition(name="latency", holds=mean <= settings.seconds_per_answer, told=told))
-    return found
+    return [*found, *_production(facts, settings)]
 
 
 def report(run: str, found: list[Condition]) -> Report:
@@ -89,6 +90,32 @@ def junit(run: str, found: list[Condition]) -> str:
             ElementTree.SubElement(case, "system-out").text = condition.told
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _production(facts: Mapping[str, Any], settings: GateSettings) -> list[Condition]:
+    """Hold times and cost against their limits; a percentile whose upper end is open is unsure."""
+    limits = {"latency": settings.latency_p95, "first_token": settings.first_token_p95}
+    wanted = {name: limit for name, limit in limits.items() if limit is not None}
+    measured = facts.get("production")
+    if (wanted or settings.cost is not None) and not measured:
+        raise SettingsError(
+            "gate: latency or cost was not measured", "a service that was timed", "set evaluate.production.requests"
+        )
+    found = []
+    for name, limit in wanted.items():
+        at = measured["tuned"]["levels"][-1]
+        entry = at[name]["p95"]
+        open_end = entry["high"] is None and settings.unsure
+        holds = (entry["value"] if open_end else entry["high"] or math.inf) <= limit
+        told = f"{seconds(entry)} for 95 of 100 with {at['together']} at once, at most {limit:g} s"
+        found.append(Condition(name=f"{name.replace('_', ' ')} p95", holds=holds, told=told))
+    if settings.cost is not None:
+        cost = measured["tuned"]["cost"]
+        if cost is None:
+            raise SettingsError("gate.cost: no price is known", "your prices", "set evaluate.production.prices")
+        told = f"{cost:.4g} for 1,000 requests, at most {settings.cost:g}"
+        found.append(Condition(name="cost", holds=cost <= settings.cost, told=told))
+    return found
 
 
 def _required(facts: Mapping[str, Any], settings: GateSettings) -> Condition:

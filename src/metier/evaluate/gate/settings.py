@@ -42,3 +42,13 @@ class GateSettings(Settings):
 
     seconds_per_answer: float | None = Field(None, gt=0)
     """The longest mean time of an answer of the tuned model in the evaluation, in seconds. null: any."""
+
+    latency_p95: float | None = Field(None, gt=0)
+    """The longest time to the end of an answer for 95 of 100 requests, in seconds, at the last of
+    `evaluate.production.concurrency`, which must have been measured. null: any."""
+
+    first_token_p95: float | None = Field(None, gt=0)
+    """The same of the time to the first token. null: any."""
+
+    cost: float | None = Field(None, ge=0)
+    """The most that 1,000 requests to the tuned model may cost, at `evaluate.production.prices`. null: any."""

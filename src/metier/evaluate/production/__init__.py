@@ -1,0 +1,1 @@
+"""What the models need in production: time, memory, money."""
