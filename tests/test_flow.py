@@ -234,3 +234,23 @@ def test_a_random_base_is_found_by_its_configuration(fresh, tiny_base):
     place = opened(fresh, "--base", f"{{config: {tiny_base}}}")
     run = flow.locate(place, flow.prepare(place).path)
     assert run.base.kind == "config"
+
+
+def test_a_run_at_another_scale_is_proven_evaluated_and_told_like_any_other(copy):
+    place = opened(copy)
+    run = flow.locate(place, flow.prepare(place).path)
+    made, stage = flow.rescale(place, run, 0.5)
+    assert (made.id, stage.path) == (f"{run.id}-x0.5", made.path)
+    assert flow.named(place, made.id) == made
+    assert not flow.prove(place, made).skipped
+    assert not flow.evaluate(place, made).skipped
+    flow.report(place, made)
+    chapters = {chapter.name: chapter.report for chapter in flow.page_of_run(place, made).chapters}
+    assert dict(chapters["training"].facts)["scale"] == f"0.5 of {run.id}"
+    assert flow.prove(place, flow.named(place, made.id)).skipped
+
+
+def test_a_scale_needs_a_frontier_or_a_number(copy):
+    place = opened(copy)
+    with pytest.raises(DataError, match="no frontier"):
+        flow.rescale(place, flow.locate(place, flow.prepare(place).path))

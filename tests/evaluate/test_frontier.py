@@ -10,9 +10,10 @@ import torch
 from metier.core.errors import DataError
 from metier.core.progress import Silent
 from metier.evaluate import frontier
-from metier.evaluate.frontier import recommend, scaled
+from metier.evaluate.frontier import recommend
 from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
 from metier.model.load import load_base, load_tuned
+from metier.model.scale import scaled
 from metier.text.settings import TextSettings
 from tests.evaluate.conftest import Workplace
 
@@ -52,6 +53,11 @@ def test_a_frontier_is_measured_and_a_model_that_forgot_everything_gets_a_smalle
     assert (told.verdict.good is False) == (found["recommended"] is None)
     if found["recommended"] is None:
         assert "train.regularise.replay" in told.verdict.text
+        commands = [row[1] for row in told.tables[1].rows]
+        assert commands[:2] == [
+            "metier run --train.regularise.replay 0.2", "metier run --train.regularise.kl-to-base 0.1",
+        ]  # fmt: skip
+        assert commands[2] == "metier run --train.learning-rate 0.002"
 
 
 def point(scale: float, value: float, kept: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ CHANGES: dict[str, Entry] = {
     "check.best": ({"check": {"best": "word_f1"}}, "log"),
     "check.rows": ({"check": {"metrics": ["ended"], "rows": 1}}, "log"),
     "check.every": ({"check": {"metrics": ["ended"], "every": 2}}, "log"),
-    "check.max_new_tokens": ({"check": {"metrics": ["ended"], "max_new_tokens": 1}}, "log"),
+    "check.max_new_tokens": ({"check": {"metrics": ["ended"], "max_new_tokens": 1}, "learning_rate": 2e-2}, "log"),
     "checkpoint_every": ({"checkpoint_every": 5, "checks": 1}, "checkpoints"),
     "threads": ({"threads": 2}, "threads"),
 }
@@ -72,7 +72,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "patience": {"patience": None, "learning_rate": 0.3, "schedule": {"warmup": 0.0}, "checks": 12},
     "check.rows": ANSWERED,
     "check.every": ANSWERED,
-    "check.max_new_tokens": ANSWERED,
+    "check.max_new_tokens": ANSWERED | {"learning_rate": 2e-2},
     "checkpoint_every": {"checks": 1},
 }
 """Setting -> what it is compared with where that is not the default."""
@@ -108,13 +108,19 @@ def test_a_setting_without_an_entry_is_found():
     assert set(leaves(Grown)) - set(CHANGES) - ELSEWHERE == {"deeper.new"}
 
 
+LOGGED = ("step", "loss", "validation_loss", "answers", "answered", "did")
+
+
 def seen(run: Path) -> dict[str, Any]:
     """Return all that may differ between two runs."""
     name = "adapter_model.safetensors" if (run / "model" / "adapter_config.json").exists() else "model.safetensors"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
         "weights": {name: tensor.numpy().tobytes() for name, tensor in load_file(str(run / "model" / name)).items()},
-        "log": [[line.get(key) for key in ("step", "loss", "validation_loss", "answers", "did")] for line in lines],
+        "log": [
+            [line.get(key) for key in ("step", "loss", "validation_loss", "answers", "answered", "did")]
+            for line in lines
+        ],
         "checkpoints": sorted(path.name for path in (run / "checkpoints").iterdir()),
         "threads": json.loads((run / "summary.json").read_text())["threads"],
     }

@@ -1,30 +1,40 @@
 """`metier frontier`: between base and tuned model, how much to keep."""
 
+from typing import Annotated
+
 import typer
 
-from metier.cli.options import HERE, AsJson, ProjectFolder
+from metier.cli.options import HERE, AsJson, ProjectFolder, RunId
+
+_APPLY = "Write the model at the recommended scale as a run of its own, and prove it."
+_SCALE = "Write the model at this scale instead; the frontier is not measured."
 
 
-def frontier(context: typer.Context, project: ProjectFolder = HERE, json: AsJson = False) -> None:
+def frontier(
+    context: typer.Context,
+    run: RunId = None,
+    apply: Annotated[bool, typer.Option("--apply", help=_APPLY)] = False,
+    scale: Annotated[float | None, typer.Option("--scale", metavar="SCALE", help=_SCALE)] = None,
+    project: ProjectFolder = HERE,
+    json: AsJson = False,
+) -> None:
     """Measure the task and what was forgotten between base and tuned model, and recommend a scale."""
     from metier import flow
-    from metier.cli.desk import opened
+    from metier.cli.desk import opened, stage_facts
     from metier.cli.output import put_page, put_path
-    from metier.core import extras
-    from metier.core.errors import InputError
+    from metier.promote.report import report
     from metier.report.page import page_of
 
-    extras.require("train")
-    from metier.evaluate import frontier as measured
-
     with opened(context, project, as_json=json) as place:
-        run = flow.locate(place, flow.prepare(place).path)
-        if not flow.is_trained(run.path):
-            raise InputError(f"run {run.id}: not trained yet", "a trained run", "metier train")
-        path = measured.measure(
-            run.snapshot, run.base, run.path,
-            text=run.plan.text, settings=place.project.evaluate, progress=place.progress,
-        )  # fmt: skip
-    put_page(page_of(measured.report(run.path)), {"run": run.id, "folder": str(path)}, as_json=json)
+        found = flow.named(place, run) if run is not None else flow.locate(place, flow.prepare(place).path)
+        told = None if scale is not None else flow.frontier(place, found)
+        if told is not None and not (apply and told.verdict.good):
+            facts = {"run": found.id, "folder": str(found.path / "frontier")}
+        else:
+            made, stage = flow.rescale(place, found, scale)
+            proven = flow.prove(place, made)
+            facts = {"run": made.id, "of": found.id, "folder": str(made.path), "stages": stage_facts((stage, proven))}
+            told = told or report(made.path)
+    put_page(page_of(told), facts, as_json=json)
     if not json:
-        put_path("Frontier", path)
+        put_path("Run" if "of" in facts else "Frontier", facts["folder"])

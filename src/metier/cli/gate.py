@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
-from metier.cli.options import HERE, AsJson, ProjectFolder
-
-_RUN = "A run's id or the beginning of it; left out: the run of these settings."
+from metier.cli.options import HERE, AsJson, ProjectFolder, RunId
 
 
 def gate(
     context: typer.Context,
-    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help=_RUN)] = None,
+    run: RunId = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Also write the conditions as JUnit XML.")
     ] = None,

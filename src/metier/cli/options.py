@@ -20,4 +20,10 @@ AsJson = Annotated[
         "--json", metavar="", help="Print one JSON document and nothing else, for programs rather than people."
     ),
 ]
+RunId = Annotated[
+    str | None,
+    typer.Option(
+        "--run", metavar="RUN", help="A run's id or the beginning of it; left out: the run of these settings."
+    ),
+]
 HERE = Path()

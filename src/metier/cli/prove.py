@@ -2,10 +2,10 @@
 
 import typer
 
-from metier.cli.options import HERE, AsJson, ProjectFolder
+from metier.cli.options import HERE, AsJson, ProjectFolder, RunId
 
 
-def prove(context: typer.Context, project: ProjectFolder = HERE, json: AsJson = False) -> None:
+def prove(context: typer.Context, run: RunId = None, project: ProjectFolder = HERE, json: AsJson = False) -> None:
     """Prove that the saved, reloaded and merged model is the trained one; names the hop that is not."""
     from metier import flow
     from metier.cli.desk import opened, stage_facts
@@ -14,10 +14,10 @@ def prove(context: typer.Context, project: ProjectFolder = HERE, json: AsJson = 
     from metier.report.page import page_of
 
     with opened(context, project, as_json=json) as place:
-        prepared = flow.prepare(place)
-        run = flow.locate(place, prepared.path)
-        proven = flow.prove(place, run)
-    facts = {"run": run.id, "folder": str(run.path), "stages": stage_facts((prepared, proven))}
-    put_page(page_of(report(run.path)), facts, as_json=json)
+        prepared = () if run is not None else (flow.prepare(place),)
+        found = flow.named(place, run) if run is not None else flow.locate(place, prepared[0].path)
+        proven = flow.prove(place, found)
+    facts = {"run": found.id, "folder": str(found.path), "stages": stage_facts((*prepared, proven))}
+    put_page(page_of(report(found.path)), facts, as_json=json)
     if not json:
         put_path("Certificate", proven.path)

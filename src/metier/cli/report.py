@@ -2,21 +2,21 @@
 
 import typer
 
-from metier.cli.options import HERE, AsJson, ProjectFolder
+from metier.cli.options import HERE, AsJson, ProjectFolder, RunId
 
 
-def report(context: typer.Context, project: ProjectFolder = HERE, json: AsJson = False) -> None:
+def report(context: typer.Context, run: RunId = None, project: ProjectFolder = HERE, json: AsJson = False) -> None:
     """Write everything known about the run as one HTML file, and show it."""
     from metier import flow
     from metier.cli.desk import opened, stage_facts
     from metier.cli.output import put_page, put_path
 
     with opened(context, project, as_json=json) as place:
-        prepared = flow.prepare(place)
-        run = flow.locate(place, prepared.path)
-        written = flow.report(place, run)
-        page = flow.page_of_run(place, run)
-    facts = {"run": run.id, "html": str(written.path.resolve()), "stages": stage_facts((prepared, written))}
+        prepared = () if run is not None else (flow.prepare(place),)
+        found = flow.named(place, run) if run is not None else flow.locate(place, prepared[0].path)
+        written = flow.report(place, found)
+        page = flow.page_of_run(place, found)
+    facts = {"run": found.id, "html": str(written.path.resolve()), "stages": stage_facts((*prepared, written))}
     put_page(page, facts, as_json=json)
     if not json:
         put_path("Report", written.path)

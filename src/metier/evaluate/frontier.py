@@ -6,14 +6,11 @@ that the test rows stay a test.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from peft.tuners.lora.layer import LoraLayer
 
 from metier.core import artefact
 from metier.core.errors import DataError
@@ -29,7 +26,9 @@ from metier.evaluate.task import deciding_metric, recognise
 from metier.evaluate.wording import change_with_interval, level_with_interval
 from metier.model.find import Base
 from metier.model.load import device_here, load_base, load_tuned
+from metier.model.scale import scaled
 from metier.score.metrics import metric_of
+from metier.text import targets
 from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
@@ -37,10 +36,11 @@ from metier.text.settings import TextSettings
 KIND = "frontier"
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.25)
 _MOST_ROWS = 200
-_REMEDIES = (
-    "no scale keeps what the base could do within the margin: train again with general rows mixed in "
-    "(train.regularise.replay), a pull towards the base (train.regularise.kl), or a lower learning rate"
+REMEDY = (
+    "train again with general rows mixed in (train.regularise.replay), a pull towards the base "
+    "(train.regularise.kl_to_base), or a lower train.learning_rate"
 )
+_SHARE_OF_RATE = 1 / 3
 
 
 def measure(
@@ -51,6 +51,8 @@ def measure(
     Raises:
         DataError: there are no validation rows, or the weights cannot be interpolated.
     """
+    if targets.read(run / "model") is not None:
+        raise DataError(f"{run.name}: a model with a head", "one that writes", "its base has no head to go back to")
     renderer = open_renderer(base.folder, text)
     rows = choose(load_split(snapshot, "validation"), min(settings.max_rows or _MOST_ROWS, _MOST_ROWS))
     if not rows:
@@ -93,38 +95,13 @@ def recommend(points: Sequence[Mapping[str, Any]]) -> float | None:
     return float(max(kept, key=lambda point: (sign * point["task"]["tuned"]["value"], -point["scale"]))["scale"])
 
 
-@contextmanager
-def scaled(tuned: torch.nn.Module, base: torch.nn.Module, scale: float) -> Iterator[None]:
-    """Put a tuned model at base + scale (tuned − base) for a while.
+def recommended(run: Path) -> float | None:
+    """Return the scale that was recommended; None: none keeps what the base could do.
 
     Raises:
-        DataError: neither is it a LoRA nor are its weights those of the base by name and shape.
+        DataError: the frontier was not measured, or was changed since.
     """
-    layers = [layer for layer in tuned.modules() if isinstance(layer, LoraLayer)]
-    if layers:
-        before = [dict(layer.scaling) for layer in layers]
-        for layer in layers:
-            layer.scaling.update({name: value * scale for name, value in layer.scaling.items()})
-        try:
-            yield
-        finally:
-            for layer, values in zip(layers, before, strict=True):
-                layer.scaling.update(values)
-        return
-    start = dict(base.named_parameters())
-    moved = dict(tuned.named_parameters())
-    if start.keys() != moved.keys():
-        raise DataError("the run's adapter has no scale", "a LoRA, or whole weights", "`metier frontier` needs one")
-    kept = {name: value.detach().clone() for name, value in moved.items()}
-    with torch.no_grad():
-        for name, value in moved.items():
-            value.copy_(start[name] + scale * (kept[name] - start[name]))
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for name, value in moved.items():
-                value.copy_(kept[name])
+    return _read(run)["recommended"]
 
 
 def report(run: Path) -> Report:
@@ -133,15 +110,11 @@ def report(run: Path) -> Report:
     Raises:
         DataError: it was not measured, or was changed since.
     """
-    folder = run / KIND
-    if not artefact.exists(folder, KIND):
-        raise DataError(f"run {run.name}: no frontier", "a measured one", "metier frontier")
-    artefact.verify(folder, KIND)
-    found = json.loads((folder / "frontier.json").read_text(encoding="utf-8"))
+    found = _read(run)
     points, scale = found["points"], found["recommended"]
     title = metric_of(found["metric"]).title
     text = (
-        _REMEDIES
+        f"no scale keeps what the base could do within the margin: {REMEDY}"
         if scale is None
         else f"scale {scale:g}: the best {title} among those that keep what the base could do"
     )
@@ -158,10 +131,37 @@ def report(run: Path) -> Report:
         title=f"Retention frontier of {run.name}",
         verdict=Verdict(text=text, good=scale is not None),
         facts=(("rows", f"{found['rows']:,} of the validation split"),),
-        tables=(Table(title="Scale by scale", columns=("scale", title, "general loss", "retention"), rows=rows),),
+        tables=(
+            Table(title="Scale by scale", columns=("scale", title, "general loss", "retention"), rows=rows),
+            *((_remedies(run),) if scale is None else ()),
+        ),
         figures=(_figure(points, title, [point["task"]["tuned"] for point in points]),),
         command="metier frontier",
     )
+
+
+def _read(run: Path) -> dict[str, Any]:
+    folder = run / KIND
+    if not artefact.exists(folder, KIND):
+        raise DataError(f"run {run.name}: no frontier", "a measured one", "metier frontier")
+    artefact.verify(folder, KIND)
+    return json.loads((folder / "frontier.json").read_text(encoding="utf-8"))
+
+
+def _remedies(run: Path) -> Table:
+    """Say what to train instead, from what this run was trained with, as commands."""
+    plan = json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]["train"]
+    choices = json.loads((run / "choices.json").read_text(encoding="utf-8"))
+    rate = next((choice["value"] for choice in choices if choice["name"] == "train.learning_rate"), None)
+    replay, pull = plan["regularise"]["replay"], plan["regularise"]["kl_to_base"]
+    rows = [
+        ("general rows mixed in", f"metier run --train.regularise.replay {min(0.5, replay * 2 or 0.2):g}"),
+        ("a pull towards the base", f"metier run --train.regularise.kl-to-base {pull * 3 or 0.1:g}"),
+    ]
+    if rate is not None:
+        rows.append(("a lower rate", f"metier run --train.learning-rate {rate * _SHARE_OF_RATE:.2g}"))
+    note = "Each forgets less and may learn less: what it costs shows in the evaluation, and in its own frontier."
+    return Table(title="What to train instead", columns=("", "command"), rows=tuple(rows), note=note)
 
 
 def _figure(points: Sequence[Mapping[str, Any]], title: str, levels: Sequence[Mapping[str, Any]]) -> Figure:

@@ -5,10 +5,11 @@ need torch are imported where they are called, so that a command which does not 
 """
 
 from metier.flow.data import Shown, page_of_data, prepare, show, write_data_page
-from metier.flow.found import Run, Stage, is_trained, locate
+from metier.flow.found import Run, Stage, is_trained, locate, named
 from metier.flow.judging import advise, compare, evaluate
 from metier.flow.life import Outcome, run
 from metier.flow.proving import prove
+from metier.flow.scaling import frontier, rescale
 from metier.flow.telling import page_of_run, report
 from metier.flow.training import plan, sweep, train, verify
 
@@ -20,14 +21,17 @@ __all__ = [
     "advise",
     "compare",
     "evaluate",
+    "frontier",
     "is_trained",
     "locate",
+    "named",
     "page_of_data",
     "page_of_run",
     "plan",
     "prepare",
     "prove",
     "report",
+    "rescale",
     "run",
     "show",
     "sweep",

@@ -1,15 +1,19 @@
 """What the stages of a life speak of: a stage that was taken, and the run that settings, data and base name."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metier.core import artefact, digest
 from metier.core.errors import InputError
-from metier.core.settings import Settings
+from metier.core.settings import Settings, build
 from metier.model.find import Base
-from metier.project import Place, name_of, text_settings, train_settings
+from metier.model.settings import ModelSettings
+from metier.project import Place, find_run, name_of, text_settings, train_settings
 from metier.resolved import base_of, replay_by_content, template_by_content
+from metier.text.settings import TextSettings
 from metier.train.plan import TrainingPlan
+from metier.train.settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,27 @@ def locate(place: Place, snapshot: Path) -> Run:
     identity = named.run_digest(artefact.read(snapshot, "snapshot").digest, base.digest)
     path = place.runs / f"{name_of(project, place.folder)}-{identity[:8]}"
     return Run(path=path, snapshot=snapshot, base=base, plan=plan)
+
+
+def named(place: Place, name: str) -> Run:
+    """Return a run that is there, by its id or the beginning of it, with the settings that it was trained with.
+
+    Raises:
+        InputError: there is no such run, or it was trained on another base than the project's.
+    """
+    path = find_run(place, name)
+    if not (path / "settings.json").is_file():
+        raise InputError(f"run {path.name}: never began to train", "a trained run", "`metier train`")
+    facts = json.loads((path / "settings.json").read_text(encoding="utf-8"))
+    base, plan = base_of(place), facts["plan"]
+    if base.digest != facts["base"]["digest"]:
+        raise InputError(
+            f"run {path.name}: trained on {facts['base']['name']}, the project's base is {base.name}", "the same base",
+            "name that base in metier.yaml",
+        )  # fmt: skip
+    sections = {"text": TextSettings, "model": ModelSettings, "train": TrainSettings}
+    read = {section: build(kind, plan[section], f"{path.name}/settings.json") for section, kind in sections.items()}
+    return Run(path=path, snapshot=Path(facts["snapshot"]), base=base, plan=TrainingPlan(**read, seed=plan["seed"]))
 
 
 def is_trained(run: Path) -> bool:

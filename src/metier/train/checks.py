@@ -12,14 +12,16 @@ from metier.train.settings import TrainSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a check found: the validation `loss`, and the metrics of answers; None where no row was answered."""
+    """What a check found: the validation `loss`, and the metrics of `answered` rows; None where none was."""
 
     loss: float
     answers: Mapping[str, float] | None = None
+    answered: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for the log."""
-        return {"validation_loss": self.loss} | ({} if self.answers is None else {"answers": dict(self.answers)})
+        told: dict[str, Any] = {"validation_loss": self.loss}
+        return told if self.answers is None else told | {"answered": self.answered, "answers": dict(self.answers)}
 
 
 def judge(place: Place, found: Found, settings: TrainSettings, *, answered: bool) -> Place:

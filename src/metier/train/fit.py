@@ -182,7 +182,7 @@ class Fit:
             if self.quiz is None or not self._is_answered(place.step):
                 return Found(loss=loss)
             with computing.left():
-                return Found(loss=loss, answers=self.quiz.measure(self.model))
+                return Found(loss=loss, answers=self.quiz.measure(self.model), answered=self.quiz.rows)
 
     def _judge(
         self, log: StepLogFile, place: Place, found: Found | None, figures: dict[str, float], progress: Progress

@@ -41,6 +41,10 @@ _OF_HEAD: dict[HeadKind, tuple[str, tuple[str, ...]]] = {
 class Quiz(Protocol):
     """Rows to be answered by a model in training."""
 
+    @property
+    def rows(self) -> int:
+        """How many."""
+
     def measure(self, model: torch.nn.Module) -> dict[str, float]:
         """Return every metric that the rows have a value of; the model is in training mode before and after."""
 
@@ -54,6 +58,11 @@ class Written:
     tokenizer: Tokenizer
     most_new_tokens: int
     names: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self.references)
 
     def measure(self, model: torch.nn.Module) -> dict[str, float]:
         """Let the model answer, and return the metrics."""
@@ -77,6 +86,11 @@ class Headed:
     references: tuple[str, ...]
     head: Targets
     names: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self.references)
 
     def measure(self, model: torch.nn.Module) -> dict[str, float]:
         """Read the head, and return the metrics."""

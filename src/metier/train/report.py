@@ -96,6 +96,7 @@ def _facts(summary: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:
         ("seconds of training", round(seconds, 1)),
         ("steps refused by the guard", summary.get("refused_steps", 0)),
         ("peak memory (GiB)", round(summary["peak_memory_bytes"] / 2**30, 2)),
+        *([("scale", f"{summary['scaled']['scale']:g} of {summary['scaled']['run']}")] if "scaled" in summary else []),
         ("computed on", f"{summary['device']}, threads: {summary['threads']}"),
         ("torch", summary["torch"]),
         *_spared(summary),
@@ -145,12 +146,15 @@ def _answers(checks: Sequence[dict[str, Any]]) -> tuple[Figure, ...]:
     """Draw what rows that were answered at checks were measured by: shares together, everything else alone."""
     answered = [check for check in checks if check.get("answers")]
     names = dict.fromkeys(name for check in answered for name in check["answers"])
+    title = f"Answers to {answered[0]['answered']:,} validation rows" if answered else ""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault("share" if metric_of(name).unit == "share" else name, []).append(name)
     return tuple(
         Figure(
-            title="Answers to validation rows" if unit == "share" else metric_of(unit).title,
+            title=f"Answers to {answered[0]['answered']:,} validation rows"
+            if unit == "share"
+            else metric_of(unit).title,
             kind="lines",
             series=tuple(
                 Series(
