@@ -16,7 +16,7 @@ from metier.core.errors import SettingsError
 from metier.core.progress import Silent
 from metier.evaluate.graded import told
 from metier.evaluate.graders.formula import compiled
-from metier.evaluate.graders.grade import Grading, grade
+from metier.evaluate.graders.grade import Grading, Where, grade
 from metier.evaluate.graders.places import fill, shown
 from metier.evaluate.graders.settings import Grader, JudgeSettings
 from metier.evaluate.questions import Question
@@ -28,11 +28,18 @@ from tests.evaluate.conftest import side
 Ask = Callable[..., tuple[Question, ...]]
 
 
+def at(folder: Path) -> Where:
+    """Graders in this folder, where nobody draws more answers."""
+    return Where(folder=folder, draw=lambda grader: ([], []))
+
+
 def graded(
     ask: Ask, folder: Path, grader: dict[str, Any], wanted: Sequence[str], base: Sequence[str], tuned: Sequence[str]
 ) -> Grading:
     read = TypeAdapter(Grader).validate_python(grader)
-    return grade(ask(wanted), (base, tuned), [read], judge_settings=JudgeSettings(), folder=folder, progress=Silent())
+    return grade(
+        ask(wanted), (base, tuned), [read], judge_settings=JudgeSettings(), where=at(folder), progress=Silent()
+    )
 
 
 def values(found: Grading) -> dict[str, tuple[float, float]]:
@@ -91,7 +98,9 @@ def test_a_metric_that_crashes_on_one_row_leaves_it_out_of_both_models_and_says_
     tuned[6] = "other"
     questions = ask(["good"] * 40)
     read = TypeAdapter(Grader).validate_python({"type": "checker", "path": "check.py", "name": "mine"})
-    found = grade(questions, (base, tuned), [read], judge_settings=JudgeSettings(), folder=tmp_path, progress=Silent())
+    found = grade(
+        questions, (base, tuned), [read], judge_settings=JudgeSettings(), where=at(tmp_path), progress=Silent()
+    )
     (pair,) = found.tables.values()
     assert [table[:, 1].sum() for table in pair] == [39, 39]
     assert found.faults == ({"grader": "mine", "source": "rows.jsonl:7", "why": "KeyError: 'other'"},)
@@ -184,7 +193,9 @@ def test_code_runs_only_when_allowed(ask: Ask, tmp_path: Path) -> None:
     body = ["\n    return 1"]
     questions = (Question(row_id="a", source="r:1", prompt="def f(x):", reference="assert f(0) == 1"),)
     read = TypeAdapter(Grader).validate_python(rules | {"continues": True})
-    found = grade(questions, (body, body), [read], judge_settings=JudgeSettings(), folder=tmp_path, progress=Silent())
+    found = grade(
+        questions, (body, body), [read], judge_settings=JudgeSettings(), where=at(tmp_path), progress=Silent()
+    )
     assert values(found) == {"code": (1, 1)}
 
 
@@ -201,7 +212,7 @@ def test_places() -> None:
 def test_two_graders_need_two_names(ask: Ask, tmp_path: Path) -> None:
     read = [TypeAdapter(Grader).validate_python({"type": "string_check"})] * 2
     with pytest.raises(SettingsError, match="two are called 'string_check'"):
-        grade(ask(["a"]), (["a"], ["a"]), read, judge_settings=JudgeSettings(), folder=tmp_path, progress=Silent())
+        grade(ask(["a"]), (["a"], ["a"]), read, judge_settings=JudgeSettings(), where=at(tmp_path), progress=Silent())
 
 
 def test_a_grader_can_decide(ask: Ask) -> None:

@@ -21,6 +21,7 @@ from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
 from tests.evaluate.conftest import side
+from tests.evaluate.test_graders import at
 
 Ask = Callable[..., tuple[Question, ...]]
 Words = Callable[[dict[str, Any]], str]
@@ -77,7 +78,7 @@ def ask_judge(
     settings = JudgeSettings.model_validate({"url": url, "model": "judge-1", "tries": 2, "seconds": 5} | more)
     return grade(
         ask(["right"] * len(base)), (base, tuned), [TypeAdapter(Grader).validate_python(grader)],
-        judge_settings=settings, folder=Path(), progress=Silent(),
+        judge_settings=settings, where=at(Path()), progress=Silent(),
     )  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def test_a_judge_that_prefers_the_first_answer_is_found_out_and_not_believed(ask
         )  # fmt: skip
         sides, grading = graded(
             ask(["right"] * 100), (side("base", base), side("tuned", tuned)), settings,
-            folder=Path(), progress=Silent(),
+            where=at(Path()), progress=Silent(),
         )  # fmt: skip
     facts = found.judges["pairwise"]
     assert facts["first_share"]["value"] == 1.0

@@ -2,11 +2,10 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from metier.core.progress import Progress
-from metier.evaluate.graders.grade import Grading, grade
+from metier.evaluate.graders.grade import Grading, Where, grade
 from metier.evaluate.metrics import Side
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
@@ -19,7 +18,7 @@ def graded(
     sides: tuple[Side, Side],
     settings: EvaluateSettings,
     *,
-    folder: Path,
+    where: Where,
     progress: Progress,
 ) -> tuple[tuple[Side, Side], Grading]:
     """Let the graders look at both models' answers.
@@ -28,7 +27,7 @@ def graded(
         questions: what was asked.
         sides: both models' part.
         settings: the graders, and where judges are.
-        folder: the project's, which paths are relative to.
+        where: the project's folder, and who draws more answers.
         progress: told of judgements, and of rows that could not be graded.
 
     Returns:
@@ -37,7 +36,7 @@ def graded(
     if not settings.graders:
         return sides, Grading()
     outputs = (sides[0].outputs, sides[1].outputs)
-    found = grade(questions, outputs, settings.graders, judge_settings=settings.judge, folder=folder, progress=progress)
+    found = grade(questions, outputs, settings.graders, judge_settings=settings.judge, where=where, progress=progress)
     for fault in found.faults[:1]:
         progress.say(
             f"graders: {len(found.faults)} rows could not be graded and count for neither model "

@@ -15,12 +15,15 @@ from metier.core.__about__ import __version__
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Row
+from metier.engine.request import Sampling
+from metier.engine.several import Drawing, several
 from metier.evaluate import headed, leaks, openings, retain, stored
 from metier.evaluate.answer import Answered, Asked, Decoding
 from metier.evaluate.both import Both
 from metier.evaluate.conditions import batch_plan
 from metier.evaluate.graded import graded, told, unreliable
-from metier.evaluate.graders.grade import Grading
+from metier.evaluate.graders.grade import Grading, Where, wanted_tries
+from metier.evaluate.graders.own import Code
 from metier.evaluate.metrics import Side, columns, scored
 from metier.evaluate.probes import run as probe_run
 from metier.evaluate.production import measure as serve
@@ -109,7 +112,8 @@ def evaluate(
         progress.say("base: answers kept from an earlier evaluation (same rows, prompts, decoding and machine)")
     second, took_tuned = both.answers("tuned", job.asked_tuned, None)
     sides = (_side("base", first, job.renderer), _side("tuned", second, job.renderer))
-    sides, grading = graded(job.material.questions, sides, settings, folder=store.parent, progress=progress)
+    where = Where(folder=store.parent, draw=lambda grader: _drawn(grader, job, both))
+    sides, grading = graded(job.material.questions, sides, settings, where=where, progress=progress)
     facts = _conclude(job, sides, (first, second), settings, grading) | {
         **_beside(snapshot, job, chosen, both, settings),
         "conditions": _conditions(job, base, run, model.digest, settings),
@@ -119,6 +123,25 @@ def evaluate(
     }
     progress.say(sentence(facts["verdict"], confidence=settings.confidence).text)
     return _publish(run, job, sides, facts)
+
+
+def _drawn(grader: Code, job: _Job, both: Both) -> tuple[list[list[str]], list[list[str]]]:
+    """Draw several answers of both models to every question that is asked in words."""
+    decoding, tokenizer = job.asked.decoding, job.renderer.tokenizer
+    how = Drawing(
+        sampling=Sampling(temperature=grader.temperature), most_tokens=decoding.max_new_tokens,
+        stop_ids=decoding.stop_ids,
+    )  # fmt: skip
+    found = []
+    for name, asked in (("base", job.asked), ("tuned", job.asked_tuned)):
+        places = [place for place, prompt in enumerate(asked.prompts) if prompt is not None]
+        prompts = [asked.prompts[place] or [] for place in places]
+        said = several(both.model(name), prompts, tries=wanted_tries(grader), how=how, progress=both.progress)
+        texts: list[list[str]] = [[] for _ in asked.prompts]
+        for place, answers in zip(places, said, strict=True):
+            texts[place] = [tokenizer.decode(list(ids)) for ids in answers]
+        found.append(texts)
+    return found[0], found[1]
 
 
 def _both(base: Base, run: Path, progress: Progress) -> Both:

@@ -152,9 +152,7 @@ def _answers(checks: Sequence[dict[str, Any]]) -> tuple[Figure, ...]:
         groups.setdefault("share" if metric_of(name).unit == "share" else name, []).append(name)
     return tuple(
         Figure(
-            title=f"Answers to {answered[0]['answered']:,} validation rows"
-            if unit == "share"
-            else metric_of(unit).title,
+            title=title if unit == "share" else metric_of(unit).title,
             kind="lines",
             series=tuple(
                 Series(

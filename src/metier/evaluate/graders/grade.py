@@ -13,21 +13,16 @@ import numpy as np
 from metier.core.errors import SettingsError
 from metier.core.progress import Progress
 from metier.evaluate.graders import formula, judge, local, pairwise, programs
+from metier.evaluate.graders.openai import LabelModel, Multi, Part, PythonGrader, ScoreModel
+from metier.evaluate.graders.own import Checker, Code, Pairwise
 from metier.evaluate.graders.places import Shown, shown
 from metier.evaluate.graders.programs import Value
-from metier.evaluate.graders.settings import (
-    Checker,
-    Grader,
-    JudgeSettings,
-    LabelModel,
-    Multi,
-    Pairwise,
-    Part,
-    PythonGrader,
-    ScoreModel,
-    named,
-)  # fmt: skip
+from metier.evaluate.graders.settings import Grader, JudgeSettings, named
 from metier.evaluate.questions import Question
+from metier.score import execute
+
+Drawn = Callable[[Code], tuple[list[list[str]], list[list[str]]]]
+"""Draws several answers of base and tuned model to each of the R questions; none to a question that is not asked."""
 
 Tables = dict[str, tuple[np.ndarray, np.ndarray]]
 """Metric -> its columns for both models."""
@@ -43,6 +38,14 @@ class Grading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """What graders reach for beside the answers: files below `folder`, and more answers."""
+
+    folder: Path
+    draw: Drawn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     """What all graders need: the questions that were asked, both models' answers, where files are, who listens."""
 
@@ -51,6 +54,7 @@ class _Work:
     judge: JudgeSettings
     folder: Path
     progress: Progress
+    drawn: Drawn
 
     @property
     def outputs(self) -> tuple[list[str], list[str]]:
@@ -65,7 +69,7 @@ def grade(
     graders: Sequence[Grader],
     *,
     judge_settings: JudgeSettings,
-    folder: Path,
+    where: Where,
     progress: Progress,
 ) -> Grading:
     """Let every grader look at every answer.
@@ -75,7 +79,7 @@ def grade(
         outputs: both models' answers [R]; None where nothing was asked.
         graders: as set.
         judge_settings: where judges are.
-        folder: what the paths of graders are relative to.
+        where: what the paths of graders are relative to, and who draws more answers.
         progress: told of judgements.
 
     Raises:
@@ -84,7 +88,15 @@ def grade(
     asked = [place for place, pair in enumerate(zip(*outputs, strict=True)) if None not in pair]
     rows = tuple([shown(questions[place], side[place] or "") for place in asked] for side in outputs)
     chosen = [questions[place] for place in asked]
-    work = _Work(questions=chosen, rows=(rows[0], rows[1]), judge=judge_settings, folder=folder, progress=progress)
+
+    def drawn(grader: Code) -> tuple[list[list[str]], list[list[str]]]:
+        one, other = ([side[place] for place in asked] for side in where.draw(grader))
+        return one, other
+
+    work = _Work(
+        questions=chosen, rows=(rows[0], rows[1]), judge=judge_settings, folder=where.folder, progress=progress,
+        drawn=drawn,
+    )  # fmt: skip
     grading = Grading()
     faults: list[dict[str, Any]] = []
     for grader in graders:
@@ -118,6 +130,8 @@ def _by_one(grader: Grader, name: str, work: _Work, judges: dict[str, dict[str, 
         worth = {"base": (1.0, 0.0), "tie": (0.5, 0.5), "tuned": (0.0, 1.0)}
         sides = [[worth[winner][side] if winner in worth else winner for winner in winners] for side in (0, 1)]
         return _paired(f"graded/mean/{name}", sides)
+    if isinstance(grader, Code) and grader.k > 1:
+        return _drawn(grader, name, work)
     if isinstance(grader, (Checker, Multi, PythonGrader, ScoreModel, LabelModel)):
         return _paired(f"graded/mean/{name}", [_values(grader, rows, work) for rows in work.rows])
     metrics: list[dict[str, list[Sequence[float] | str]]] = [
@@ -127,6 +141,34 @@ def _by_one(grader: Grader, name: str, work: _Work, judges: dict[str, dict[str, 
     for metric in metrics[0]:
         found |= _paired(metric, [side[metric] for side in metrics])
     return found
+
+
+def _drawn(grader: Code, name: str, work: _Work) -> _Found:
+    """Return pass@k and pass@1 of drawn answers: for each row the unbiased estimate, averaged over rows."""
+    tries = wanted_tries(grader)
+    local.require_allowed(grader)
+    shares: list[list[int]] = []
+    for answers in work.drawn(grader):
+        flat = [shown(work.questions[row], text) for row, texts in enumerate(answers) for text in texts]
+        passed = local.passes(grader, flat, work.folder)
+        shares.append([sum(passed[row * tries : (row + 1) * tries]) for row in range(len(answers))])
+    found: _Found = {}
+    for k in (grader.k, 1):
+        sides = [[execute.pass_at(tries, right, k) for right in side] for side in shares]
+        found |= _paired(f"graded/mean/{name} pass@{k}", sides)
+    return found
+
+
+def wanted_tries(grader: Code) -> int:
+    """Return how many answers are drawn to each row.
+
+    Raises:
+        SettingsError: fewer than k.
+    """
+    tries = 2 * grader.k if grader.tries is None else grader.tries
+    if tries < grader.k:
+        raise SettingsError(f"evaluate.graders: {tries} tries for pass@{grader.k}", f"at least {grader.k}")
+    return tries
 
 
 def _paired(metric: str, sides: Sequence[Sequence[Any]]) -> _Found:

@@ -6,19 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from metier.core.errors import SettingsError
+from metier.evaluate.graders.openai import Chat, StringCheck, TextSimilarity
+from metier.evaluate.graders.own import Calls, Code, Embedding, Fields, Schema, Spans, Style
 from metier.evaluate.graders.places import Shown, fill
-from metier.evaluate.graders.settings import (
-    Calls,
-    Chat,
-    Code,
-    Fields,
-    Schema,
-    Spans,
-    StringCheck,
-    Style,
-    TextSimilarity,
-)  # fmt: skip
 from metier.score import calls, execute, generation, schema, spans, structured, style
+from metier.text.embeddings import Embeddings
 
 Entry = Sequence[float] | float | str
 """A number, sums that add up over rows, or in words why there are none."""
@@ -44,6 +36,7 @@ def grade(grader: Any, name: str, rows: Sequence[Shown], *, folder: Path) -> Met
     makers: dict[type, Callable[[], Metrics]] = {
         StringCheck: lambda: {f"graded/mean/{name}": [_compared(grader, row) for row in rows]},
         TextSimilarity: lambda: _similar(grader, name, rows),
+        Embedding: lambda: _near(grader, name, pairs, folder),
         Schema: lambda: _by_schema(grader, name, pairs, folder),
         Fields: lambda: _precise(name, [structured.close_counts(*pair, grader.tolerance) for pair in pairs]),
         Spans: lambda: {
@@ -52,7 +45,7 @@ def grade(grader: Any, name: str, rows: Sequence[Shown], *, folder: Path) -> Met
         },
         Calls: lambda: _calls(grader, name, pairs),
         Style: lambda: _styled(grader, name, pairs),
-        Code: lambda: _run(grader, name, rows, folder),
+        Code: lambda: {f"graded/mean/{name}": [float(passed) for passed in passes(grader, rows, folder)]},
     }
     return makers[type(grader)]()
 
@@ -83,6 +76,17 @@ def _similar(grader: TextSimilarity, name: str, rows: Sequence[Shown]) -> Metric
         values = generation.similarities(grader.evaluation_metric, said, wanted)
     least = grader.pass_threshold
     return {f"graded/mean/{name}": values if least is None else [float(value >= least) for value in values]}
+
+
+def _near(grader: Embedding, name: str, pairs: Sequence[tuple[str, str]], folder: Path) -> Metrics:
+    """Return cosines in [0, 1]; an answer without a known word is near to nothing."""
+    if not pairs:
+        return {f"graded/mean/{name}": []}
+    embeddings = Embeddings(folder / grader.path, "evaluate.graders: embedding")
+    said, wanted = (embeddings.of([pair[side] for pair in pairs]) for side in (0, 1))
+    cosines = [float(value) for value in (said * wanted).sum(axis=1).clip(0, 1)]
+    least = grader.pass_threshold
+    return {f"graded/mean/{name}": cosines if least is None else [float(value >= least) for value in cosines]}
 
 
 def _precise(name: str, counts: Sequence[Sequence[float]]) -> Metrics:
@@ -119,14 +123,13 @@ def _styled(grader: Style, name: str, pairs: Sequence[tuple[str, str]]) -> Metri
     return {f"graded/mean/{name}": [float(not style.faults(output, wanted)) for output, _ in pairs]}
 
 
-def _run(grader: Code, name: str, rows: Sequence[Shown], folder: Path) -> Metrics:
-    """Run every answer with its tests."""
-    if not grader.allow:
-        raise SettingsError(
-            "evaluate.graders: code would run answers of a model on this machine",
-            "`allow: true` in the grader",
-            "read what limits it (docs/evaluation.md) before you allow it",
-        )
+def passes(grader: Code, rows: Sequence[Shown], folder: Path) -> list[bool]:
+    """Run every answer with its tests.
+
+    Raises:
+        SettingsError: running answers was not allowed, or the file of tests is not there.
+    """
+    require_allowed(grader)
     tests = None
     if grader.tests != "reference":
         path = folder / grader.tests
@@ -134,10 +137,24 @@ def _run(grader: Code, name: str, rows: Sequence[Shown], folder: Path) -> Metric
             raise SettingsError(f"evaluate.graders: no file {path}", "a Python file of tests, relative to metier.yaml")
         tests = path.read_text(encoding="utf-8")
     limits = execute.Limits(seconds=grader.seconds, memory_bytes=grader.memory_mb << 20)
-    values = []
+    found = []
     for row in rows:
         before = row.item["prompt"] if grader.continues else ""
         after = row.item["reference"] if tests is None else tests
         program = f"{before}{execute.code_in(row.sample['output_text'])}\n{after}\n"
-        values.append(float(execute.run(program, limits).passed))
-    return {f"graded/mean/{name}": values}
+        found.append(execute.run(program, limits).passed)
+    return found
+
+
+def require_allowed(grader: Code) -> None:
+    """Refuse to run answers unless that was allowed.
+
+    Raises:
+        SettingsError: it was not.
+    """
+    if not grader.allow:
+        raise SettingsError(
+            "evaluate.graders: code would run answers of a model on this machine",
+            "`allow: true` in the grader",
+            "read what limits it (docs/evaluation.md) before you allow it",
+        )

@@ -11,7 +11,8 @@ from scipy.stats import binomtest
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.evaluate.graders import judge
-from metier.evaluate.graders.settings import JudgeSettings, Pairwise
+from metier.evaluate.graders.own import Pairwise
+from metier.evaluate.graders.settings import JudgeSettings
 from metier.evaluate.questions import Question
 from metier.score.intervals import wilson
 

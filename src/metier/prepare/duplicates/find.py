@@ -11,11 +11,11 @@ from metier.prepare.decisions import Action, Decision
 from metier.prepare.duplicates.clusters import Clusters
 from metier.prepare.duplicates.compared import compared
 from metier.prepare.duplicates.near import near
-from metier.prepare.duplicates.semantic import FILES as EMBEDDING_FILES
 from metier.prepare.duplicates.semantic import semantic
 from metier.prepare.duplicates.settings import DedupeSettings, Keep, Outcome
 from metier.prepare.places import ROLES, Places
 from metier.prepare.spool import Spool
+from metier.text.embeddings import FILES as EMBEDDING_FILES
 
 _TRAIN = ROLES.index("train")
 

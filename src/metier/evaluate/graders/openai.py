@@ -1,0 +1,146 @@
+"""OpenAI's six graders, as they are written there; imports no torch."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from metier.core.settings import Settings
+
+Chat = tuple[dict[str, Any], ...]
+"""Messages for a judge: `[{role: user, content: "… {{sample.output_text}} …"}]`."""
+
+_OUTPUT = "{{ sample.output_text }}"
+_REFERENCE = "{{ item.reference }}"
+
+
+class StringCheck(Settings):
+    """Right or wrong by comparing two texts."""
+
+    type: Literal["string_check"]
+    """Which grader this is."""
+
+    name: str | None = None
+    """What it is called in tables. null: its type."""
+
+    operation: Literal["eq", "ne", "like", "ilike"] = "eq"
+    """Equal, not equal, the reference is in the input, or that with upper and lower case alike."""
+
+    input: str = _OUTPUT
+    """The text that is looked at; `{{ sample.output_text }}` is the answer, `{{ item.prompt }}` the question."""
+
+    reference: str = _REFERENCE
+    """The text that it is compared with; `{{ item.reference }}` is the right answer."""
+
+
+class TextSimilarity(Settings):
+    """How like the reference an answer is, in [0, 1]."""
+
+    type: Literal["text_similarity"]
+    """Which grader this is."""
+
+    name: str | None = None
+    """What it is called in tables. null: the name of the similarity."""
+
+    evaluation_metric: Literal[
+        "fuzzy_match", "bleu", "gleu", "chrf", "rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l"
+    ]
+    """BLEU and chrF by sacrebleu, ROUGE by rouge-score, GLEU, or `fuzzy_match`, which compares characters."""
+
+    input: str = _OUTPUT
+    """The text that is looked at."""
+
+    reference: str = _REFERENCE
+    """The text that it is compared with."""
+
+    pass_threshold: float | None = Field(None, ge=0, le=1)
+    """Count answers that reach this similarity. null: report the similarity itself."""
+
+
+class PythonGrader(Settings):
+    """A function `grade(sample, item)` that returns a number in [0, 1], written out; it runs with limits."""
+
+    type: Literal["python"]
+    """Which grader this is."""
+
+    name: str | None = None
+    """What it is called in tables. null: its type."""
+
+    source: str
+    """The Python program that defines `grade`."""
+
+    image_tag: str | None = None
+    """Read and not used: OpenAI's image for it; the program runs with this Python and its standard library. null:
+    none named."""
+
+    pass_threshold: float | None = Field(None, ge=0, le=1)
+    """Count answers that reach this number. null: report the number itself."""
+
+
+class ScoreModel(Settings):
+    """A judge that gives a number, at the endpoint of `evaluate.judge`."""
+
+    type: Literal["score_model"]
+    """Which grader this is."""
+
+    name: str | None = None
+    """What it is called in tables. null: its type."""
+
+    model: str | None = None
+    """The judge's model. null: that of `evaluate.judge`."""
+
+    input: Chat
+    """What the judge is told: messages with `{{ … }}` places."""
+
+    range: tuple[float, float] = (0.0, 1.0)
+    """The least and the largest number it may give; scaled to 0 and 1."""
+
+    sampling_params: dict[str, Any] = Field(default_factory=dict)
+    """What is sent along with the request, e.g. `{temperature: 0}`."""
+
+    pass_threshold: float | None = None
+    """Count answers that reach this number. null: report the number itself."""
+
+
+class LabelModel(Settings):
+    """A judge that chooses a label, at the endpoint of `evaluate.judge`."""
+
+    type: Literal["label_model"]
+    """Which grader this is."""
+
+    name: str | None = None
+    """What it is called in tables. null: its type."""
+
+    model: str | None = None
+    """The judge's model. null: that of `evaluate.judge`."""
+
+    input: Chat
+    """What the judge is told: messages with `{{ … }}` places."""
+
+    labels: tuple[str, ...] = Field(min_length=2)
+    """The labels that it may choose."""
+
+    passing_labels: tuple[str, ...] = Field(min_length=1)
+    """Those that mean the answer is right."""
+
+    sampling_params: dict[str, Any] = Field(default_factory=dict)
+    """What is sent along with the request."""
+
+
+Part = Annotated[StringCheck | TextSimilarity | PythonGrader | ScoreModel | LabelModel, Field(discriminator="type")]
+"""What a `multi` grader may be put together from."""
+
+
+class Multi(Settings):
+    """Several graders put together by a formula."""
+
+    type: Literal["multi"]
+    """Which grader this is."""
+
+    name: str | None = None
+    """What it is called in tables. null: its type."""
+
+    graders: dict[str, Part]
+    """The graders by the names that the formula uses."""
+
+    calculate_output: str
+    """The formula: `0.7 * right + 0.3 * short`; + - * / **, parentheses, min, max, abs, sqrt, log, exp, floor, ceil."""
