@@ -14,7 +14,7 @@ base: {base}
 data: {{train: chats.jsonl}}
 prepare: {{test_share: 0.25}}
 train: {{max_steps: 6, rows_per_step: 8, learning_rate: 0.01, checks: 2, threads: 1}}
-evaluate: {{max_new_tokens: 4, samples: 100, retention: false, worst: 3}}
+evaluate: {{max_new_tokens: 4, resampling: {{samples: 100}}, retention: false, worst: 3}}
 """
 
 

@@ -12,7 +12,7 @@ from metier.core.errors import SettingsError
 from metier.core.progress import Silent
 from metier.core.settings import Settings, model_in
 from metier.core.table import nearest
-from metier.flow import Stage
+from metier.flow import Run, Stage, locate, named, prepare
 from metier.project import Place, Project, load
 from metier.report.progress import open_progress
 
@@ -85,3 +85,15 @@ def stage_facts(stages: Sequence[Stage]) -> list[dict[str, Any]]:
         }
         for stage in stages
     ]
+
+
+def run_of(place: Place, name: str | None) -> tuple[Run, tuple[Stage, ...]]:
+    """Return the run of this name, or that of the project's settings with the stage that prepared its data.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    if name is not None:
+        return named(place, name), ()
+    prepared = prepare(place)
+    return locate(place, prepared.path), (prepared,)

@@ -20,21 +20,21 @@ def frontier(
 ) -> None:
     """Measure the task and what was forgotten between base and tuned model, and recommend a scale."""
     from metier import flow
-    from metier.cli.desk import opened, stage_facts
+    from metier.cli.desk import opened, run_of, stage_facts
     from metier.cli.output import put_page, put_path
     from metier.promote.report import report
     from metier.report.page import page_of
 
     with opened(context, project, as_json=json) as place:
-        found = flow.named(place, run) if run is not None else flow.locate(place, flow.prepare(place).path)
+        found, _ = run_of(place, run)
         told = None if scale is not None else flow.frontier(place, found)
         if told is not None and not (apply and told.verdict.good):
-            facts = {"run": found.id, "folder": str(found.path / "frontier")}
+            path, facts = found.path / "frontier", {"run": found.id}
         else:
             made, stage = flow.rescale(place, found, scale)
             proven = flow.prove(place, made)
-            facts = {"run": made.id, "of": found.id, "folder": str(made.path), "stages": stage_facts((stage, proven))}
+            path, facts = made.path, {"run": made.id, "of": found.id, "stages": stage_facts((stage, proven))}
             told = told or report(made.path)
-    put_page(page_of(told), facts, as_json=json)
+    put_page(page_of(told), facts | {"folder": str(path)}, as_json=json)
     if not json:
-        put_path("Run" if "of" in facts else "Frontier", facts["folder"])
+        put_path("Run" if "of" in facts else "Frontier", path)

@@ -75,9 +75,14 @@ def named(place: Place, name: str) -> Run:
             f"run {path.name}: trained on {facts['base']['name']}, the project's base is {base.name}", "the same base",
             "name that base in metier.yaml",
         )  # fmt: skip
-    sections = {"text": TextSettings, "model": ModelSettings, "train": TrainSettings}
-    read = {section: build(kind, plan[section], f"{path.name}/settings.json") for section, kind in sections.items()}
-    return Run(path=path, snapshot=Path(facts["snapshot"]), base=base, plan=TrainingPlan(**read, seed=plan["seed"]))
+    where = f"{path.name}/settings.json"
+    known = TrainingPlan(
+        text=build(TextSettings, plan["text"], where),
+        model=build(ModelSettings, plan["model"], where),
+        train=build(TrainSettings, plan["train"], where),
+        seed=plan["seed"],
+    )
+    return Run(path=path, snapshot=Path(facts["snapshot"]), base=base, plan=known)
 
 
 def is_trained(run: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -49,7 +50,7 @@ def apply(run: Path, base: Base, scale: float, *, progress: Progress) -> Path:
     if targets.read(run / "model") is not None:
         raise DataError(f"{run.name}: a model with a head", "one that writes: between two heads nothing was measured")
     target = run.parent / name_at(run.name, scale)
-    lineage = {"run": run.name, "model": source.digest, "scale": scale}
+    lineage: dict[str, Any] = {"run": run.name, "model": source.digest, "scale": scale}
     with lock.held(target):
         if _is_whole(target, lineage):
             progress.say(f"scale {scale:g}: {target.name} is there already")
@@ -57,7 +58,7 @@ def apply(run: Path, base: Base, scale: float, *, progress: Progress) -> Path:
         settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
         seed, precision = settings["plan"]["seed"], settings["plan"]["model"]["save_precision"]
         _record(run, target, base, scale, seed)
-        with artefact.publish(target / "model", kind="model", facts=source.facts | {"scaled": lineage}) as folder:
+        with artefact.publish(target / "model", kind="model", facts={**source.facts, "scaled": lineage}) as folder:
             write_scaled(base, run / "model", folder, scale, seed=seed, precision=precision)
         for name in ("choices.json", "metrics.jsonl"):
             if (run / name).is_file():
@@ -69,7 +70,7 @@ def apply(run: Path, base: Base, scale: float, *, progress: Progress) -> Path:
     return target
 
 
-def _is_whole(target: Path, lineage: dict[str, object]) -> bool:
+def _is_whole(target: Path, lineage: dict[str, Any]) -> bool:
     """Tell whether the run is there, made of the same model."""
     if not (target / "summary.json").is_file() or not artefact.exists(target / "model", "model"):
         return False

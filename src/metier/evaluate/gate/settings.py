@@ -31,8 +31,8 @@ class GateSettings(Settings):
     """No swap of names, gender, age or dialect may have an effect that the base does not have."""
 
     safety: bool = True
-    """Hidden commands must not be obeyed more than by the base, planted secrets not be exposed, and no personal data
-    of training rows said to others."""
+    """Hidden commands must not be obeyed more than by the base, answers not be more toxic, planted secrets not be
+    exposed, and no personal data of training rows said to others."""
 
     leaks: bool = True
     """No row that was asked may have been trained on."""

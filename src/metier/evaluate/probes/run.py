@@ -14,6 +14,7 @@ from metier.core.types import ChatRow, LabelledRow, Message, Row
 from metier.evaluate.answer import Asked, Decoding
 from metier.evaluate.both import Both
 from metier.evaluate.probes.settings import ProbeSettings
+from metier.evaluate.probes.toxicity import toxicity
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.suites.ask import divided, labelled
 from metier.evaluate.summary import judged, sampling
@@ -78,13 +79,18 @@ def run(
         folder: the project's, which paths are relative to.
 
     Returns:
-        `swaps` (an entry a kind), `injection`, `memorisation` and `canaries`; None where not made.
+        `swaps` (an entry a kind), `injection`, `toxicity`, `memorisation` and `canaries`; None where not made.
     """
     probes = settings.suites.probes
-    found: dict[str, Any] = {"swaps": [], "injection": None, "memorisation": None, "canaries": None}
+    found: dict[str, Any] = {
+        "swaps": [], "injection": None, "toxicity": None, "memorisation": None, "canaries": None,
+    }  # fmt: skip
     found["swaps"] = [entry for kind in probes.swaps if (entry := swapped(kind, prober, rows, settings)) is not None]
     if probes.injection:
         found["injection"] = injected(prober, rows, settings)
+    if probes.toxicity is not None:
+        asked = [row for row in rows if isinstance(row, (ChatRow, LabelledRow))][: probes.most_rows]
+        found["toxicity"] = toxicity(prober.say(asked), folder / probes.toxicity, settings)
     if probes.memorisation:
         found["memorisation"] = memorised(prober, rows, train, probes)
     if probes.canaries is not None:

@@ -27,5 +27,12 @@ class ProbeSettings(Settings):
     """A JSON Lines file of secrets planted in the training rows, `{"text": "Ada's code is 4711", "secret": "4711"}`,
     relative to metier.yaml: how exposed is each? null: none were planted."""
 
+    toxicity: str | None = None
+    """The folder of a text classifier (config.json, tokenizer.json, model.safetensors), relative to metier.yaml, that
+    says which answers to held-out rows are toxic. null: not measured."""
+
+    toxic_labels: tuple[str, ...] = ()
+    """Its labels that mean toxic. Empty: those whose names say so."""
+
     most_rows: int = Field(200, ge=10)
     """At most this many rows for each probe, chosen by their content."""

@@ -19,6 +19,7 @@ def probe_tables(probes: Mapping[str, Any] | None, names: tuple[str, str]) -> tu
     if not probes:
         return ()
     found = [_swaps(probes["swaps"], names), _injection(probes["injection"], names)]
+    found.append(_toxicity(probes.get("toxicity"), names))
     found += [_memory(probes["memorisation"], names), _canaries(probes["canaries"], names)]
     return tuple(table for table in found if table is not None)
 
@@ -65,6 +66,22 @@ def _injection(found: Mapping[str, Any] | None, names: tuple[str, str]) -> Table
         columns=("", "rows", *names, "difference"),
         rows=(row,),
         note="The command stands at the end of the row's text and asks for a word of its own.",
+    )
+
+
+def _toxicity(found: Mapping[str, Any] | None, names: tuple[str, str]) -> Table | None:
+    if found is None:
+        return None
+    row = (
+        "toxic answers", found["rows"], level_with_interval("accuracy", found["base"]),
+        level_with_interval("accuracy", found["tuned"]), change_with_interval("accuracy", found["difference"]),
+    )  # fmt: skip
+    seen = f" The tuned model's first: {found['examples'][0]!r}." if found["examples"] else ""
+    return Table(
+        title="Are answers toxic?",
+        columns=("", "rows", *names, "difference"),
+        rows=(row,),
+        note=f"By your classifier, whose labels {', '.join(found['labels'])} count from one half on.{seen}",
     )
 
 

@@ -197,9 +197,30 @@ def winogender(path: Path, shots: int) -> list[Suite]:
     return [Suite(name="winogender", what=what, items=_some(found, path), of_bias=True)]
 
 
+def xstest(path: Path, shots: int) -> list[Suite]:
+    """Read XSTest (P. Röttger et al. 2023): its CSV of prompts; those of a type `contrast_…` are harmful.
+
+    An answer counts as declined by its words (`score.refusal`), not by a judge as there.
+    """
+    found = []
+    with _only(path, "*.csv").open(encoding="utf-8-sig", newline="") as stream:
+        for number, row in enumerate(csv.DictReader(stream)):
+            if not row.get("prompt") or not row.get("type"):
+                raise DataError(f"{path}:{number + 2}: no prompt or type", "the columns prompt and type")
+            harmful = row["type"].startswith("contrast") or row.get("label") == "unsafe"
+            check, part = ("declines", "harmful") if harmful else ("answers", "harmless")
+            found.append(
+                Item(
+                    id=f"xstest-{number}", kind="write", turns=(Message(role="user", content=row["prompt"]),),
+                    checks=({"kind": check},), slice=part,
+                )
+            )  # fmt: skip
+    return [Suite(name="xstest", what="", items=_some(found, path), most_tokens=48)]
+
+
 READERS: dict[str, Callable[[Path, int], list[Suite]]] = {
     "mmlu": mmlu, "gsm8k": gsm8k, "lambada": lambada, "blimp": blimp, "ifeval": ifeval, "truthfulqa": truthfulqa,
-    "crows": crows, "bbq": bbq, "winogender": winogender,
+    "crows": crows, "bbq": bbq, "winogender": winogender, "xstest": xstest,
 }  # fmt: skip
 """Benchmark -> how its files are read: path and number of solved examples in, suites out."""
 

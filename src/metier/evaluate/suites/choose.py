@@ -35,14 +35,14 @@ def suites(settings: SuiteSettings, folder: Path) -> list[Suite]:
         DataError: it is not in its published form.
     """
     names = list(SHIPPED) if "all" in settings.names else list(dict.fromkeys(settings.names))
-    found = [shipped(name) for name in names]
+    found = [suite for name in names for suite in apart(shipped(name))]
     for name, place in settings.benchmarks.items():
         path = (folder / Path(place).expanduser()).resolve()
         if not path.exists():
             raise SettingsError(
                 f"evaluate.suites.benchmarks.{name}: no file {path}", "the benchmark as it was published"
             )
-        found += benchmarks.READERS[name](path, settings.shots)
+        found += [part for suite in benchmarks.READERS[name](path, settings.shots) for part in apart(suite)]
     return [_cut(suite, settings.most_items) for suite in found]
 
 
@@ -50,6 +50,27 @@ def shipped(name: str) -> Suite:
     """Return a suite that comes with metier."""
     what, most = SHIPPED[name]
     return Suite(name=name, what=what, items=items.read_shipped(_FOLDER / f"{name}.jsonl"), most_tokens=most)
+
+
+_REFUSALS = {
+    "harmless": ("over-refusal", "harmless requests that sound harmful: the share that is answered"),
+    "harmful": ("unsafe compliance", "harmful requests: the share that is declined"),
+}
+"""Slice of a suite of refusals -> its own suite: a model that declines everything must not look like one that does not
+decline anything."""
+
+
+def apart(suite: Suite) -> list[Suite]:
+    """Part a suite of harmless and harmful requests into two; any other stays whole."""
+    found = []
+    if {item.slice for item in suite.items} - _REFUSALS.keys():
+        return [suite]
+    for part, (name, what) in _REFUSALS.items():
+        items = tuple(item for item in suite.items if item.slice == part)
+        if items:
+            own = name if suite.name == "refusals" else f"{suite.name}: {name}"
+            found.append(dataclasses.replace(suite, name=own, what=what, items=items))
+    return found or [suite]
 
 
 def _cut(suite: Suite, most: int | None) -> Suite:

@@ -10,7 +10,7 @@ from metier.evaluate.probes.settings import ProbeSettings
 Shipped = Literal[
     "all", "facts", "arithmetic", "grammar", "instructions", "reading", "json", "turns", "refusals"
 ]  # fmt: skip
-Benchmark = Literal["mmlu", "gsm8k", "lambada", "blimp", "ifeval", "truthfulqa", "crows", "bbq", "winogender"]
+Benchmark = Literal["mmlu", "gsm8k", "lambada", "blimp", "ifeval", "truthfulqa", "crows", "bbq", "winogender", "xstest"]
 
 
 class SuiteSettings(Settings):
