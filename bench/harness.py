@@ -53,6 +53,9 @@ def compare(task: str, model: Path, most: int) -> list[dict[str, Any]]:
             {
                 "task": name, "items": len(own["values"]), "theirs": theirs["score"], "ours": own["score"],
                 "items that differ": _differ(theirs["values"], own["values"]),
+                "items that differ with our model behind theirs": _differ(
+                    theirs["values"], _behind(name, folder, model)["values"]
+                ),
                 "their CPU-s": round(theirs["cpu"], 2), "our CPU-s": round(own["cpu"], 2),
                 "ratio": round(own["cpu"] / theirs["cpu"], 2),
                 "wall": [round(theirs["wall"], 2), round(own["wall"], 2)],
@@ -74,11 +77,28 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 
 def _theirs(name: str, folder: Path, model: Path) -> dict[str, Any]:
-    import lm_eval
     from lm_eval.models.huggingface import HFLM
+
+    return _asked(name, folder, HFLM(pretrained=str(model), device="cpu", dtype="float32", batch_size=16))
+
+
+def _behind(name: str, folder: Path, model: Path) -> dict[str, Any]:
+    """Let the harness ask our model through the adapter that `evaluate.suites.harness` uses."""
+    from metier.core.progress import Silent
+    from metier.evaluate.suites.harness import behind
+    from metier.model.find import find
+    from metier.model.load import load_base
+    from metier.text.render import open_renderer
+    from metier.text.settings import TextSettings
+
+    base = find(str(model), Path())
+    return _asked(name, folder, behind(load_base(base), open_renderer(base.folder, TextSettings()), Silent()))
+
+
+def _asked(name: str, folder: Path, backend: Any) -> dict[str, Any]:
+    import lm_eval
     from lm_eval.tasks import TaskManager
 
-    backend = HFLM(pretrained=str(model), device="cpu", dtype="float32", batch_size=16)
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     out, cpu, wall = _timed(
         lambda: lm_eval.simple_evaluate(

@@ -15,6 +15,7 @@ from metier.core.progress import Progress, Task
 from metier.core.types import Reasoned, Sequence
 from metier.engine.sample import Completion, complete
 from metier.forest.read import row_losses
+from metier.forest.way import Way
 
 Groups = Many[tuple[Sequence, ...]]
 """The sequences of each row; a row may have none, or several."""
@@ -54,8 +55,8 @@ class Answered:
     general: np.ndarray
 
 
-def answer(model: torch.nn.Module, asked: Asked, *, name: str, progress: Progress) -> Answered:
-    """Confront a model with everything; `name` stands before its progress bars."""
+def answer(model: torch.nn.Module, asked: Asked, *, name: str, progress: Progress, way: Way | None = None) -> Answered:
+    """Confront a model with everything; `name` stands before its progress bars, `way` spares it another probe."""
     listener = _Named(progress, name)
     places = [place for place, prompt in enumerate(asked.prompts) if prompt is not None]
     decoding = asked.decoding
@@ -70,11 +71,11 @@ def answer(model: torch.nn.Module, asked: Asked, *, name: str, progress: Progres
     completions: list[Completion | None] = [None] * len(asked.prompts)
     for place, completion in zip(places, said, strict=True):
         completions[place] = completion
-    both = losses(model, [*asked.rows, *asked.general], progress=listener)
+    both = losses(model, [*asked.rows, *asked.general], progress=listener, way=way)
     return Answered(completions=tuple(completions), rows=both[: len(asked.rows)], general=both[len(asked.rows) :])
 
 
-def losses(model: torch.nn.Module, groups: Groups, *, progress: Progress) -> np.ndarray:
+def losses(model: torch.nn.Module, groups: Groups, *, progress: Progress, way: Way | None = None) -> np.ndarray:
     """Return weighted nats and tokens of each row, float64 [rows, 2], summed over its sequences.
 
     Sequences share model calls where this model keeps them apart (probed); otherwise each has a call of its own.
@@ -84,7 +85,7 @@ def losses(model: torch.nn.Module, groups: Groups, *, progress: Progress) -> np.
     table = np.zeros((len(groups), 2))
     if not flat:
         return table
-    parts = row_losses(model, flat, progress=progress)
+    parts = row_losses(model, flat, progress=progress, way=way)
     for row, part in zip(owners, parts, strict=True):
         table[row] += part
     return table

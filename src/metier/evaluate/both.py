@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 from metier.core import digest
 from metier.core.progress import Progress
 from metier.evaluate.answer import Answered, Asked, answer, remembered
+from metier.forest.way import Way, probe
 
-_CODE = 1
+_CODE = 2
 """Raised when the same model would answer otherwise than before: kept answers are then not used."""
 
 
@@ -32,6 +33,7 @@ class Both:
     store: Path
     progress: Progress
     _models: dict[str, torch.nn.Module] = field(default_factory=dict)
+    _ways: dict[str, Way] = field(default_factory=dict)
 
     def model(self, name: str) -> torch.nn.Module:
         """Return "base" or "tuned", loaded once; only one is held at a time, so that one fits where one fits."""
@@ -39,6 +41,12 @@ class Both:
             self._models.clear()
             self._models[name] = self.open_base() if name == "base" else self.open_tuned()
         return self._models[name]
+
+    def way(self, name: str) -> Way:
+        """Return how a model is computed; each is probed once, however many suites it is asked."""
+        if name not in self._ways:
+            self._ways[name] = probe(self.model(name))
+        return self._ways[name]
 
     def answers(self, name: str, asked: Asked, seen: object) -> tuple[Answered, float]:
         """Ask one model; returns its answers and the seconds it took, 0 where the base's were kept.
@@ -51,7 +59,8 @@ class Both:
         started = time.monotonic()
 
         def ask() -> Answered:
-            return answer(self.model(name), asked, name=name, progress=self.progress)
+            way = self.way(name) if any(asked.rows) or any(asked.general) else None
+            return answer(self.model(name), asked, name=name, progress=self.progress, way=way)
 
         if name == "tuned":
             return ask(), time.monotonic() - started

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Many
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from metier.core.progress import Progress, Silent
 from metier.core.types import Sequence
@@ -34,12 +33,20 @@ def row_losses(
     *,
     micro_batch_tokens: int = 4096,
     progress: Progress | None = None,
+    way: Way | None = None,
 ) -> list[tuple[float, float]]:
-    """Return for each sequence its weighted loss in nats and its weight, both sums over its labels."""
+    """Return for each sequence its weighted loss in nats and its weight, both sums over its labels.
+
+    Args:
+        model: in evaluation mode.
+        sequences: to be measured.
+        micro_batch_tokens: most tokens computed at once.
+        progress: told of every sequence.
+        way: how this model is computed, where it was probed before; None: it is probed now.
+    """
     results: list[tuple[float, float]] = [(0.0, 0.0)] * len(sequences)
     with (progress or Silent()).task("measure loss", len(sequences)) as bar:
-        for indices, forest, logits in visit(model, sequences, micro_batch_tokens, Way.logits):
-            nats = cross_entropy(score.at_least_float32(logits), forest.token, reduction="none")
+        for indices, forest, nats in visit(model, sequences, micro_batch_tokens, Way.losses, way=way):
             sums = by_sequence(forest, (nats * forest.weight).double())
             weights = by_sequence(forest, forest.weight.double())
             for place, index in enumerate(indices):
@@ -58,13 +65,15 @@ def visit(
     sequences: Many[Sequence],
     budget: int,
     read: Callable[[Way, torch.nn.Module, Forest], torch.Tensor],
+    *,
+    way: Way | None = None,
 ) -> Iterator[tuple[tuple[int, ...], Forest, torch.Tensor]]:
     """Yield (indices of sequences, their forest, what `read` says at its labels, [M, ...]).
 
     A sequence without labels has nothing to read.
     """
     labelled = [index for index, sequence in enumerate(sequences) if sequence.weights.any()]
-    way: Way = probe(model)
+    way = probe(model) if way is None else way
     device = next(model.parameters()).device
     with way.attention(model):
         for start in range(0, len(labelled), _AT_ONCE):

@@ -43,7 +43,7 @@ class Classifier:
         self._tokenizer = engine_of(folder / "tokenizer.json")
         self._tokenizer.no_padding()
         self._model = _loaded(folder, raw, CONFIG_MAPPING[kind], len(self.labels))
-        context = self._model.config.to_dict().get("max_position_embeddings") or _MOST_TOKENS
+        context = raw.get("max_position_embeddings") or _MOST_TOKENS
         self._tokenizer.enable_truncation(min(_MOST_TOKENS, int(context) - 2))
 
     @torch.inference_mode()
