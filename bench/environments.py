@@ -34,6 +34,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "peft==0.21.2",
         "datasets==5.2.0",
         "lm_eval==0.4.13",
+        "jsonschema",
+        "referencing",
         "scipy",
         "pydantic",
         "rich",
