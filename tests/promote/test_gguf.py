@@ -15,9 +15,10 @@ from metier.model.load import load_folder
 from metier.model.save import save_whole
 from metier.promote.export.gguf import tokens
 from metier.promote.export.gguf.lora import write_adapter
-from metier.promote.export.gguf.model import Precision, library, require_writable, write_model
+from metier.promote.export.gguf.model import library, require_writable, write_model
 from metier.promote.far.answers import Next
 from metier.promote.far.llama import serving
+from metier.promote.settings import GgufPrecision
 from metier.text.tokenizer import Tokenizer as Known
 from tests.conftest import write_tokenizer
 
@@ -87,7 +88,7 @@ def test_a_model_of_each_architecture_answers_as_it_does_in_transformers(tmp_pat
 
 @pytest.mark.parametrize(("precision", "least", "most"), [("f16", 0, 0.05), ("q8_0", 1e-3, 0.5), ("q4_0", 0.05, 5)])
 def test_fewer_bits_come_nearly_as_near_as_they_can(
-    tmp_path: Path, precision: Precision, least: float, most: float
+    tmp_path: Path, precision: GgufPrecision, least: float, most: float
 ) -> None:
     folder = write_base(tmp_path / "base", "llama")
     write_model(folder, tmp_path / "model.gguf", precision=precision, name="random")

@@ -290,7 +290,7 @@ def test_a_folder_that_renders_otherwise_is_found(lora: Trained, change: Callabl
 def test_a_merge_that_changes_the_model_is_found(lora: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = parity.merge
 
-    def careless(base: Base, model_folder: Path, out: Path) -> Path:
+    def careless(base: Base, model_folder: Path, out: Path, **more: Any) -> Path:
         honest(base, model_folder, out)
         facts = dict(artefact.read(out).facts)
         with artefact.publish(out.with_name("again"), kind="model", facts=facts) as folder:
@@ -306,7 +306,7 @@ def test_a_merge_that_changes_the_model_is_found(lora: Trained, monkeypatch: pyt
 
 
 def test_a_merge_into_nothing_is_recognised_as_the_base(lora: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(base: Base, model_folder: Path, out: Path) -> Path:
+    def forgetful(base: Base, model_folder: Path, out: Path, **more: Any) -> Path:
         with artefact.publish(out, kind="model") as folder:
             for source in (model_folder, base.folder):
                 for path in source.iterdir():

@@ -12,6 +12,7 @@ from metier.cli.boundary import INTERRUPTED, Boundary, Interrupts, interrupted
 from metier.cli.compare import compare
 from metier.cli.doctor import doctor
 from metier.cli.evaluate import evaluate
+from metier.cli.export import export
 from metier.cli.frontier import frontier
 from metier.cli.gate import gate
 from metier.cli.init import init
@@ -46,6 +47,7 @@ for _stage in (prepare, augment, synthesise, advise, plan, sweep, train, evaluat
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(serve)
 app.command(rich_help_panel=_SERVE)(key)
+app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(export)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(gate)

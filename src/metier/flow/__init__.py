@@ -5,6 +5,7 @@ need torch are imported where they are called, so that a command which does not 
 """
 
 from metier.flow.data import Shown, page_of_data, prepare, show, write_data_page
+from metier.flow.exporting import Exported, export
 from metier.flow.found import Run, Stage, is_trained, locate, named
 from metier.flow.judging import advise, compare, evaluate
 from metier.flow.life import Outcome, run
@@ -14,6 +15,7 @@ from metier.flow.telling import page_of_run, report
 from metier.flow.training import plan, sweep, train, verify
 
 __all__ = [
+    "Exported",
     "Outcome",
     "Run",
     "Shown",
@@ -21,6 +23,7 @@ __all__ = [
     "advise",
     "compare",
     "evaluate",
+    "export",
     "frontier",
     "is_trained",
     "locate",

@@ -15,7 +15,8 @@ def prove(place: Place, run: Run) -> Stage:
         InputError: the run is not trained yet.
     """
     require_trained(place, run)
-    key = key_of(run, promote=place.project.promote)
+    settings = place.project.promote.towards(place.project.serve.target)
+    key = key_of(run, promote=settings)
     target = run.path / "parity"
     if ledger.is_done(run.path, "prove", key, target) and ledger.is_intact(run.path / "model"):
         return skip(place, "prove", target, "this model was proven with these limits before")
@@ -24,6 +25,6 @@ def prove(place: Place, run: Run) -> Stage:
 
     started = perf_counter()
     place.progress.say("prove: trained = saved = reloaded = merged?")
-    path = certify(run.path, run.base, settings=place.project.promote, progress=place.progress)
+    path = certify(run.path, run.base, settings=settings, progress=place.progress)
     ledger.remember(run.path, "prove", key, path)
     return Stage(name="prove", path=path, seconds=perf_counter() - started)

@@ -77,8 +77,8 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def save_whole(model: torch.nn.Module, folder: Path, *, precision: str = "float32") -> None:
-    """Write a plain transformers model: config.json and sharded safetensors."""
+def save_whole(model: torch.nn.Module, folder: Path, *, precision: str = "float32", shard_gb: float = 5.0) -> None:
+    """Write a plain transformers model: config.json and safetensors, in files of at most `shard_gb` gigabytes."""
     assert isinstance(model, PreTrainedModel)
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     # Tied weights stay one tensor, so that the library writes them once.
@@ -90,7 +90,7 @@ def save_whole(model: torch.nn.Module, folder: Path, *, precision: str = "float3
     before = model.config.dtype
     try:
         with quiet():
-            model.save_pretrained(str(folder), state_dict=tensors)
+            model.save_pretrained(str(folder), state_dict=tensors, max_shard_size=int(shard_gb * 1e9))
     finally:
         model.config.dtype = before
     config = read_json(folder / "config.json") | {"dtype": precision}  # the library writes that of the model in memory

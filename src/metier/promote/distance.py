@@ -4,6 +4,7 @@ Shapes: M = label positions, V = vocabulary.
 """
 
 import math
+from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
@@ -20,7 +21,9 @@ _CHUNK_POSITIONS = 64
 class Distance:
     """KL of the next token in nats over all labels, the share of equal most likely tokens, and the worst row's source.
 
-    A model that answers something that is not a number is infinitely far.
+    A model that answers something that is not a number is infinitely far. `right`: the share of rows whose labels it
+    would write word for word; `stops`: the share of ends at which it would stop; None where there is nothing of the
+    kind to tell (a head of classes has no words).
     """
 
     largest_kl: float
@@ -28,6 +31,8 @@ class Distance:
     greedy_agreement: float
     tokens: int
     worst_source: str
+    right: float | None = None
+    stops: float | None = None
 
 
 def measure(model: torch.nn.Module, reference: Reference) -> Distance:
@@ -39,6 +44,7 @@ def measure(model: torch.nn.Module, reference: Reference) -> Distance:
         ModelError: the model answers over another vocabulary.
     """
     total, agreed, largest, worst = 0.0, 0, -math.inf, ""
+    likeliest: dict[int, torch.Tensor] = {}
     for index, answers in label_answers(model, reference.sequences):
         expected = reference.logprobs(index)
         if answers.shape != expected.shape:
@@ -46,6 +52,7 @@ def measure(model: torch.nn.Module, reference: Reference) -> Distance:
                 f"answers of shape {list(answers.shape)}", f"{list(expected.shape)} [labels, vocabulary], as recorded"
             )
         divergences, equal = _compare(expected, answers.cpu())
+        likeliest[index] = answers.argmax(-1).cpu()
         total += math.fsum(divergences)
         agreed += equal
         if divergences and max(divergences) > largest:
@@ -56,7 +63,28 @@ def measure(model: torch.nn.Module, reference: Reference) -> Distance:
         greedy_agreement=agreed / reference.tokens,
         tokens=reference.tokens,
         worst_source=worst,
+        **wording(reference, likeliest),
     )
+
+
+def wording(reference: Reference, likeliest: Mapping[int, torch.Tensor]) -> dict[str, float | None]:
+    """Return what most likely tokens say of whole answers: the shares that `Distance` calls `right` and `stops`.
+
+    A model that writes the likeliest token each time writes a row's labels exactly when each of them is the likeliest
+    behind those before it: so nothing has to be generated.
+
+    Args:
+        reference: the rows.
+        likeliest: row -> the most likely token at each of its labels, int64 [M_i].
+    """
+    labels = {index: reference.labels(index) for index in likeliest}
+    if any(len(labels[index]) != len(found) for index, found in likeliest.items()) or not likeliest:
+        return {"right": None, "stops": None}
+    right = [torch.equal(found, labels[index]) for index, found in likeliest.items()]
+    stop_ids = torch.tensor(reference.stop_ids)
+    ends = [torch.isin(found[torch.isin(labels[index], stop_ids)], stop_ids) for index, found in likeliest.items()]
+    stops = torch.cat(ends)
+    return {"right": sum(right) / len(right), "stops": stops.float().mean().item() if len(stops) else None}
 
 
 def _compare(expected: torch.Tensor, answers: torch.Tensor) -> tuple[Many[float], int]:

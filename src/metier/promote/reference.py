@@ -25,7 +25,7 @@ class Reference:
     """Rendered rows and the trained model's log-probabilities, float32 [M_i, V], at the labels of each.
 
     `prompt_ids` are what a server would see before the last answer, None for rows without one; `stop_ids` where it
-    would stop.
+    would stop. `worded`: answers are over the vocabulary, not over the classes of a head.
     """
 
     sequences: tuple[Sequence, ...]
@@ -33,6 +33,7 @@ class Reference:
     stop_ids: tuple[int, ...]
     recorded: torch.Tensor
     offsets: tuple[int, ...]
+    worded: bool = True
 
     @property
     def tokens(self) -> int:
@@ -42,6 +43,11 @@ class Reference:
     def logprobs(self, index: int) -> torch.Tensor:
         """Return the recorded log-probabilities of one row, float32 [M_i, V]."""
         return self.recorded[self.offsets[index] : self.offsets[index + 1]]
+
+    def labels(self, index: int) -> torch.Tensor:
+        """Return the tokens that one row teaches, int64 [M_i]; none where a head answers."""
+        sequence = self.sequences[index]
+        return torch.from_numpy(sequence.ids[sequence.weights != 0]).long() if self.worded else torch.zeros(0).long()
 
 
 def read(folder: Path) -> Reference:
@@ -63,7 +69,15 @@ def read(folder: Path) -> Reference:
     counts = [per_label * int((sequence.weights != 0).sum()) for sequence in sequences]
     _require_answers(folder, recorded, sum(counts))
     offsets = tuple(int(place) for place in np.cumsum([0, *counts]))
-    return Reference(sequences=sequences, prompt_ids=prompts, stop_ids=stop_ids, recorded=recorded, offsets=offsets)
+    largest = max((int(sequence.ids.max()) for sequence in sequences), default=0)
+    return Reference(
+        sequences=sequences,
+        prompt_ids=prompts,
+        stop_ids=stop_ids,
+        recorded=recorded,
+        offsets=offsets,
+        worded=per_label == 1 and recorded.shape[1] > largest,
+    )
 
 
 def _sequence(entry: dict[str, object]) -> Sequence:

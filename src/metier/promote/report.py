@@ -1,6 +1,7 @@
 """The parity certificate as a Report; imports no torch."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +57,24 @@ def _moved_little(certificate: dict[str, Any]) -> bool:
 def table(certificate: dict[str, Any]) -> Table:
     """One line a hop."""
     limits = certificate["limits"]
-    return Table(
-        title="Parity",
-        columns=("hop", "holds", "largest KL (nats)", "mean KL (nats)", "same next token", "labels", "detail"),
-        rows=tuple(_line(hop) for hop in certificate["hops"]),
-        note=(
-            "KL of the next token, trained model against the hop, on the run's own rows."
-            f" Limits: largest {limits['largest_kl']:g}, mean {limits['mean_kl']:g} nats,"
-            f" same next token {limits['least_agreement']:.0%}."
-        ),
+    note = (
+        "KL of the next token, trained model against the hop, on the run's own rows."
+        f" Limits: largest {limits['largest_kl']:g}, mean {limits['mean_kl']:g} nats,"
+        f" same next token {limits['least_agreement']:.0%}; of quantised and served hops, promote.rounded."
     )
+    return hop_table("Parity", certificate["hops"], note)
 
 
-def _line(hop: dict[str, Any]) -> tuple[Cell, ...]:
+def hop_table(title: str, hops: Sequence[Mapping[str, Any]], note: str) -> Table:
+    """One line a hop, as plain values."""
+    columns = (
+        "hop", "holds", "largest KL (nats)", "mean KL (nats)", "same next token", "answers right", "stops", "labels",
+        "detail",
+    )  # fmt: skip
+    return Table(title=title, columns=columns, rows=tuple(_line(hop) for hop in hops), note=note)
+
+
+def _line(hop: Mapping[str, Any]) -> tuple[Cell, ...]:
     agreement = hop["greedy_agreement"]
     return (
         hop["name"],
@@ -76,6 +82,7 @@ def _line(hop: dict[str, Any]) -> tuple[Cell, ...]:
         hop["largest_kl"],
         hop["mean_kl"],
         None if agreement is None else f"{agreement:.2%}",
+        *(None if hop.get(name) is None else f"{hop[name]:.0%}" for name in ("right", "stops")),
         hop["tokens"] or None,
         hop["detail"],
     )

@@ -76,6 +76,20 @@ def quantise(model: torch.nn.Module, kind: Quantisation, device: torch.device) -
     return model.to(device)
 
 
+def dequantise(model: torch.nn.Module) -> torch.nn.Module:
+    """Replace every quantised layer by a plain one of the weights that it counted with; changed in place."""
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, QUANTISED):
+                weight = layer.weight.detach()
+                plain = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=layer.bias is not None, device="meta")
+                plain.weight = torch.nn.Parameter(weight, requires_grad=False)
+                if layer.bias is not None:
+                    plain.bias = torch.nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
+                setattr(parent, name, plain)
+    return model
+
+
 def _require_kernels(kind: Quantisation, device: torch.device) -> None:
     if kind != "int8":
         extras.require(EXTRA)

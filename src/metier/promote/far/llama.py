@@ -1,6 +1,7 @@
 """llama.cpp's server on a GGUF file, through the prebuilt `xllamacpp`."""
 
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,5 +73,6 @@ def serving(model: Path, adapter: Path | None = None) -> Iterator[Llama]:
     """
     extras.require(EXTRA)
     command = [sys.executable, "-m", "metier.promote.far.llama_child", str(model)]
-    with running([*command, *([str(adapter)] if adapter else [])], model.parent / "llama.log") as address:
+    more = [str(adapter)] if adapter else []
+    with tempfile.TemporaryDirectory() as folder, running([*command, *more], Path(folder) / "log") as address:
         yield Llama(address)

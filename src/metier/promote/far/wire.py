@@ -1,6 +1,7 @@
 """A server of this machine as a child process: started, asked in JSON over its port, and stopped; imports no torch."""
 
 import json
+import os
 import subprocess
 import urllib.error
 import urllib.request
@@ -37,18 +38,22 @@ def ask(address: str, path: str, body: Any = None) -> Any:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path) -> Iterator[str]:
+def running(command: Sequence[str], log: Path, *, without: Sequence[str] = ()) -> Iterator[str]:
     """Start a server and yield its address, the first `http://…` of a line that it prints; stop it at the end.
 
     Args:
         command: the program and its arguments; it picks a free port itself.
         log: where what it says on stderr goes.
+        without: variables of the environment that it is not to see.
 
     Raises:
         RunError: it ended or said nothing for five minutes; with the last of what it said.
     """
+    seen = {name: value for name, value in os.environ.items() if name not in without}
     with log.open("wb") as errors:
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=seen
+        )
     limit = Timer(_START_SECONDS, child.kill)
     limit.start()
     try:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +16,10 @@ from metier.core.errors import ModelError
 from metier.model.configuration import read_config
 from metier.promote.export.gguf import architectures, tokens
 from metier.promote.export.gguf.architectures import Architecture
+from metier.promote.settings import GgufPrecision
 from metier.text.settings import TextSettings
 from metier.text.template import choose
 from metier.text.tokenizer import Tokenizer
-
-Precision = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
-"""llama.cpp's names of number formats. `q4_0` keeps embedding and head in `q8_0`."""
 
 _ENDS = ("token_embd.weight", "output.weight")
 
@@ -36,7 +34,7 @@ def library() -> ModuleType:
     return import_module("gguf")
 
 
-def write_model(folder: Path, path: Path, *, precision: Precision, name: str) -> None:
+def write_model(folder: Path, path: Path, *, precision: GgufPrecision, name: str) -> None:
     """Write a model folder as a GGUF file.
 
     Args:
@@ -89,7 +87,7 @@ def close(writer: Any) -> None:
     writer.close()
 
 
-def add_tensor(writer: Any, name: str, values: torch.Tensor, precision: Precision, gguf: ModuleType) -> None:
+def add_tensor(writer: Any, name: str, values: torch.Tensor, precision: GgufPrecision, gguf: ModuleType) -> None:
     """Add a tensor in a number format; vectors stay float32."""
     kind = gguf.GGMLQuantizationType[precision.upper()]
     array = np.ascontiguousarray(values.to(torch.float32).numpy())
@@ -146,11 +144,11 @@ def _tensors(
                 yield place, rows_in_order(name, weight, config, architecture)
 
 
-def _kept(place: str, precision: Precision) -> Precision:
+def _kept(place: str, precision: GgufPrecision) -> GgufPrecision:
     return "q8_0" if precision == "q4_0" and place in _ENDS else precision
 
 
-def _file_type(gguf: ModuleType, precision: Precision) -> int:
+def _file_type(gguf: ModuleType, precision: GgufPrecision) -> int:
     kind = gguf.LlamaFileType
     return {
         "f32": kind.ALL_F32, "f16": kind.MOSTLY_F16, "bf16": kind.MOSTLY_BF16, "q8_0": kind.MOSTLY_Q8_0,

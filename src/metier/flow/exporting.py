@@ -1,0 +1,56 @@
+"""From a trained model to a folder that another server loads."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from metier.core import extras
+from metier.core.errors import InputError
+from metier.core.report import Report, Verdict
+from metier.flow.found import is_trained
+from metier.project import Place, find_run
+from metier.promote.export.kinds import Kind
+from metier.promote.report import hop_table
+from metier.resolved import base_of_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was written where, and what was proven of it."""
+
+    path: Path
+    report: Report
+
+
+def export(place: Place, name: str, kind: Kind, out: Path) -> Exported:
+    """Write a run in the form that a server loads; it is loaded there and compared before it is published.
+
+    Args:
+        place: the project.
+        name: a run's id or the beginning of it.
+        kind: the form.
+        out: the folder to make.
+
+    Raises:
+        ParityError: the target does not answer as the trained model does; nothing was published.
+        InputError: there is no such run, it is not trained, has no such form, or something else stands at `out`.
+    """
+    run = find_run(place, name)
+    if not is_trained(run):
+        raise InputError(f"{run.name}: not trained to its end", "a trained run", "`metier train` goes on with it")
+    extras.require("train")
+    from metier.promote.export.run import export as write
+
+    place.progress.say(f"export: {run.name} as {kind.value}")
+    base = base_of_run(run, place.folder)
+    path, hops = write(run, base, kind=kind, out=out, settings=place.project.promote, progress=place.progress)
+    files = ", ".join(sorted(entry.name for entry in path.iterdir()))
+    names = ", ".join(hop.name for hop in hops)
+    note = "KL of the next token, trained model against the export as its target loads it, on the run's own rows."
+    report = Report(
+        title=f"{run.name} as {kind.value}",
+        verdict=Verdict(text=f"What was exported answers as what was trained: {names}.", good=True),
+        facts=(("base", base.name), ("files", files)),
+        tables=(hop_table("As the target loads it", [asdict(hop) for hop in hops], note),),
+        command="metier export",
+    )
+    return Exported(path=path, report=report)

@@ -1,0 +1,96 @@
+"""Export: a run in, a folder for another server out; loaded by that server, compared, and only then published."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from metier.core import artefact, extras
+from metier.core.errors import InputError, ParityError
+from metier.core.progress import Progress
+from metier.model.find import Base
+from metier.promote.evidence import Evidence
+from metier.promote.export import folders, llama, vllm
+from metier.promote.export.kinds import Kind
+from metier.promote.hops import Hop, rounded_limits
+from metier.promote.parity import gather
+from metier.promote.settings import PromoteSettings
+
+KIND = "export"
+FACTS = "export.json"
+
+_MAKERS: dict[Kind, Callable[[Evidence, Path], list[Hop]]] = {
+    Kind.peft: folders.adapter,
+    Kind.merged: folders.merged,
+    Kind.gguf: llama.model,
+    Kind.gguf_lora: llama.adapter,
+    Kind.ollama: llama.ollama,
+    Kind.vllm: vllm.launch,
+}
+_EXTRAS: dict[Kind, tuple[str, ...]] = {
+    Kind.gguf: ("gguf", "llama-cpp"),
+    Kind.gguf_lora: ("gguf", "llama-cpp"),
+    Kind.ollama: ("gguf", "llama-cpp"),
+}
+
+
+def export(
+    run: Path, base: Base, *, kind: Kind, out: Path, settings: PromoteSettings, progress: Progress
+) -> tuple[Path, list[Hop]]:
+    """Write a run in the form that a server loads, let it be loaded there, and publish it at `out`.
+
+    Args:
+        run: a finished training run.
+        base: the base it was trained on.
+        kind: the form.
+        out: the folder to make; an export that stands there is replaced, anything else is left alone.
+        settings: limits, and how files are written.
+        progress: who listens.
+
+    Returns:
+        The folder, and the hops that were proven; export.json in it holds them too.
+
+    Raises:
+        ParityError: the target does not load it, or does not answer as the trained model does; nothing was published.
+        InputError: what was trained has no such form, or something else stands at `out`.
+    """
+    if kind is Kind.onnx:
+        raise _no_onnx()
+    _require_free(out)
+    for extra in _EXTRAS.get(kind, ()):
+        extras.require(extra)
+    artefact.verify(run / "model", "model")
+    limits = rounded_limits(settings, "f32")
+    evidence = gather(run, base, settings, limits=(limits, limits))
+    facts = {"kind": kind.value, "run": run.name, "base": base.name, "base_digest": base.digest}
+    with progress.task(f"export {kind.value}", 1) as bar, artefact.publish(out, kind=KIND, facts=facts) as folder:
+        hops = _MAKERS[kind](evidence, folder)
+        broken = next((hop for hop in hops if not hop.ok), None)
+        if broken is not None:
+            raise ParityError(
+                f"export {kind.value}, hop '{broken.name}': {broken.detail}", "the model that was trained",
+                "nothing was written; try more bits (promote.gguf), or allow more under promote.rounded",
+            )  # fmt: skip
+        text = json.dumps(facts | {"hops": [asdict(hop) for hop in hops]}, indent=1, ensure_ascii=False)
+        (folder / FACTS).write_text(text + "\n", encoding="utf-8")
+        shutil.copyfile(run / "settings.json", folder / "trained-with.json")
+        bar.advance()
+    return out, hops
+
+
+def _require_free(out: Path) -> None:
+    if not out.exists() or artefact.exists(out, KIND) or (out.is_dir() and not any(out.iterdir())):
+        if out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        return
+    raise InputError(f"{out}: something else stands there", "a folder that does not exist yet, or an older export")
+
+
+def _no_onnx() -> InputError:
+    return InputError(
+        "export onnx: not offered", "one of the other forms",
+        "transformers' own exporter (pip install onnx onnxscript onnxruntime; transformers.exporters.OnnxExporter)"
+        " takes an export --to merged; it writes one forward pass without the cache that a server needs, and nothing"
+        " here could compare it",
+    )  # fmt: skip
