@@ -16,8 +16,10 @@ _TO = "The form: an adapter of PEFT's, one merged model, GGUF files, or what Oll
 def export(
     context: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=known_names)],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
     to: Annotated[Kind, typer.Option("--to", help=_TO)],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="[OUT]", help="The folder to make; left out: exports/ in the run.")
+    ] = None,
     project: ProjectFolder = HERE,
     json: AsJson = False,
 ) -> None:

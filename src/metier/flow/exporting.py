@@ -12,6 +12,9 @@ from metier.promote.export.kinds import Kind
 from metier.promote.report import hop_table
 from metier.resolved import base_of_run
 
+EXPORTS = "exports"
+"""Folder in a run of what was exported without naming another place."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
@@ -21,14 +24,14 @@ class Exported:
     report: Report
 
 
-def export(place: Place, name: str, kind: Kind, out: Path) -> Exported:
+def export(place: Place, name: str, kind: Kind, out: Path | None) -> Exported:
     """Write a run in the form that a server loads; it is loaded there and compared before it is published.
 
     Args:
         place: the project.
         name: a run's id or the beginning of it.
         kind: the form.
-        out: the folder to make.
+        out: the folder to make; None: `exports/KIND` in the run, from where versions take it along.
 
     Raises:
         ParityError: the target does not answer as the trained model does; nothing was published.
@@ -42,7 +45,8 @@ def export(place: Place, name: str, kind: Kind, out: Path) -> Exported:
 
     place.progress.say(f"export: {run.name} as {kind.value}")
     base = base_of_run(run, place.folder)
-    path, hops = write(run, base, kind=kind, out=out, settings=place.project.promote, progress=place.progress)
+    target = run / EXPORTS / kind.value if out is None else out
+    path, hops = write(run, base, kind=kind, out=target, settings=place.project.promote, progress=place.progress)
     files = ", ".join(sorted(entry.name for entry in path.iterdir()))
     names = ", ".join(hop.name for hop in hops)
     note = "KL of the next token, trained model against the export as its target loads it, on the run's own rows."

@@ -20,6 +20,9 @@ from metier.promote.far.sample import conversations
 from metier.promote.hops import Hop, judge, rounded_limits
 from metier.promote.settings import PromoteSettings
 
+_ROOM = 64
+"""Tokens of context beside the longest reference row."""
+
 Take = Callable[[Evidence], Hop]
 
 
@@ -85,8 +88,9 @@ def in_llama(evidence: Evidence, model: Path, name: str, adapter: Path | None = 
     """Let llama.cpp load a GGUF file, with an adapter where one is given, and judge its answers."""
     talks = conversations(evidence.run / "model", evidence.words(), evidence.known)
     limits = rounded_limits(evidence.settings, evidence.settings.gguf)
+    context = max(len(sequence.ids) for sequence in evidence.known.sequences) + _ROOM
     try:
-        with serving(model, adapter) as far:
+        with serving(model, adapter, context=context) as far:
             return judge_far(name, far, evidence.known, talks, limits=limits, from_base=evidence.from_base)
     except RunError as error:
         return Hop(name=name, ok=False, detail=f"llama.cpp does not answer with it: {error}")

@@ -22,9 +22,9 @@ _LEAST = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
-    """What a model would say next: its likeliest token, and log-probabilities of some."""
+    """What a model would say next: its likeliest token (or several, told by one text), log-probabilities of some."""
 
-    best: int
+    best: frozenset[int]
     chances: Mapping[int, float]
 
 
@@ -67,7 +67,7 @@ def distance(far: Far, reference: Reference) -> Distance:
         for label, answer in zip(labels, answers, strict=True):
             divergence = coarse(recorded[label].double(), answer.chances)
             total, count = total + divergence, count + 1
-            agreed += answer.best == int(recorded[label].argmax())
+            agreed += int(recorded[label].argmax()) in answer.best
             if divergence > largest:
                 largest, worst = divergence, sequence.source
     return Distance(

@@ -10,6 +10,9 @@ from metier.promote.hops import Hop, Limits, weighed
 from metier.promote.reference import Reference
 from metier.score.exact import exact_match
 
+_ENOUGH_FOR_A_TIE = 4
+"""Known answers from which on one may differ: two tokens as likely as each other."""
+
 
 def judge_far(
     name: str,
@@ -80,10 +83,11 @@ def _stops(far: Far, reference: Reference) -> str:
 
 
 def _answers(talks: Sequence[Conversation], said: Sequence[Said], limits: Limits) -> str:
-    """Say where an answer differs that the trained model is known to give: one may be a tie, more are a fault."""
+    """Say where an answer differs that the trained model is known to give."""
     known = [(talk, each) for talk, each in zip(talks, said, strict=True) if talk.known]
     wrong = [(talk, each) for talk, each in known if not each.stopped or not exact_match(each.text, talk.reference)]
-    if len(wrong) <= max(1, (1 - limits.least_agreement) * len(known)) and len(wrong) < max(2, len(known)):
+    may_differ = max(int(len(known) >= _ENOUGH_FOR_A_TIE), int((1 - limits.least_agreement) * len(known)))
+    if len(wrong) <= may_differ:
         return ""
     talk, each = wrong[0]
     ending = "" if each.stopped else ", and does not stop"

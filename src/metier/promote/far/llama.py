@@ -32,7 +32,7 @@ class Llama:
         # the chances before that.
         answer = self._complete(ids, 1, n_probs=_TOLD, logit_bias=[[self._letter, _SURE]])
         top = answer["completion_probabilities"][0]["top_logprobs"]
-        return Next(best=top[0]["id"], chances={entry["id"]: entry["logprob"] for entry in top})
+        return Next(best=frozenset([top[0]["id"]]), chances={entry["id"]: entry["logprob"] for entry in top})
 
     def stops_at(self, ids: Sequence[int], token: int) -> bool:
         """Tell whether an answer to these ids that is made to begin with a token ends there."""
@@ -64,8 +64,13 @@ class Llama:
 
 
 @contextmanager
-def serving(model: Path, adapter: Path | None = None) -> Iterator[Llama]:
+def serving(model: Path, adapter: Path | None = None, *, context: int = 0) -> Iterator[Llama]:
     """Serve a GGUF file, with a GGUF adapter where one is given.
+
+    Args:
+        model: the file.
+        adapter: the adapter's file.
+        context: tokens that there is memory for; 0: as many as the file says.
 
     Raises:
         MissingExtraError: llama.cpp is not installed.
@@ -73,6 +78,6 @@ def serving(model: Path, adapter: Path | None = None) -> Iterator[Llama]:
     """
     extras.require(EXTRA)
     command = [sys.executable, "-m", "metier.promote.far.llama_child", str(model)]
-    more = [str(adapter)] if adapter else []
+    more = [str(adapter or ""), str(context)]
     with tempfile.TemporaryDirectory() as folder, running([*command, *more], Path(folder) / "log") as address:
         yield Llama(address)

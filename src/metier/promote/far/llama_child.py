@@ -1,4 +1,4 @@
-"""`python -m metier.promote.far.llama_child MODEL [ADAPTER]`: llama.cpp's server in a process of its own.
+"""`python -m metier.promote.far.llama_child MODEL [ADAPTER [CONTEXT]]`: llama.cpp's server in its own process.
 
 A fault in its code ends a process on the spot; so it is never ours. Prints its address; ends when its input closes.
 """
@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import Any
 
 
-def main(model: str, adapter: str = "") -> None:
+def main(model: str, adapter: str = "", context: str = "0") -> None:
     """Serve a GGUF file at a free port of this machine, on the CPU, with the server's own defaults of arithmetic."""
     library: Any = import_module("xllamacpp")
     parameters = library.CommonParams()
     parameters.model.path = model
-    parameters.n_ctx = 0  # as much as the file says
+    parameters.n_ctx = int(context)
     parameters.n_parallel = 1
     parameters.n_gpu_layers = 0
     parameters.warmup = False

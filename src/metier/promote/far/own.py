@@ -29,6 +29,7 @@ class Own:
         texts: dict[str, list[int]] = {}
         for token in range(tokenizer.vocabulary):
             texts.setdefault(tokenizer.decode([token], skip_special=False), []).append(token)
+        self._texts = {text: frozenset(tokens) for text, tokens in texts.items()}
         self._tokens = {text: tokens[0] for text, tokens in texts.items() if len(tokens) == 1}
 
     def following(self, ids: Sequence[int], places: Sequence[int]) -> list[Next]:
@@ -40,11 +41,8 @@ class Own:
         """Read one place: texts that stand for several tokens (parts of letters) count as any other."""
         top: dict[str, float] = told["top_logprobs"][place]
         chances = {self._tokens[text]: chance for text, chance in top.items() if text in self._tokens}
-        own = told["token_logprobs"][place]
-        best = max(top, key=lambda text: top[text])
-        # The token itself is told apart from the likeliest: as likely as the first of them, it is that one.
-        known = self._tokens.get(best, label if own >= top[best] else -1)
-        return Next(best=known, chances=chances | {label: own})
+        best = self._texts.get(max(top, key=lambda text: top[text]), frozenset())
+        return Next(best=best, chances=chances | {label: told["token_logprobs"][place]})
 
     def stops_at(self, ids: Sequence[int], token: int) -> bool:
         """Tell whether an answer to these ids that is made to begin with a token ends there."""
