@@ -83,15 +83,20 @@ def test_ollama_gets_a_modelfile_that_gives_the_trained_prompts(lora: Trained, t
     assert "PARAMETER num_ctx 256" in text
 
 
-def test_vllm_gets_the_line_that_starts_it(lora: Trained, full: Trained, tmp_path: Path) -> None:
+def test_vllm_gets_the_line_that_starts_it(lora: Trained, tmp_path: Path) -> None:
     exported(lora, "vllm", tmp_path / "out")
     line = (tmp_path / "out" / "vllm.sh").read_text()
     assert "--enable-lora" in line
     assert "--max-lora-rank 8" in line
     assert f"--lora-modules {lora.run.name}=." in line
     assert "--adapter-source local" in (tmp_path / "out" / "lorax.sh").read_text()
-    exported(full, "vllm", tmp_path / "whole")
+    exported(lora, "vllm", tmp_path / "whole", deploy="merged")
     assert "vllm serve ." in (tmp_path / "whole" / "vllm.sh").read_text()
+
+
+def test_whole_weights_are_served_whole(full: Trained, tmp_path: Path) -> None:
+    exported(full, "vllm", tmp_path / "out")
+    assert "--enable-lora" not in (tmp_path / "out" / "vllm.sh").read_text()
 
 
 def test_what_vllm_would_not_load_is_refused(tmp_path: Path, tiny_base: Path) -> None:
@@ -138,10 +143,12 @@ def configure(folder: Path, **changes: object) -> None:
 
 
 def untie(folder: Path) -> None:
-    """The embedding trained, the head left as the base had it: what was one matrix is two now."""
+    """What was one matrix is two, and the second is not the first: rows of the head belong to other tokens."""
     configure(folder, tie_word_embeddings=False)
     edit(
-        folder, WEIGHTS, lambda tensors: tensors.update({"lm_head.weight": tensors["model.embed_tokens.weight"] * 0.9})
+        folder,
+        WEIGHTS,
+        lambda tensors: tensors.update({"lm_head.weight": tensors["model.embed_tokens.weight"].roll(1, 0)}),
     )
 
 

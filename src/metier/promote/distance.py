@@ -81,7 +81,7 @@ def wording(reference: Reference, likeliest: Mapping[int, torch.Tensor]) -> dict
     if any(len(labels[index]) != len(found) for index, found in likeliest.items()) or not likeliest:
         return {"right": None, "stops": None}
     right = [torch.equal(found, labels[index]) for index, found in likeliest.items()]
-    stop_ids = torch.tensor(reference.stop_ids)
+    stop_ids = torch.tensor(reference.stop_ids, dtype=torch.long)
     ends = [torch.isin(found[torch.isin(labels[index], stop_ids)], stop_ids) for index, found in likeliest.items()]
     stops = torch.cat(ends)
     return {"right": sum(right) / len(right), "stops": stops.float().mean().item() if len(stops) else None}

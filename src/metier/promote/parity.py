@@ -89,7 +89,7 @@ def gather(run: Path, base: Base, settings: PromoteSettings, *, limits: tuple[Li
 
 def _limits(run: Path, settings: PromoteSettings, progress: Progress) -> Limits:
     """Derive the limits and say which were derived, and why."""
-    rounded = not _has_adapter(run) and _plan(run)["model"]["save_precision"] == "bfloat16"
+    rounded = is_rounded(run)
     limits = derive_limits(settings, rounded=rounded)
     reason = "weights are saved in float32, so only the order of sums differs"
     if rounded:
@@ -99,6 +99,11 @@ def _limits(run: Path, settings: PromoteSettings, progress: Progress) -> Limits:
         if given[name] is None:
             progress.chose(Reasoned(name=f"promote.{name}", value=value, reason=reason))
     return limits
+
+
+def is_rounded(run: Path) -> bool:
+    """Tell whether whole weights were rounded when they were saved."""
+    return not _has_adapter(run) and _plan(run)["model"]["save_precision"] == "bfloat16"
 
 
 def _limits_merged(run: Path, settings: PromoteSettings, limits: Limits, progress: Progress) -> Limits:

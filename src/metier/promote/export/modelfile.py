@@ -14,6 +14,7 @@ from metier.promote.evidence import Evidence
 from metier.promote.far.sample import conversations
 from metier.text.render import Renderer, open_renderer
 from metier.text.template import Template, TemplateRefusal
+from metier.text.tokenizer import Tokenizer
 
 _MARK = "\x11words\x11"
 _ROLES = ("system", "user", "assistant")
@@ -61,7 +62,8 @@ def write(evidence: Evidence, model: str) -> str:
     tokenizer = renderer.tokenizer
     stops = [text for text, number in tokenizer.special_tokens.items() if number in tokenizer.stop_ids]
     lines = [f"FROM ./{model}", f'TEMPLATE """{turns.go()}"""', *(f'PARAMETER stop "{text}"' for text in stops)]
-    context = f"PARAMETER num_ctx {tokenizer.context}" if tokenizer.context else ""
+    most = Tokenizer.load(evidence.base.folder).context
+    context = f"PARAMETER num_ctx {most}" if most else ""
     return "\n".join(["# Written by metier: ollama create NAME -f Modelfile", *lines, context]).rstrip() + "\n"
 
 

@@ -10,11 +10,12 @@ from metier.core import artefact, extras
 from metier.core.errors import InputError, ParityError
 from metier.core.progress import Progress
 from metier.model.find import Base
+from metier.model.load import quantisation
 from metier.promote.evidence import Evidence
 from metier.promote.export import folders, llama, vllm
 from metier.promote.export.kinds import Kind
-from metier.promote.hops import Hop, rounded_limits
-from metier.promote.parity import gather
+from metier.promote.hops import Hop, derive_limits
+from metier.promote.parity import gather, is_rounded
 from metier.promote.settings import PromoteSettings
 
 KIND = "export"
@@ -61,7 +62,8 @@ def export(
     for extra in _EXTRAS.get(kind, ()):
         extras.require(extra)
     artefact.verify(run / "model", "model")
-    limits = rounded_limits(settings, "f32")
+    rounded = quantisation(run / "model") != "none" or is_rounded(run)
+    limits = derive_limits(settings, rounded=rounded)
     evidence = gather(run, base, settings, limits=(limits, limits))
     facts = {"kind": kind.value, "run": run.name, "base": base.name, "base_digest": base.digest}
     with progress.task(f"export {kind.value}", 1) as bar, artefact.publish(out, kind=KIND, facts=facts) as folder:
