@@ -145,11 +145,8 @@ def configure(folder: Path, **changes: object) -> None:
 def untie(folder: Path) -> None:
     """What was one matrix is two, and the second is not the first: rows of the head belong to other tokens."""
     configure(folder, tie_word_embeddings=False)
-    edit(
-        folder,
-        WEIGHTS,
-        lambda tensors: tensors.update({"lm_head.weight": tensors["model.embed_tokens.weight"].roll(1, 0)}),
-    )
+    head, other = "lm_head.weight", "model.embed_tokens.weight"
+    edit(folder, WEIGHTS, lambda tensors: tensors.update({head: tensors[other].roll(1, 0)}))
 
 
 def resize(folder: Path) -> None:
