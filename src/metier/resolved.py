@@ -1,11 +1,9 @@
 """What a project names, found: its base, and files by their content where a run is named."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from metier.core import digest
-from metier.core.errors import ModelError
-from metier.model.find import Base, find, find_config, read_json
+from metier.model.find import Base, find, find_config
 from metier.project import BaseFromConfig, Place
 from metier.text.settings import TextSettings
 from metier.train import general
@@ -18,27 +16,6 @@ def base_of(place: Place) -> Base:
     if isinstance(chosen, BaseFromConfig):
         return find_config(chosen.config, place.folder)
     return find(chosen, place.folder)
-
-
-def base_of_run(run: Path, folder: Path) -> Base:
-    """Find the base that a run was trained on, whatever the project names now.
-
-    Args:
-        run: its folder.
-        folder: the project's.
-
-    Raises:
-        ModelError: it is gone, or another one stands there.
-    """
-    named = read_json(run / "settings.json")["base"]
-    if named["kind"] == "config":
-        return Base(name=named["name"], folder=Path(named["folder"]), kind="config", digest=named["digest"])
-    base = find(named["folder"] if named["kind"] == "folder" else named["name"], folder)
-    if base.digest != named["digest"]:
-        raise ModelError(
-            f"base {named['name']}: changed since {run.name} was trained on it", f"the one of {named['digest'][:8]}"
-        )
-    return replace(base, name=named["name"])
 
 
 def template_by_content(text: TextSettings) -> TextSettings:

@@ -4,13 +4,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from metier.core import extras
-from metier.core.errors import InputError
 from metier.core.report import Report, Verdict
-from metier.flow.found import is_trained
-from metier.project import Place, find_run
+from metier.flow.found import named, require_trained
+from metier.project import Place
 from metier.promote.export.kinds import Kind
 from metier.promote.report import hop_table
-from metier.resolved import base_of_run
 
 EXPORTS = "exports"
 """Folder in a run of what was exported without naming another place."""
@@ -37,14 +35,13 @@ def export(place: Place, name: str, kind: Kind, out: Path | None) -> Exported:
         ParityError: the target does not answer as the trained model does; nothing was published.
         InputError: there is no such run, it is not trained, has no such form, or something else stands at `out`.
     """
-    run = find_run(place, name)
-    if not is_trained(run):
-        raise InputError(f"{run.name}: not trained to its end", "a trained run", "`metier train` goes on with it")
+    found = named(place, name)
+    require_trained(place, found)
+    run, base = found.path, found.base
     extras.require("train")
     from metier.promote.export.run import export as write
 
     place.progress.say(f"export: {run.name} as {kind.value}")
-    base = base_of_run(run, place.folder)
     target = run / EXPORTS / kind.value if out is None else out
     path, hops = write(run, base, kind=kind, out=target, settings=place.project.promote, progress=place.progress)
     files = ", ".join(sorted(entry.name for entry in path.iterdir()))
