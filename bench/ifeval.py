@@ -18,6 +18,8 @@ from bench.places import REPOSITORY, shared
 
 _INSIDE = "METIER_BENCH_INSIDE"
 _SENTENCES = "length_constraints:number_sentences"
+_LETTERS = "keywords:letter_frequency"
+"""Where the letter is a sign such as #, the harness draws another by chance at every look."""
 
 
 def main() -> None:
@@ -40,11 +42,14 @@ def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
     DetectorFactory.seed = 0
     instructions_util.nltk.word_tokenize = NLTKWordTokenizer().tokenize
-    seen, passed, differ, left_out = Counter[str](), Counter[str](), [], 0
+    seen, passed, differ, left_out, drawn = Counter[str](), Counter[str](), [], 0, 0
     for row in rows:
         for kind, raw in zip(row["instruction_id_list"], row["kwargs"], strict=True):
             if kind == _SENTENCES:
                 left_out += 1
+                continue
+            if kind == _LETTERS and not str(raw["letter"]).isalpha():
+                drawn += 1
                 continue
             for answer in _answers(row):
                 theirs = _theirs(instructions_registry.INSTRUCTION_DICT[kind](kind), raw, row["prompt"], answer)
@@ -57,7 +62,7 @@ def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "rows": len(rows), "kinds": len(seen), "verdicts": sum(seen.values()), "passed": sum(passed.values()),
         "differ": len(differ), "by kind": dict(Counter(entry["kind"] for entry in differ)), "first": differ[:12],
-        "left out (sentences)": left_out, "kinds of one verdict only": never,
+        "left out (sentences)": left_out, "left out (a letter by chance)": drawn, "kinds of one verdict only": never,
     }  # fmt: skip
 
 

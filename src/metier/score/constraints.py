@@ -108,8 +108,13 @@ def _bullets(answer: str, arguments: Arguments) -> bool:
     return len(stars) + len(dashes) == int(arguments["num_bullets"])
 
 
+_CLITIC = re.compile(r"(?<=[^'\s])('(?:[sSmMdD]|ll|LL|re|RE|ve|VE)|[nN]'[tT])(?=[\s.,;:!?()\[\]{}<>\"”]|$)")
+"""Endings that count as words of their own, as in the Penn Treebank: PLAYBOY'S are two."""
+
+
 def _capitals(answer: str, arguments: Arguments) -> bool:
-    words = re.findall(r"[^\s.,;:!?()\[\]{}\"“”]+", answer)
+    apart = _CLITIC.sub(r" \1", answer.replace("--", " "))
+    words = re.findall(r"[^\s,;:!?()\[\]{}<>\"“”@#$%&]+", apart)
     return _related(sum(word.isupper() for word in words), arguments, "capital_frequency", "capital_relation")
 
 
