@@ -46,15 +46,22 @@ def test_each_prompt_is_answered_once_and_timed(model, together):
 
 
 def test_a_slow_model_is_seen(model):
-    quick = under_load(model, 1)
-    handle = model.register_forward_hook(lambda *_: time.sleep(0.03))
+    """By bounds that hold however busy this machine is: the model sleeps in every pass."""
+    passes: list[int] = []
+
+    def doze(*_: object) -> None:
+        time.sleep(0.03)
+        passes.append(1)
+
+    handle = model.register_forward_hook(doze)
     slow = under_load(model, 1)
-    crowded = under_load(model, 6)
+    alone = len(passes)
+    under_load(model, 6)
     handle.remove()
     assert min(slow.first) >= 0.03
     assert min(slow.whole) >= 0.03 * 2
-    assert slow.seconds > quick.seconds + 0.03 * len(PROMPTS)
-    assert crowded.seconds < slow.seconds / 2, "answers on their way together share passes"
+    assert slow.seconds >= 0.03 * slow.written
+    assert len(passes) - alone < 0.75 * alone, "answers on their way together share passes"
 
 
 @pytest.fixture(scope="module")
