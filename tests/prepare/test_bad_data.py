@@ -80,7 +80,22 @@ def test_another_answer_to_a_test_question_is_noted(workshop):
 
 def test_only_copies(workshop):
     message = refused(workshop, workshop.lines("t.jsonl", [*tickets(1)] * 50))
-    assert message.startswith("1 different training row(s); wanted: at least 3, one for each split; do: add rows")
+    assert message.startswith(
+        "1 different training row(s); dropped before: 49 × copy of another row (duplicates.exact, "
+    )
+    assert "; wanted: at least 3, one for each split; do: add rows" in message
+    assert message.endswith("or prepare.dedupe.exact: false keeps such rows, unless they repeat held-out ones")
+
+
+def test_rows_that_are_all_dropped_name_the_rules_with_their_counts(workshop):
+    talks = [{"messages": [{"role": "user", "content": f"Why {n}?"}, {"role": "assistant", "content": "..."}]}
+             for n in range(40)]  # fmt: skip
+    name = workshop.lines("t.jsonl", talks)
+    message = refused(workshop, name)
+    assert message.startswith("no training rows are left; dropped before: 40 × ")
+    assert "(clean.degenerate, first t.jsonl:1" in message
+    assert "prepare.clean.degenerate: flag lists these rows and keeps them" in message
+    assert workshop.prepare(name, clean={"degenerate": "flag"}).rows_in == 40
 
 
 def test_training_rows_that_are_all_in_the_test_file(workshop):

@@ -83,8 +83,8 @@ def test_latin_1_is_refused_with_line_byte_and_advice(workshop):
     assert message.startswith(
         't.jsonl:5: byte 0xe9 is not UTF-8 (after \'{"text": "caf\'); wanted: UTF-8 text; do: save'
     )
-    assert "prepare.encoding" in message
-    result = workshop.prepare(name, encoding="latin-1")
+    assert "prepare.read.encoding" in message
+    result = workshop.prepare(name, read={"encoding": "latin-1"})
     assert any(row.text == "café crème" for split in rows(result).values() for row in split)
 
 
@@ -97,8 +97,8 @@ def test_latin_1_csv_is_refused_with_its_line(workshop):
 def test_utf_16_without_its_mark(workshop, codec):
     name = workshop.write("t.jsonl", "\n".join(GOOD).encode(codec))
     message = refused(workshop, name)
-    assert f"every other byte is 0; wanted: UTF-8 text; do: if it is UTF-16: prepare.encoding: {codec}" in message
-    assert workshop.prepare(name, encoding=codec).rows_in == 30
+    assert f"every other byte is 0; wanted: UTF-8 text; do: if it is UTF-16: prepare.read.encoding: {codec}" in message
+    assert workshop.prepare(name, read={"encoding": codec}).rows_in == 30
 
 
 def test_text_that_is_not_in_the_named_encoding(workshop):

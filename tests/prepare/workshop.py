@@ -93,7 +93,7 @@ def rows(result: SnapshotResult) -> dict[str, list[Row]]:
     """Read every split as rows, and check that the books balance."""
     found = {split: load_split(result.path, split) for split in SPLITS}
     assert {split: len(found[split]) for split in SPLITS} == result.counts
-    assert result.rows_in == sum(result.counts.values()) + sum(result.dropped.values())
+    assert result.rows_in + result.repeated == sum(result.counts.values()) + sum(result.dropped.values())
     assert len(dropped(result)) == sum(result.dropped.values())
     ids = [row.id for split in SPLITS for row in found[split]]
     assert len(set(ids)) == len(ids)

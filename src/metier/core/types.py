@@ -44,7 +44,7 @@ class RowBase:
     `id` is the content hash, `source` is `file:line`; both are given once, at reading. `group` names what must not be
     split (a user, a document), `slice` a part of the data to report on its own, `weight` multiplies the row's loss.
     `time` is when the row came about, in seconds since 1970 UTC (None: unknown). A `synthetic` row was written by a
-    program: it is only ever trained on.
+    program: it is only ever trained on. `difficulty` is how hard its author finds it, in a unit of theirs.
     """
 
     id: str
@@ -54,6 +54,7 @@ class RowBase:
     weight: float = 1.0
     time: float | None = None
     synthetic: bool = False
+    difficulty: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,8 +29,9 @@ def plan(place: Place, run: Run) -> Report:
 
     renderer = open_renderer(run.base.folder, run.plan.text)
     rows = load_split(run.snapshot, "train")
-    seen = views.view(run.plan.train.objective, rows, renderer)
-    name = f"{artefact.read(run.snapshot, 'snapshot').digest}/train"
+    manifest = artefact.read(run.snapshot, "snapshot")
+    seen = views.view(run.plan.train.objective, rows, renderer, facts=manifest.facts)
+    name = f"{manifest.digest}/train"
     rendered = views.render(seen, rows, store=run.path.parent.parent, digest=name, progress=place.progress, prove=False)
     return told(make(run.base, run.plan, rendered, seen), run.base.name)
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from metier.core.types import Reasoned
+from metier.prepare.balance.training import Training
 from metier.prepare.decisions import Decisions
 from metier.prepare.places import Places
-from metier.prepare.split import SPLITS, Division
+from metier.prepare.split import SPLITS, TRAIN, Division
 
 _MOST_NAMES = 1000
 _EDGES = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600)
@@ -18,7 +19,13 @@ _EDGES = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600)
 
 
 def account(
-    rows_in: int, places: Places, division: Division, decisions: Decisions, choices: Sequence[Reasoned]
+    rows_in: int,
+    places: Places,
+    division: Division,
+    training: Training,
+    *,
+    decisions: Decisions,
+    choices: Sequence[Reasoned],
 ) -> dict[str, Any]:
     """Sum up for the manifest, and assert that no row was lost.
 
@@ -26,28 +33,36 @@ def account(
         rows_in: rows read.
         places: those that came into the spool.
         division: their splits.
+        training: the lines of the training rows.
         decisions: everything that was decided.
         choices: what was chosen by the program, with reasons.
     """
-    splits = division.splits
+    numbers = np.concatenate([training.numbers, np.flatnonzero(division.splits > TRAIN)])  # the lines of all splits
+    splits = division.splits[numbers]
     counts = {split: int((splits == number).sum()) for number, split in enumerate(SPLITS)}
     dropped = decisions.dropped()
-    if rows_in != sum(counts.values()) + sum(dropped.values()):
-        raise AssertionError(f"{rows_in} rows in, {sum(counts.values())} out, {sum(dropped.values())} dropped")
-    labels = _by_split(places.labels, places.label_names, splits)
-    warnings = list(division.warnings)
+    if rows_in + training.repeated != sum(counts.values()) + sum(dropped.values()):
+        told = f"{rows_in} rows in, {training.repeated} repeated, {sum(counts.values())} out"
+        raise AssertionError(f"{told}, {sum(dropped.values())} dropped")
+    labels = _by_split(places.labels[numbers], places.label_names, splits)
+    warnings = [*division.warnings, *training.warnings]
     if len(labels) > max(100, sum(counts.values()) // 5):
         total = sum(counts.values())
         warnings.append(f"{len(labels):,} different labels in {total:,} rows: is that column a label?")
     return {
         "rows_in": rows_in,
         "counts": counts,
+        "repeated": training.repeated,
         "dropped": dropped,
         "decisions": decisions.facts(),
         "labels": dict(list(labels.items())[:_MOST_NAMES]),
-        "slices": dict(list(_by_split(places.slices, places.slice_names, splits).items())[:_MOST_NAMES]),
-        "lengths": {split: _lengths(places.characters[splits == number]) for number, split in enumerate(SPLITS)},
-        "synthetic": int((places.synthetic & (splits >= 0)).sum()),
+        "slices": dict(list(_by_split(places.slices[numbers], places.slice_names, splits).items())[:_MOST_NAMES]),
+        "lengths": {
+            split: _lengths(places.characters[numbers[splits == number]]) for number, split in enumerate(SPLITS)
+        },
+        "synthetic": int(places.synthetic[numbers].sum()),
+        "balance": training.facts,
+        "curriculum": training.curriculum,
         "choices": [asdict(choice) for choice in choices],
         "warnings": warnings,
     }

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from metier.core.report import Table
+from metier.score.ahead import CHANGING, difference_shown_by, rows_for
 
 _FEWEST_TO_LEARN = 10
-_FEWEST_TO_JUDGE = 20
+_COARSE = 0.25
+"""A class on whose test rows only a larger difference between two models would show cannot be judged."""
+
 _MOST_OF_ONE_LABEL = 0.8
 _MANY_COPIES = 0.3
 _SHOWN = 5
@@ -50,6 +53,8 @@ def of_snapshot(facts: Mapping[str, Any]) -> tuple[Warning, ...]:
     return (
         *_of_flags(facts["decisions"], facts["rows_in"]),
         *_of_labels(facts["labels"], facts["counts"]),
+        *_unjudged("Labels", facts["labels"]),
+        *_unjudged("Slices", facts.get("slices", {})),
         *_of_copies(facts),
         *(Warning(_rank(text, facts), f"Split: {text}", "", "") for text in facts["warnings"]),
     )
@@ -83,12 +88,6 @@ def _of_labels(labels: Mapping[str, Mapping[str, int]], counts: Mapping[str, int
         found = f"Labels with fewer than {_FEWEST_TO_LEARN} rows to learn from: {len(rare)}, {_named(rare)}"
         weight = float(sum(sum(labels[name].values()) for name in rare))
         yield Warning(weight, found, "The model will hardly ever say them", "add rows of them, or join labels")
-    unjudged = [name for name, rows in labels.items() if rows["test"] < _FEWEST_TO_JUDGE and name not in rare]
-    if unjudged:
-        found = (
-            f"Labels with fewer than {_FEWEST_TO_JUDGE} test rows: {len(unjudged)} of {len(labels)}, {_named(unjudged)}"
-        )
-        yield Warning(1.0, found, "How good it is on them cannot be told", "more rows, or a test file")
     if len(labels) > 1:
         name, rows = next(iter(labels.items()))
         share = rows["train"] / max(counts["train"], 1)
@@ -100,6 +99,25 @@ def _of_labels(labels: Mapping[str, Mapping[str, int]], counts: Mapping[str, int
                 "The model will say it too often",
                 "more rows of the others, or prepare.balance",
             )
+
+
+def _unjudged(what: str, classes: Mapping[str, Mapping[str, int]]) -> Iterator[Warning]:
+    """Warn of classes with too few test rows to tell two models apart on them."""
+    needed = rows_for(_COARSE)
+    few = {name: rows["test"] for name, rows in classes.items() if sum(rows.values()) > 0 and rows["test"] < needed}
+    if few:
+        shown = [f"{name!r} ({rows} rows: {_points(difference_shown_by(rows))})" for name, rows in few.items()]
+        more = f" and {len(shown) - _SHOWN:,} more" if len(shown) > _SHOWN else ""
+        yield Warning(
+            1.0, f"{what} with too few test rows to be judged alone: {len(few)} of {len(classes)}, "
+            f"{', '.join(shown[:_SHOWN])}{more}",
+            f"A difference of less would hardly show there (80 % power, {CHANGING:.0%} of the answers changing sides)",
+            f"{needed} test rows of each show {_points(_COARSE)}: more rows of them, or a test file",
+        )  # fmt: skip
+
+
+def _points(difference: float | None) -> str:
+    return "nothing shows" if difference is None else f"{100 * difference:.0f} points"
 
 
 def _of_copies(facts: Mapping[str, Any]) -> Iterator[Warning]:

@@ -17,6 +17,7 @@ READING = "read"
 """The rule that drops what cannot be read as a row."""
 
 _EXAMPLES = 3
+_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,19 @@ class Decisions:
             )
         )  # fmt: skip
 
+    def blamed(self, error: DataError) -> DataError:
+        """Return an error about too few rows that also names the rules that dropped the others, the busiest first."""
+        drops = Counter({kind: count for kind, count in self.counts.items() if kind.action == "drop"}).most_common()
+        if not drops:
+            return error
+        told = [
+            f"{count:,} × {kind.reason} ({kind.rule}, first {self.examples[kind][0]})"
+            for kind, count in drops[:_TOLD]
+        ]  # fmt: skip
+        more = f"; and {len(drops) - _TOLD} more reasons" if len(drops) > _TOLD else ""
+        found = f"{error.found}; dropped before: {'; '.join(told)}{more}"
+        return DataError(found, error.wanted, "; or ".join(filter(None, [error.do, _advice(drops[0][0].rule)])))
+
     def dropped(self) -> dict[str, int]:
         """Return the rows dropped for each reason, the most frequent first."""
         reasons: Counter[str] = Counter()
@@ -98,6 +112,17 @@ class Decisions:
             {**kind._asdict(), "rows": count, "examples": self.examples[kind]}
             for kind, count in sorted(self.counts.items(), key=lambda item: (item[0].rule, -item[1], item[0]))
         ]
+
+
+def _advice(rule: str) -> str:
+    """Return what to change so that a rule drops less."""
+    part, _, name = rule.partition(".")
+    if part == "clean":
+        return f"prepare.clean.{name}: flag lists these rows and keeps them"
+    if part == "duplicates":
+        setting = "exact: false" if name == "exact" else f"{name}: together"
+        return f"prepare.dedupe.{setting} keeps such rows, unless they repeat held-out ones"
+    return "prepare.keep names rows that no rule may drop"
 
 
 def kept(entries: Collection[str], folder: Path) -> frozenset[str]:

@@ -1,6 +1,5 @@
 """Which files are read, and how they become a snapshot."""
 
-import codecs
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -8,15 +7,16 @@ from pydantic import Field, field_validator, model_validator
 
 from metier.core.settings import Settings
 from metier.prepare.augment.settings import AugmentSettings
+from metier.prepare.balance.settings import BalanceSettings
 from metier.prepare.cleaning.settings import CleanSettings
 from metier.prepare.contamination.settings import ContaminationSettings
 from metier.prepare.duplicates.settings import DedupeSettings
 from metier.prepare.protect.settings import ProtectSettings
-from metier.prepare.reading.settings import QuerySettings, ReadSettings
+from metier.prepare.reading.settings import QuerySettings, ReadSettings, SourceSettings
 from metier.prepare.synthesise.settings import SynthesiseSettings
 from metier.text.formats import ColumnRole, FormatName
 
-Source = str | QuerySettings
+Source = str | QuerySettings | SourceSettings
 """One thing to read rows from."""
 
 
@@ -25,7 +25,8 @@ class DataSettings(Settings):
 
     A name is a file, a folder, a pattern such as `tickets/*.jsonl` or a ZIP archive; `book.xlsx#Sheet2` or
     `file.json#key` is a part of one; `hub:org/name#split` a data set of the hub. Or it is a query:
-    `{sql: sqlite:///shop.db, query: select …}`.
+    `{sql: sqlite:///shop.db, query: select …}`. Where files differ, `{path: faq.csv, columns: {text: body}, weight: 2}`
+    says what is true of one.
     """
 
     train: Source | tuple[Source, ...]
@@ -49,6 +50,16 @@ class DataSettings(Settings):
         if not value or (isinstance(value, tuple) and not all(value)):
             raise ValueError("name at least one file")
         return value
+
+    @model_validator(mode="after")
+    def _mixed_in_training(self) -> "DataSettings":
+        weights = [source.weight if isinstance(source, SourceSettings) else None for source in self.train_files]
+        if any(weights) and not all(weights):
+            raise ValueError("a mixture needs a weight for every entry of data.train")
+        for source in (self.validation, self.test):
+            if isinstance(source, SourceSettings) and source.weight is not None:
+                raise ValueError("held-out rows are taken as they are: a weight only means something in data.train")
+        return self
 
     @property
     def train_files(self) -> tuple[Source, ...]:
@@ -89,13 +100,11 @@ class PrepareSettings(Settings):
     columns: dict[ColumnRole, str] = Field(default_factory=dict)
     """What the columns are for when their names do not say it, e.g. `{text: body, label: queue, group: customer}`.
     Rows of one `group` never come into two splits; `slice` is reported on its own; `weight` multiplies a row's loss;
-    `time` is when a row came about; rows whose `synthetic` is true are only trained on."""
+    `time` is when a row came about, `difficulty` a number that says how hard it is; rows whose `synthetic` is true are
+    only trained on."""
 
     read: ReadSettings = ReadSettings()
     """How files become records."""
-
-    encoding: str = "auto"
-    """Text encoding of the files. `auto`: UTF-8, or UTF-16/32 when the file begins with its mark."""
 
     clean: CleanSettings = CleanSettings()
     """Which cleaning rules run, and what each does with what it finds."""
@@ -122,6 +131,9 @@ class PrepareSettings(Settings):
     split: SplitSettings = SplitSettings()
     """How rows are dealt out to the splits."""
 
+    balance: BalanceSettings = BalanceSettings()
+    """How often the training rows are trained on, how much each weighs, and in which order they come."""
+
     protect: ProtectSettings = ProtectSettings()
     """What is done about personal data and secrets; by default they are counted and reported."""
 
@@ -132,21 +144,12 @@ class PrepareSettings(Settings):
     """Rows that no rule may change or drop, by source (`tickets.jsonl:1042`) or id as in `decisions.jsonl` of the
     snapshot; `@FILE` names a file with one a line. Copies of held-out rows are dropped all the same."""
 
-    moved: ClassVar[Mapping[str, str]] = {"stratify": "split.stratify", "group_inputs": "split.group_inputs"}
+    moved: ClassVar[Mapping[str, str]] = {
+        "stratify": "split.stratify", "group_inputs": "split.group_inputs", "encoding": "read.encoding",
+    }  # fmt: skip
 
     @model_validator(mode="after")
     def _leaves_rows(self) -> "PrepareSettings":
         if self.validation_share + self.test_share > 0.9:
             raise ValueError("validation_share and test_share together leave less than a tenth of the rows to train on")
         return self
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str) -> str:
-        if value == "auto":
-            return value
-        try:
-            "".encode(value)
-            return codecs.lookup(value).name
-        except (LookupError, ValueError) as error:
-            raise ValueError("no such text encoding; for example utf-8, latin-1, cp1252, utf-16") from error

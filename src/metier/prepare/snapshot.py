@@ -12,6 +12,8 @@ from metier.core.errors import DataError
 from metier.core.progress import Progress, Task
 from metier.core.types import Dropped, Reasoned
 from metier.prepare.account import account
+from metier.prepare.balance.balance import balance
+from metier.prepare.balance.training import Training
 from metier.prepare.candidate import Candidate, Stage
 from metier.prepare.cleaning import looks
 from metier.prepare.cleaning import stage as cleaning
@@ -28,25 +30,26 @@ from metier.prepare.reading.intake import Intake, open_file
 from metier.prepare.reading.part import DataFile
 from metier.prepare.reading.sources import sources
 from metier.prepare.settings import DataSettings, PrepareSettings
-from metier.prepare.split import NONE, SPLITS, Division, divide
+from metier.prepare.split import NONE, SPLITS, TRAIN, Division, divide
 from metier.prepare.spool import Filling, Look, Spool
 from metier.prepare.summary import report
 
 __all__ = ["SnapshotResult", "prepare", "report"]
 
 KIND = "snapshot"
-_RECIPE = 4
+_RECIPE = 5
 """Goes up when the same files and settings give other rows, so that no old snapshot is taken for a new one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotResult:
-    """A snapshot on disk. `rows_in` = sum of `counts` (rows by split) + sum of `dropped` (rows by reason)."""
+    """A snapshot on disk. `rows_in` + `repeated` = sum of `counts` (rows by split) and of `dropped` (by reason)."""
 
     path: Path
     digest: str
     rows_in: int
     counts: dict[str, int]
+    repeated: int
     dropped: dict[str, int]
     warnings: tuple[str, ...]
     choices: tuple[Reasoned, ...]
@@ -66,7 +69,7 @@ class _Inputs:
 
     def key(self) -> str:
         """Return the hash of bytes, settings, seed and recipe."""
-        files = [[file.name, file.role, file.sha256] for file in self.files]
+        files = [[file.name, file.role, file.sha256, file.own] for file in self.files]
         guarded = self.guard.fingerprint() if self.guard else ""
         settings = self.settings.model_dump(mode="json", exclude={"further"})
         named = [digest.of_file(path) for path in embedding_files(self.settings.dedupe, self.folder)]
@@ -149,24 +152,29 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
                 _decide(look(spool), spool, inputs.kept, decisions)
             duplicates = find_duplicates(spool, settings.dedupe, inputs.folder)
         _decide(duplicates.decisions, spool, inputs.kept, decisions)
-        division = _divide(inputs, spool, duplicates)
+        division = _divide(inputs, spool, duplicates, decisions)
         for remark in part_leaks(spool, division, settings.contamination, inputs.folder, inputs.kept):
             decisions.add(remark)
+        training = balance(spool, division, settings.balance, files=inputs.files, kept=inputs.kept)
         for item in division.dropped(spool.places):
             decisions.add_drop(item)
-        _write(folder, spool, division)
-        facts = _facts(read, spool.places, division, decisions, seen)
+        if not len(training.numbers):
+            raise decisions.blamed(DataError("no training rows are left", "at least one"))
+        _write(folder, spool, division, training)
+        facts = _facts(read, spool.places, division, training, decisions=decisions, seen=seen)
     if inputs.guard:
         facts["protect"] = inputs.guard.facts(folder, spool.formats)
     return facts
 
 
-def _divide(inputs: _Inputs, spool: Spool, duplicates: Duplicates) -> Division:
-    """Give every row that is alive its split."""
+def _divide(inputs: _Inputs, spool: Spool, duplicates: Duplicates, decisions: Decisions) -> Division:
+    """Give every row that is alive its split; where too few are, say what became of the others."""
     roles = {file.role for file in inputs.files if file.role != "train"}
-    division = divide(
-        spool.places, inputs.settings, alive=spool.alive, clusters=duplicates.clusters, files=roles, seed=inputs.seed
-    )
+    clusters, seed = duplicates.clusters, inputs.seed
+    try:
+        division = divide(spool.places, inputs.settings, alive=spool.alive, clusters=clusters, files=roles, seed=seed)
+    except DataError as error:
+        raise decisions.blamed(error) from error
     division.warnings += duplicates.warnings
     return division
 
@@ -225,22 +233,27 @@ def _require_unchanged(files: Sequence[DataFile]) -> None:
             raise DataError(f"{file.name}: changed while it was being read", "a file that holds still", "run again")
 
 
-def _write(folder: Path, spool: Spool, division: Division) -> None:
-    """Deal the spooled lines out to the split files, in the order in which they were read."""
+def _write(folder: Path, spool: Spool, division: Division, training: Training) -> None:
+    """Deal the spooled lines out to the split files; where training rows are balanced, their lines come apart."""
+    plain = training.facts is None
     streams = {split: (folder / f"{split}.jsonl").open("wb") for split in SPLITS}
     try:
         for line, split in zip(spool.lines(), division.splits.tolist(), strict=True):
-            if split != NONE:
+            if split != NONE and (plain or split != TRAIN):
                 streams[SPLITS[split]].write(line)
+        if not plain:
+            streams[SPLITS[TRAIN]].writelines(training.lines(spool))
     finally:
         for stream in streams.values():
             stream.close()
     spool.path.unlink()
 
 
-def _facts(read: _Read, places: Places, division: Division, decisions: Decisions, seen: Seen) -> dict[str, Any]:
+def _facts(
+    read: _Read, places: Places, division: Division, training: Training, *, decisions: Decisions, seen: Seen
+) -> dict[str, Any]:
     choices = [*map(_format_choice, read.intakes), *seen.choices, *division.choices]
-    facts = account(read.rows_by_file.total(), places, division, decisions, choices)
+    facts = account(read.rows_by_file.total(), places, division, training, decisions=decisions, choices=choices)
     sources = {intake.file.name: _source_facts(intake, read) for intake in read.intakes}
     return facts | {"sources": sources, "languages": seen.languages}
 
@@ -260,6 +273,7 @@ def _result(target: Path, manifest: Manifest, *, reused: bool) -> SnapshotResult
         digest=manifest.digest,
         rows_in=facts["rows_in"],
         counts=facts["counts"],
+        repeated=facts["repeated"],
         dropped=facts["dropped"],
         warnings=tuple(facts["warnings"]),
         choices=tuple(Reasoned(**choice) for choice in facts["choices"]),

@@ -7,6 +7,7 @@ from typing import Any
 from metier.core import artefact
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
 from metier.prepare.advice import Warning, of_snapshot, warnings_table
+from metier.prepare.balance import report as balance
 from metier.prepare.decisions import FILE
 
 _MOST_ROWS = 40
@@ -37,6 +38,7 @@ def report(path: Path, more: tuple[Warning, ...] = ()) -> Report:
         facts=(
             ("rows in", facts["rows_in"]),
             *((f"{split} rows", counts[split]) for split in _SPLITS),
+            *((("of them repeated", facts["repeated"]),) if facts["repeated"] else ()),
             ("dropped", sum(dropped.values())),
             *((choice["name"], f"{choice['value']} ({choice['reason']})") for choice in facts["choices"]),
             ("snapshot", path.name),
@@ -71,6 +73,7 @@ def _tables(path: Path, facts: Mapping[str, Any], warnings: tuple[Warning, ...])
     for action in ("drop", "change", "flag"):
         yield from _decided(path, facts, action)
     yield from _personal(facts)
+    yield from balance.tables(facts["balance"])
     for name, what in (("labels", "Labels"), ("slices", "Slices")):
         if facts.get(name):
             yield _by_split(what, facts[name])
@@ -106,8 +109,18 @@ def _personal(facts: Mapping[str, Any]) -> Iterator[Table]:
                 (kind, entry["values"], entry["rows"], ", ".join(map(str, _listed(entry["first"]))))
                 for kind, entry in found.items()
             ),
-            note=f"prepare.protect.action is {facts['protect']['action']}.",
+            note=f"prepare.protect.action is {facts['protect']['action']}. {_proof(facts['protect'])}".strip(),
         )
+
+
+def _proof(protect: Mapping[str, Any]) -> str:
+    """Say what a second pass over the written rows found, where rows were changed."""
+    if "proof" not in protect:
+        return ""
+    proof = protect["proof"]
+    told = f"Proof: the {proof['rows']:,} rows of the snapshot were looked through again as they are written"
+    spared = f" ({proof['spared']:,} rows of prepare.keep were passed by)" if proof["spared"] else ""
+    return f"{told}, with {proof['left']:,} finds left{spared}."
 
 
 def _listed(value: Any) -> list[Any]:

@@ -53,7 +53,7 @@ def _plain_turns(turns: Sequence[Message]) -> list[Any]:
 
 
 def carried(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Read what every row may carry: group, slice, weight, time and whether a program wrote it."""
+    """Read what every row may carry: group, slice, weight, time, difficulty, and whether a program wrote it."""
     found: dict[str, Any] = {}
     for role in ("group", "slice"):
         value = values.get(role)
@@ -67,9 +67,21 @@ def carried(values: Mapping[str, Any]) -> dict[str, Any]:
     when = values.get("time")
     if when is not None and (stamp := seconds(when)) is not None:
         found["time"] = stamp
+    hard = values.get("difficulty")
+    if hard is not None and not isinstance(hard, bool) and (number := _number(hard)) is not None:
+        found["difficulty"] = number
     if values.get("synthetic") is not None and _is_true(values["synthetic"]):
         found["synthetic"] = True
     return found
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number, also one written as text (CSV), or None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _is_true(value: Any) -> bool:
@@ -227,11 +239,8 @@ def _score_row(values: _Values, names: _Names, common: _Values) -> Row:
     score = values["score"]
     if score is None or (isinstance(score, str) and not score.strip()):
         raise UnusableRow(f"'{names['score']}' is " + ("missing" if score is None else "empty"))
-    try:
-        number = float("nan") if isinstance(score, bool) else float(score)
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if not math.isfinite(number):
+    number = None if isinstance(score, bool) else _number(score)
+    if number is None:
         raise UnusableRow(f"'{names['score']}' is not a number", f"it is {str(score)[:40]!r}")
     return LabelledRow(
         text=text, label=f"{number:g}" if float(f"{number:g}") == number else repr(number), answer="score", **common

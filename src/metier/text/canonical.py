@@ -38,7 +38,7 @@ def record_of(row: Row) -> dict[str, Any]:
     Tools and tool calls are handed on as they were read.
     """
     name, values = _values(row)
-    carried: dict[str, Any] = {"group": row.group, "slice": row.slice, "time": row.time}
+    carried: dict[str, Any] = {"group": row.group, "slice": row.slice, "time": row.time, "difficulty": row.difficulty}
     if row.weight != 1.0:
         carried["weight"] = row.weight
     if row.synthetic:

@@ -127,8 +127,9 @@ def _of_text(row: TextRow, names: Collection[str]) -> Row:
         turns = _turns(_without_ends(row.text, names), name) if name in _NAMES else []
         if turns and _is_complete(turns, True):
             messages = [turn for turn in turns if turn.content]
-            carried = {"group": row.group, "slice": row.slice, "weight": row.weight, "time": row.time}
-            return ChatRow(id="", source=row.source, messages=tuple(messages), synthetic=row.synthetic, **carried)
+            carried = {"group": row.group, "slice": row.slice, "weight": row.weight, "time": row.time,
+                       "synthetic": row.synthetic, "difficulty": row.difficulty}  # fmt: skip
+            return ChatRow(id="", source=row.source, messages=tuple(messages), **carried)
     text = _without_ends(row.text, names)
     return row if text == row.text else replace(row, text=_required(text))
 

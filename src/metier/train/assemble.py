@@ -13,7 +13,7 @@ from metier.forest.frozen import above
 from metier.forest.way import Way
 from metier.text.rendered import Rendered
 from metier.train import frozen
-from metier.train.batches import Order
+from metier.train.batches import Curriculum, Order
 from metier.train.fit import Fit
 from metier.train.noise import noisy
 from metier.train.objectives.classify import Headed
@@ -25,7 +25,9 @@ from metier.train.settings import RegulariseSettings, TrainSettings
 from metier.train.views import View
 
 
-def order(settings: TrainSettings, rows: tuple[int, int], epochs: float, seed: int) -> Order | MixedOrder:
+def order(
+    settings: TrainSettings, rows: tuple[int, int], epochs: float, seed: int, *, curriculum: Curriculum | None = None
+) -> Order | MixedOrder:
     """Return which rows each step trains on.
 
     Args:
@@ -33,6 +35,7 @@ def order(settings: TrainSettings, rows: tuple[int, int], epochs: float, seed: i
         rows: number of the project's own rows, and of general rows.
         epochs: passes over the project's own rows.
         seed: of the permutations.
+        curriculum: of the project's own rows.
     """
     own_rows, general_rows = rows
     general_per_step = count_per_step(settings.regularise, settings.rows_per_step)
@@ -40,7 +43,7 @@ def order(settings: TrainSettings, rows: tuple[int, int], epochs: float, seed: i
     total_rows = max(1, round(epochs * own_rows))
     if settings.max_steps is not None:
         total_rows = min(total_rows, settings.max_steps * own_per_step)
-    own = Order(own_rows, own_per_step, total_rows, seed)
+    own = Order(own_rows, own_per_step, total_rows, seed, curriculum=curriculum)
     return MixedOrder(own, general_rows, general_per_step, seed) if general_per_step else own
 
 

@@ -1,6 +1,6 @@
 """Which rows a step trains on, as a function of (seed, step) alone."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,21 +32,34 @@ class Ordered(Protocol):
         """Return how many epochs lie behind us after a step."""
 
 
+class Curriculum(NamedTuple):
+    """Training rows that stand in an order which means something: for so many `passes` they come in `parts`."""
+
+    parts: int
+    passes: int
+
+
 class Order:
     """The sequence of rows a run sees: one permutation an epoch, each keyed by (seed, epoch).
+
+    Under a curriculum the rows of the first epochs come part by part as they stand, shuffled inside each part.
 
     Args:
         rows: number of rows R.
         rows_per_step: rows in a step.
         total_rows: rows in the whole run; the last step may be smaller.
         seed: of the permutations.
+        curriculum: of the rows; None: they stand in no order.
     """
 
-    def __init__(self, rows: int, rows_per_step: int, total_rows: int, seed: int) -> None:
+    def __init__(
+        self, rows: int, rows_per_step: int, total_rows: int, seed: int, *, curriculum: Curriculum | None = None
+    ) -> None:
         self.rows = rows
         self.rows_per_step = rows_per_step
         self.total_rows = total_rows
         self.seed = seed
+        self.curriculum = curriculum
         self._epoch = -1
         self._permutation = np.empty(0, dtype=np.int64)
 
@@ -68,9 +81,17 @@ class Order:
     def _at(self, place: int) -> int:
         epoch, inside = divmod(place, self.rows)
         if epoch != self._epoch:
-            self._permutation = seeds.permutation(self.rows, "order", self.seed, epoch)
+            self._permutation = self._drawn(epoch)
             self._epoch = epoch
         return int(self._permutation[inside])
+
+    def _drawn(self, epoch: int) -> np.ndarray:
+        """Return the rows of an epoch in order, int64 [rows]."""
+        if self.curriculum is None or epoch >= self.curriculum.passes:
+            return seeds.permutation(self.rows, "order", self.seed, epoch)
+        parts = np.array_split(np.arange(self.rows), min(self.curriculum.parts, self.rows))
+        places = (seeds.permutation(len(part), "order", self.seed, epoch, number) for number, part in enumerate(parts))
+        return np.concatenate([part[place] for part, place in zip(parts, places, strict=True)])
 
 
 class Beginning:

@@ -39,7 +39,8 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     rows = load_split(snapshot, "train")
     if not rows:
         raise DataError(f"{snapshot}: no training rows", "at least one", "look at decisions.jsonl there")
-    found = views.view(settings.train.objective, rows, renderer)
+    manifest = artefact.read(snapshot, "snapshot")
+    found = views.view(settings.train.objective, rows, renderer, facts=manifest.facts)
     views.require_alone(found, settings.train.regularise)
     views.require_teacher(found, base)
     validation = load_split(snapshot, "validation")
@@ -47,7 +48,7 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
         extras.require("heads")  # the evaluation will want it: better to hear of it now
         for split, held_out in (("validation", validation), ("test", load_split(snapshot, "test"))):
             views.require_known_labels(found, held_out, split)
-    digest = artefact.read(snapshot, "snapshot").digest
+    digest = manifest.digest
     regularise = settings.train.regularise
 
     def render(part: list[Row], split: str) -> Rendered:

@@ -106,7 +106,7 @@ def assembled(
         attention=disturbed(way.attention, train.regularise, material.train),
         rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
         validation=_validation_sample(material.validation),
-        order=order(train, sizes, chosen["train.epochs"], settings.seed),
+        order=order(train, sizes, chosen["train.epochs"], settings.seed, curriculum=material.view.curriculum),
         settings=train,
         peak_rate=chosen["train.learning_rate"],
         seed=settings.seed,

@@ -1,9 +1,10 @@
 """What an objective makes of the rows: what the model sees of each, and what it is to say."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Progress
@@ -15,6 +16,7 @@ from metier.text.proof import check, paint
 from metier.text.render import Renderer
 from metier.text.rendered import Rendered, cache_key, cached, render_rows
 from metier.text.targets import HeadKind, Targets, fit, label_text
+from metier.train.batches import Curriculum
 from metier.train.settings import ObjectiveName, ObjectiveSettings, RegulariseSettings
 
 _HEADS: dict[ObjectiveName, HeadKind] = {"classify": "classify", "multilabel": "multilabel", "regress": "regress"}
@@ -22,13 +24,17 @@ _HEADS: dict[ObjectiveName, HeadKind] = {"classify": "classify", "multilabel": "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """An objective on these rows. `renderer` is what the tuned model's prompts are rendered with afterwards."""
+    """An objective on these rows. `renderer` is what the tuned model's prompts are rendered with afterwards.
+
+    `curriculum`: what the order in which the rows stand means; None: nothing.
+    """
 
     objective: ObjectiveSettings
     choice: Reasoned
     renderer: Renderer
     teacher: Renderer
     targets: Targets | None = None
+    curriculum: Curriculum | None = None
 
     @property
     def distils(self) -> bool:
@@ -66,8 +72,16 @@ def head_of(objective: ObjectiveName) -> HeadKind | Literal[""]:
     return _HEADS.get(objective, "")
 
 
-def view(settings: ObjectiveSettings, rows: Items[Row], renderer: Renderer) -> View:
+def view(
+    settings: ObjectiveSettings, rows: Items[Row], renderer: Renderer, *, facts: Mapping[str, Any] | None = None
+) -> View:
     """Prepare an objective for the training rows.
+
+    Args:
+        settings: what is to be learnt.
+        rows: the training rows.
+        renderer: of the base.
+        facts: what the snapshot's manifest says of the rows. None: their order means nothing.
 
     Raises:
         DataError: the rows have no labels of the kind that was asked for.
@@ -77,7 +91,11 @@ def view(settings: ObjectiveSettings, rows: Items[Row], renderer: Renderer) -> V
     kind = _HEADS.get(objective.name)
     student = context.student_renderer(renderer, objective.drop) if objective.name == "distil" else renderer
     targets = fit(rows, kind) if kind is not None else None
-    return View(objective=objective, choice=choice, renderer=student, teacher=renderer, targets=targets)
+    ordered = (facts or {}).get("curriculum")
+    return View(
+        objective=objective, choice=choice, renderer=student, teacher=renderer, targets=targets,
+        curriculum=Curriculum(ordered["parts"], ordered["passes"]) if ordered else None,
+    )  # fmt: skip
 
 
 def require_alone(found: View, settings: RegulariseSettings) -> None:

@@ -52,6 +52,19 @@ def test_rows_that_are_to_be_kept_are_kept(workshop, twins):
     assert sum(result.counts.values()) == 41
 
 
+def test_copies_made_on_purpose_are_dropped_only_when_asked(workshop):
+    chosen = random.Random(1)
+    texts = [sentence(chosen, 40) for _ in range(12)]
+    records = [{"text": text, "label": "a"} for text in texts]
+    made = [{"text": text.upper() + " !!", "label": "a", "synthetic": True} for text in texts]
+    data = {"train": workshop.lines("t.jsonl", [*made, *records])}
+    plain = workshop.prepare(data, dedupe={"near": "drop"}, validation_share=0, test_share=0)
+    assert plain.dropped == {}
+    asked = workshop.prepare(data, dedupe={"near": "drop", "synthetic": True}, validation_share=0, test_share=0)
+    assert asked.dropped == {"near-duplicate of another row": 12}
+    assert all(int(item.source.split(":")[1]) <= 12 for item in dropped(asked))  # the real ones stay
+
+
 def test_likeness_is_how_much_must_be_the_same(workshop, twins):
     assert sum(workshop.prepare(twins, dedupe={"near": "drop", "likeness": 1.0}).counts.values()) == 80
 

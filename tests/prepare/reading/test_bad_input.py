@@ -37,7 +37,9 @@ def test_a_mark_in_the_middle_where_two_files_were_put_together(workshop):
 
 def test_utf_16(workshop):
     name = workshop.write("t.jsonl", "\n".join(GOOD).encode("utf-16-le"))
-    assert "every other byte is 0; wanted: UTF-8 text; do: if it is UTF-16: prepare.encoding" in refused(workshop, name)
+    assert "every other byte is 0; wanted: UTF-8 text; do: if it is UTF-16: prepare.read.encoding" in refused(
+        workshop, name
+    )
     assert (
         workshop.prepare(
             workshop.write("u.csv", ("text,label\n" + "".join(f"t{n},a\n" for n in range(18))).encode("utf-16"))

@@ -61,7 +61,7 @@ def find(spool: Spool, settings: DedupeSettings, folder: Path) -> Duplicates:
                 found = semantic(rows, folder / Path(str(settings.embeddings)).expanduser(), settings.semantic_likeness)
         roots = np.arange(len(spool), dtype=np.int32)
         roots[alive] = alive[found]
-        decisions += _decide(spool, roots, rule, outcome, settings.keep)
+        decisions += _decide(spool, roots, rule, outcome, settings)
         clusters.join(np.stack([roots[alive], alive], 1)[roots[alive] != alive])
     return Duplicates(clusters=clusters.roots(), decisions=decisions, warnings=tuple(_warnings(decisions)))
 
@@ -75,8 +75,13 @@ def _warnings(decisions: Sequence[Decision]) -> Iterator[str]:
         )
 
 
-def _decide(spool: Spool, roots: np.ndarray, rule: str, outcome: Outcome, keep: Keep) -> Iterator[Decision]:
-    """Say which training rows go when duplicates are to be dropped; else note those that are like a held-out row."""
+def _decide(
+    spool: Spool, roots: np.ndarray, rule: str, outcome: Outcome, settings: DedupeSettings
+) -> Iterator[Decision]:
+    """Say which training rows go when duplicates are to be dropped; else note those that are like a held-out row.
+
+    A synthetic row never takes the place of a real one.
+    """
     places, what = spool.places, "near-duplicate" if rule == "near" else "semantic duplicate"
     order = np.argsort(roots, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(roots[order])) + 1):
@@ -87,7 +92,12 @@ def _decide(spool: Spool, roots: np.ndarray, rule: str, outcome: Outcome, keep: 
         if len(held):
             best, reason = held[0], f"{what} of a {ROLES[places.roles[held[0]]]} row"
         elif outcome == "drop":
-            best, reason = members[_best(places, members, keep)], f"{what} of another row"
+            real = members[~places.synthetic[members]]
+            free = members if settings.synthetic else real
+            if len(free) < 2:
+                continue
+            first = real if len(real) else free
+            best, reason = first[_best(places, first, settings.keep)], f"{what} of another row"
         else:
             continue
         for number in free[free != best].tolist():

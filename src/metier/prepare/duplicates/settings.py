@@ -40,6 +40,10 @@ class DedupeSettings(Settings):
     """Which of the near or semantic duplicates stays: the one with the `longest` text (of equals the first read), the
     `first` or the `last` read, or the `newest` by the `time` column."""
 
+    synthetic: bool = False
+    """Whether synthetic rows (of `metier augment`, `metier synthesise`) are dropped as near or semantic duplicates,
+    too. false: they are copies on purpose and stay, unless they repeat a held-out row; none stands for a real row."""
+
     @model_validator(mode="before")
     @classmethod
     def _from_switch(cls, value: Any) -> Any:

@@ -33,7 +33,7 @@ def document(
 
     Args:
         part: the document.
-        encoding: `prepare.encoding`.
+        encoding: `prepare.read.encoding`.
         report: called with the number of bytes read.
         settings: how it is cut.
         alone: whether it is one of too few to be divided whole; then stretches of it are groups.

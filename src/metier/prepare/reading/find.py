@@ -28,7 +28,7 @@ def find(name: str, role: Role, folder: Path, settings: ReadSettings, encoding: 
         role: what it was named as.
         folder: where metier.yaml is.
         settings: `layout` matters here.
-        encoding: `prepare.encoding`.
+        encoding: `prepare.read.encoding`.
 
     Returns:
         Tables and JSON files each on their own; all documents of a folder or archive as one.

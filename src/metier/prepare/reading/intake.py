@@ -43,21 +43,23 @@ def open_file(
 
     Args:
         file: what to read.
-        settings: `format`, `columns`, `encoding`, `read` and `most_bad_share` matter here.
+        settings: `format`, `columns`, `read` and `most_bad_share` matter here.
         spared: sources and row ids that `prepare.keep` names.
         report: called with the number of bytes read.
 
     Raises:
         DataError: no record, none that can be read, no known format; while reading: too many unusable rows.
     """
-    stream = records(file, settings.encoding, settings.read, report)
+    stream = records(file, settings.read.encoding, settings.read, report)
     sample = _sample(stream)
     usable = [record.value for record in sample if record.value is not None]
     if not sample:
         raise DataError(f"{file.name}: no rows", "at least one")
     if not usable:
         raise _unreadable(file, sample)
-    recognised = recognise(usable, columns=_present(settings, usable), wanted=settings.format, where=file.name)
+    wanted = file.own.format if file.own and file.own.format != "auto" else settings.format
+    named = {**settings.columns, **(file.own.columns if file.own else {})}
+    recognised = recognise(usable, columns=_present(named, usable), wanted=wanted, where=file.name)
     found = _wrapped(recognised, usable) if settings.read.unwrap else ()
     whole = gathered(chain(sample, stream), recognised, settings.read.ours, file.name)
     items = _candidates(_Reading(file, recognised, found, settings.most_bad_share), whole)
@@ -108,10 +110,10 @@ def _sparing(items: Iterable[Candidate | Dropped], spared: Collection[str]) -> I
             yield item
 
 
-def _present(settings: PrepareSettings, values: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def _present(columns: Mapping[str, str], values: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Leave out a group, slice, weight … that this file lacks: a test file often has only the needed columns."""
     names = {name for value in values for name in value}
-    return {role: name for role, name in settings.columns.items() if name in names or role not in SHARED_ROLES}
+    return {role: name for role, name in columns.items() if name in names or role not in SHARED_ROLES}
 
 
 def _unreadable(file: DataFile, sample: list[Record]) -> DataError:

@@ -1,8 +1,9 @@
 """What reading is given: a file of the user's, or several that are read as one, and how each is packed and laid out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from metier.core import digest
 from metier.prepare.candidate import Role
@@ -30,12 +31,26 @@ class Part:
     bytes: int = 0
 
 
+class Own(NamedTuple):
+    """What one entry of `data` says of its files alone: `entry` is its place there, `name` what messages call it.
+
+    `columns` are laid over `prepare.columns`; `format` "auto" leaves it to `prepare.format`; `weight` is its part of a
+    mixture, None where there is none.
+    """
+
+    entry: int
+    name: str
+    columns: Mapping[str, str]
+    format: str
+    weight: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
     """What one entry of `data` names, and is reported as one: a file, or all the documents of a folder.
 
     `piece` is what stands behind # in its name: a sheet, or a key of a JSON object. `reason` says how its layout was
-    found. `size` and `sha256` are of everything on disk that it comes from.
+    found. `size` and `sha256` are of everything on disk that it comes from. `own`: what its entry says of it alone.
     """
 
     name: str
@@ -45,6 +60,7 @@ class DataFile:
     sha256: str
     piece: str | None = None
     reason: str = ""
+    own: Own | None = None
 
     @property
     def path(self) -> Path:

@@ -33,7 +33,7 @@ def records(file: DataFile, encoding: str, settings: ReadSettings, report: Calla
 
     Args:
         file: what to read.
-        encoding: `prepare.encoding`.
+        encoding: `prepare.read.encoding`.
         settings: how.
         report: called with the number of bytes read, for a progress bar.
 

@@ -1,11 +1,13 @@
 """How files become records: headers, sheets and keys, documents in chunks, who is our side of a conversation."""
 
+import codecs
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from metier.core.settings import Settings
 from metier.prepare.reading.part import Layout
+from metier.text.formats import ColumnRole, FormatName
 
 
 class QuerySettings(Settings):
@@ -20,6 +22,23 @@ class QuerySettings(Settings):
 
     name: str = Field("query", pattern="^[a-z0-9][a-z0-9._-]{0,40}$")
     """What messages and sources call the answer."""
+
+
+class SourceSettings(Settings):
+    """One thing to read, with what is true of it alone."""
+
+    path: str | QuerySettings
+    """A file, a folder, a pattern, an archive, a data set of the hub, or a query: what could stand here by itself."""
+
+    format: Literal["auto"] | FormatName = "auto"
+    """What its rows look like. `auto`: as `prepare.format` says."""
+
+    columns: dict[ColumnRole, str] = Field(default_factory=dict)
+    """What its columns are for, laid over `prepare.columns`."""
+
+    weight: float | None = Field(None, gt=0)
+    """Its part of a mixture: of the training rows, weights 3 and 1 make three quarters and one. Rows are left out or
+    repeated for it (`prepare.balance.rows`, `most_times`). null: rows come as often as they are there."""
 
 
 class ChunkSettings(Settings):
@@ -48,6 +67,9 @@ class ReadSettings(Settings):
     layout: Literal["auto"] | Layout = "auto"
     """What the files are. `auto`: told from their first bytes, then from their names."""
 
+    encoding: str = "auto"
+    """Text encoding of the files. `auto`: UTF-8, or UTF-16/32 when the file begins with its mark."""
+
     header: bool = True
     """Whether the first row of tables (CSV, TSV, workbooks) names the columns. false: they are called `column 1` …"""
 
@@ -63,3 +85,14 @@ class ReadSettings(Settings):
 
     longest: int = Field(64, ge=1)
     """Most MiB (of a million characters) of one record; a longer one is dropped and the next one read."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        if value == "auto":
+            return value
+        try:
+            "".encode(value)
+            return codecs.lookup(value).name
+        except (LookupError, ValueError) as error:
+            raise ValueError("no such text encoding; for example utf-8, latin-1, cp1252, utf-16") from error

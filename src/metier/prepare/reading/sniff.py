@@ -50,7 +50,7 @@ def sniff(name: str, head: bytes, encoding: str) -> Sniffed:
     Args:
         name: of the file, for its suffix and for messages.
         head: its first bytes, unpacked.
-        encoding: `prepare.encoding`.
+        encoding: `prepare.read.encoding`.
 
     Raises:
         DataError: it is nothing that can be read as rows.

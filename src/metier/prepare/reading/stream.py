@@ -214,12 +214,14 @@ def codec_of(head: bytes, encoding: str, name: str) -> str:
     marked = next((codec for mark, codec in _MARKS if head.startswith(mark)), None)
     if marked is None and head.count(0) > len(head) // 4:
         likely = "utf-16-le" if head[1:2] == b"\0" else "utf-16-be"
-        raise DataError(f"{name}: every other byte is 0", "UTF-8 text", f"if it is UTF-16: prepare.encoding: {likely}")
+        raise DataError(
+            f"{name}: every other byte is 0", "UTF-8 text", f"if it is UTF-16: prepare.read.encoding: {likely}"
+        )
     return marked or "utf-8"
 
 
 def _encoding_advice() -> str:
-    return "save it as UTF-8, or set prepare.encoding (latin-1, cp1252, utf-16-le …)"
+    return "save it as UTF-8, or set prepare.read.encoding (latin-1, cp1252, utf-16-le …)"
 
 
 def wrong_bytes(name: str, line: int, text: str) -> DataError:

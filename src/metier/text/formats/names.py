@@ -13,11 +13,11 @@ FORMATS: tuple[str, ...] = get_args(FormatName)
 ColumnRole = Literal[
     "messages", "conversations", "system", "tools", "parallel_tool_calls", "instruction", "input", "output", "prompt",
     "context", "completion", "chosen", "rejected", "good", "text", "label", "score", "thread", "speaker", "group",
-    "slice", "weight", "time", "synthetic",
+    "slice", "weight", "time", "synthetic", "difficulty",
 ]  # fmt: skip
 """What a column can be used as; `prepare.columns` maps these to the names in the user's file."""
 
-SHARED_ROLES: tuple[ColumnRole, ...] = ("group", "slice", "weight", "time", "synthetic")
+SHARED_ROLES: tuple[ColumnRole, ...] = ("group", "slice", "weight", "time", "synthetic", "difficulty")
 """What a row of any format may carry."""
 
 

@@ -33,10 +33,11 @@ _PLANNED = ("auto", "full", "lora", "layers")
 """Methods whose step the planner can go through; others take the fallback."""
 
 
-def choose_for(base: Base, settings: TrainingPlan, rendered: Rendered, targets: Targets | None) -> Planned:
+def choose_for(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> Planned:
     """Choose how a run computes; see `choose`."""
-    setting, method = _setting(base, settings, targets)
-    order = _order(settings, rendered)
+    setting, method = _setting(base, settings, view.targets)
+    rows = len(rendered)
+    order = Order(rows, settings.train.rows_per_step, rows, settings.seed, curriculum=view.curriculum)
     asked = (settings.train.micro_batch_tokens, settings.model.gradient_checkpointing)
     return choose(setting, method, rendered=rendered, order=order, asked=asked, room=_room())
 
@@ -71,7 +72,7 @@ def settle(
     if not_planned := _not_planned(settings, view):
         return _fixed(settings, _without_plan(settings, f"not planned: {not_planned}"))
     try:
-        planned = choose_for(base, settings, rendered, view.targets)
+        planned = choose_for(base, settings, rendered, view)
     except (SettingsError, *LIBRARY_FAULTS) as error:
         return _fixed(settings, _without_plan(settings, f"no prediction for this base: {error}"))
     require_fit(
@@ -124,7 +125,7 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         raise SettingsError(f"metier plan: {not_planned}", wanted)
     torch.set_num_threads(choices.threads(settings.train).value)
     setting, _ = _setting(base, settings, view.targets)
-    chosen = choose_for(base, settings, rendered, view.targets)
+    chosen = choose_for(base, settings, rendered, view)
     done = chosen.simulation.configuration
     ways: list[tuple[str, str | None]] = [("full", None), ("lora", None)] if base.kind != "config" else []
     if ways and view.targets is None:
@@ -174,7 +175,3 @@ def _setting(base: Base, settings: TrainingPlan, targets: Targets | None) -> tup
 
 def _room() -> int:
     return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else room()
-
-
-def _order(settings: TrainingPlan, rendered: Rendered) -> Order:
-    return Order(len(rendered), settings.train.rows_per_step, len(rendered), settings.seed)
