@@ -287,11 +287,10 @@ def test_judged_rows():
     assert isinstance(row, Dropped)
 
 
-def test_tasks_for_reinforcement_are_refused_with_what_to_write():
-    with pytest.raises(
-        DataError, match=r"end with the user's turn, and 'reference_answer'.*completion: reference_answer"
-    ):
-        recognise([{"messages": [ASKED], "reference_answer": "4", "id": 1}])
+def test_tasks_for_reinforcement_are_recognised_and_say_what_to_write_instead():
+    found = recognise([{"messages": [ASKED], "reference_answer": "4", "id": 1}])
+    assert found.format == "task"
+    assert "completion: reference_answer" in found.reason
     with pytest.raises(DataError, match="end with the user's turn; wanted: an answer"):
         recognise([{"messages": [ASKED]}])
     found = recognise([{"messages": [ASKED], "answer": "4"}], columns={"prompt": "messages", "completion": "answer"})

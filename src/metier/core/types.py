@@ -105,7 +105,19 @@ class JudgedRow(RowBase):
     tools: tuple[dict[str, Any], ...] = ()
 
 
-Row = ChatRow | LabelledRow | TextRow | PreferenceRow | JudgedRow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow(RowBase):
+    """A prompt without an answer, and what a grader needs to judge one: reinforcement fine-tuning.
+
+    `checker` holds the record's fields beside the prompt (OpenAI's `item.*`), verbatim.
+    """
+
+    prompt: tuple[Message, ...]
+    checker: dict[str, Any]
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+Row = ChatRow | LabelledRow | TextRow | PreferenceRow | JudgedRow | TaskRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

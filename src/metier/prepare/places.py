@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from metier.core.types import ChatRow, JudgedRow, LabelledRow, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, PreferenceRow, Row, TaskRow, TextRow
 from metier.prepare.candidate import Role
 from metier.text.rows import input_text, label_of
 
@@ -171,5 +171,7 @@ def _characters(row: Row) -> int:
         return sum(len(turn.content) for turn in row.messages)
     if isinstance(row, JudgedRow):
         return sum(len(turn.content) for turn in (*row.prompt, *row.completion))
+    if isinstance(row, TaskRow):
+        return sum(len(turn.content) for turn in row.prompt)
     assert isinstance(row, PreferenceRow)
     return sum(len(turn.content) for turn in (*row.prompt, *row.chosen, *row.rejected))

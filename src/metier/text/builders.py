@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metier.core import digest
-from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TaskRow, TextRow
 from metier.text import messages
 from metier.text.messages import UnusableRow
 from metier.text.times import seconds
@@ -39,6 +39,8 @@ def _content(row: Row) -> str:
     if isinstance(row, JudgedRow):
         parts = (row.prompt, row.completion)
         return "judged\x1f" + _in_order([[_plain_turns(part) for part in parts], row.tools, row.good])
+    if isinstance(row, TaskRow):
+        return "task\x1f" + _in_order([_plain_turns(row.prompt), row.tools, row.checker])
     parts = (row.prompt, row.chosen, row.rejected)
     return "preference\x1f" + _in_order([[_plain_turns(part) for part in parts], row.tools])
 
@@ -176,6 +178,15 @@ def _judged_row(values: _Values, names: _Names, common: _Values) -> Row:
     return JudgedRow(prompt=asked, completion=answer, good=good, tools=tools, **common)
 
 
+def _task_row(values: _Values, names: _Names, common: _Values) -> Row:
+    prompt, checker = messages.question(values["prompt"], names["prompt"]), values["checker"]
+    if prompt[-1].role not in ("user", "tool"):
+        raise UnusableRow("a task that does not end with the user's turn", f"it ends with {prompt[-1].role!r}")
+    if not isinstance(checker, dict) or not checker:
+        raise UnusableRow("a task with nothing to check an answer against")
+    return TaskRow(prompt=prompt, checker=checker, tools=messages.tools_of(values.get("tools")), **common)
+
+
 def _preference_row(values: _Values, names: _Names, common: _Values) -> Row:
     tools = values.get("tools")
     chosen, rejected = values["chosen"], values["rejected"]
@@ -255,6 +266,7 @@ BUILDERS: Mapping[str, Callable[[_Values, _Names, _Values], Row]] = {
     "chat": _chat_row,
     "preference": _preference_row,
     "judged": _judged_row,
+    "task": _task_row,
     "sharegpt": _sharegpt_row,
     "alpaca": _alpaca_row,
     "completion": _completion_row,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metier.core.errors import DataError
-from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TaskRow, TextRow
 from metier.text.formats import SHARED_ROLES, FormatName, Recognised
 
 AS = "as"
@@ -16,6 +16,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "score": ("text", "score"),
     "text": ("text",),
     "judged": ("prompt", "completion", "good", "tools"),
+    "task": ("prompt", "checker", "tools"),
     "preference": ("prompt", "chosen", "rejected", "tools"),
 }
 
@@ -58,12 +59,14 @@ def _values(row: Row) -> tuple[FormatName, dict[str, Any]]:
     if isinstance(row, JudgedRow):
         said = {"prompt": _turns(row.prompt), "completion": _turns(row.completion), "good": row.good}
         return "judged", said | _tools(row)
+    if isinstance(row, TaskRow):
+        return "task", {"prompt": _turns(row.prompt), "checker": row.checker, **_tools(row)}
     assert isinstance(row, PreferenceRow)
     parts = {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
     return "preference", {name: _turns(turns) for name, turns in parts.items()} | _tools(row)
 
 
-def _tools(row: ChatRow | PreferenceRow | JudgedRow) -> dict[str, Any]:
+def _tools(row: ChatRow | PreferenceRow | JudgedRow | TaskRow) -> dict[str, Any]:
     return {"tools": list(row.tools)} if row.tools else {}
 
 

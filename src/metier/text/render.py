@@ -20,6 +20,7 @@ from metier.core.types import (
     Reasoned,
     Row,
     Sequence,
+    TaskRow,
     TextRow,
 )
 from metier.text import layout
@@ -140,6 +141,12 @@ def conversation_of(row: Row, renderer: Renderer) -> Conversation:
         raise DataError(
             f"{row.source}: a judged row", "chat, labelled or text rows",
             "this version learns no judgements; keep the rows whose label is true, without that column",
+        )  # fmt: skip
+    elif isinstance(row, TaskRow):
+        raise DataError(
+            f"{row.source}: a task without an answer", "chat, labelled or text rows",
+            "this version does not train against a grader; where a column holds the answer, learn that: "
+            "prepare.columns: {prompt: messages, completion: reference_answer}",
         )  # fmt: skip
     else:
         raise DataError(f"{row.source}: plain text", "a conversation")

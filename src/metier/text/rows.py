@@ -7,17 +7,18 @@ from typing import Any, Literal
 
 from metier.core import artefact, digest
 from metier.core.errors import DataError
-from metier.core.types import ChatRow, Dropped, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, Dropped, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TaskRow, TextRow
 from metier.text import canonical
 from metier.text.formats import Recognised, to_row
 
-Kind = Literal["chat", "label", "text", "preference", "judged", "mixed"]
+Kind = Literal["chat", "label", "text", "preference", "judged", "task", "mixed"]
 OURS = ("id", "source", canonical.AS)
 """What a snapshot adds to a row as read. A column of the user's that bears such a name is kept under `AS_READ`."""
 
 AS_READ = "_as_read"
 _KINDS: Mapping[type, Kind] = {
     ChatRow: "chat", LabelledRow: "label", TextRow: "text", PreferenceRow: "preference", JudgedRow: "judged",
+    TaskRow: "task",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TaskRow, TextRow
 from metier.text.messages import UnusableRow
 
 __all__ = ["UnusableRow", "found", "unwrapped"]
@@ -100,7 +100,7 @@ def unwrapped(row: Row, names: Collection[str]) -> Row:
     Raises:
         UnusableRow: nothing is left of an answer.
     """
-    if isinstance(row, LabelledRow):
+    if isinstance(row, LabelledRow | TaskRow):
         return row
     if isinstance(row, TextRow):
         return _of_text(row, names)

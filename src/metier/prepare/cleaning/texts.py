@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TaskRow, TextRow
 
 Side = Literal["told", "asked", "answered", "document"]
 """Whose words: the system's, the asking person's, the answering one's, or nobody's (a text learnt whole)."""
@@ -41,6 +41,8 @@ def rebuilt(row: Row, texts: Sequence[str]) -> Row:
         return replace(row, messages=said(row.messages))
     if isinstance(row, JudgedRow):
         return replace(row, prompt=said(row.prompt), completion=said(row.completion))
+    if isinstance(row, TaskRow):
+        return replace(row, prompt=said(row.prompt))
     assert isinstance(row, PreferenceRow)
     return replace(row, prompt=said(row.prompt), chosen=said(row.chosen), rejected=said(row.rejected))
 
@@ -64,9 +66,11 @@ def asked(row: Row) -> str:
     return "\n".join(turn.content for turn in turns if turn.role == "user")
 
 
-def _turns(row: ChatRow | JudgedRow | PreferenceRow) -> Sequence[Message]:
+def _turns(row: ChatRow | JudgedRow | PreferenceRow | TaskRow) -> Sequence[Message]:
     if isinstance(row, ChatRow):
         return row.messages
+    if isinstance(row, TaskRow):
+        return row.prompt
     return (*row.prompt, *row.completion) if isinstance(row, JudgedRow) else (*row.prompt, *row.chosen, *row.rejected)
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TaskRow, TextRow
 from metier.prepare.duplicates.shelf import Compared
 from metier.prepare.places import hashed
 
@@ -27,6 +27,9 @@ def compared(row: Row) -> Compared:
     if isinstance(row, JudgedRow):
         asked = _said(turn for turn in row.prompt if turn.role not in _SETTING_ROLES)
         return Compared(_setting(row.prompt), asked, _answered(row.completion), hashed(f"{kind}\x1f{row.good}"))
+    if isinstance(row, TaskRow):
+        asked = _said(turn for turn in row.prompt if turn.role not in _SETTING_ROLES)
+        return Compared(_setting(row.prompt), asked, json.dumps(row.checker, ensure_ascii=False), hashed(kind))
     assert isinstance(row, PreferenceRow)
     asked = _said(turn for turn in (*row.prompt, *row.rejected) if turn.role not in _SETTING_ROLES)
     return Compared(_setting(row.prompt), asked, _answered(row.chosen), hashed(kind))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, Row, TaskRow, TextRow
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[_\-.]+")
 
@@ -23,6 +23,7 @@ _TURNS: Mapping[type, tuple[str, ...]] = {
     ChatRow: ("messages",),
     PreferenceRow: ("prompt", "chosen", "rejected"),
     JudgedRow: ("prompt", "completion"),
+    TaskRow: ("prompt",),
 }
 
 Change = Callable[[Passage], str]
@@ -41,7 +42,8 @@ def mapped(row: Row, change: Change) -> Row:
         label = _label(row, change)
         return _with(row, text=_text(row.text, change), label=label)
     turns = {name: _turns(_value(row, name), change) for name in _TURNS[type(row)]}
-    return _with(row, **turns, tools=_walk(row.tools, "", change))
+    checked = {"checker": _walk(row.checker, "", change)} if isinstance(row, TaskRow) else {}
+    return _with(row, **turns, **checked, tools=_walk(row.tools, "", change))
 
 
 def passages(row: Row) -> list[Passage]:

@@ -33,6 +33,12 @@ def named_like(usual: Sequence[str], names: Counter[str], taken: Collection[str]
     return [plain[name] for name in usual if name in plain]
 
 
+def is_reference(name: str) -> bool:
+    """Tell whether a column bears the name of what an answer is compared with."""
+    plain = plain_name(name)
+    return any(word in plain for word in ("reference", "answer", "ground_truth", "solution", "expected", "target"))
+
+
 def plain_name(name: str) -> str:
     """Return a column's name in small letters, with _ for spaces and dashes."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 FormatName = Literal[
-    "chat", "preference", "sharegpt", "alpaca", "completion", "judged", "label", "score", "text",
+    "chat", "preference", "sharegpt", "alpaca", "completion", "judged", "task", "label", "score", "text",
     "tree", "tree-pairs", "turns", "anthropic", "bedrock", "exchange", "opentelemetry", "langfuse",
     "label-studio", "argilla", "ticket", "instances", "squad", "text-to-sql",
 ]  # fmt: skip
@@ -13,7 +13,7 @@ FORMATS: tuple[str, ...] = get_args(FormatName)
 ColumnRole = Literal[
     "messages", "conversations", "system", "tools", "parallel_tool_calls", "instruction", "input", "output", "prompt",
     "context", "completion", "chosen", "rejected", "good", "text", "label", "score", "thread", "speaker", "group",
-    "slice", "weight", "time", "synthetic", "difficulty",
+    "slice", "weight", "time", "synthetic", "difficulty", "checker",
 ]  # fmt: skip
 """What a column can be used as; `prepare.columns` maps these to the names in the user's file."""
 

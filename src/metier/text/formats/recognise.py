@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metier.text.formats import refusals
+from metier.text.formats import refusals, tasks
 from metier.text.formats.columns import NUMBERING, column, plain_name, short
 from metier.text.formats.foreign.kind import Foreign
 from metier.text.formats.foreign.registry import FOREIGN
@@ -37,6 +37,8 @@ def recognise(
     refusals.unknown_columns(chosen, names, where)
     if (found := _foreign(records, names, chosen, wanted)) is not None:
         return found
+    if wanted == "task":
+        return tasks.as_told(records, chosen, where)
     shapes = [shape for shape in SHAPES if wanted in ("auto", shape.name)]
     found_in = (_try(shape, records, names, chosen) for shape in shapes)
     tried = [
@@ -46,7 +48,7 @@ def recognise(
     if wanted == "auto":
         refusals.mixture(records, best, tried, where)
         if not chosen.keys() - set(SHARED_ROLES) and (best is None or best.format in ("chat", "text")):
-            refusals.no_answers(records, where)
+            best = tasks.found(records, where) or best
     if (best is None or best.format == "text") and wanted in ("auto", "label"):
         refusals.two_labels(names, chosen, where)
     if best is None:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metier.core.errors import DataError
-from metier.text.formats.columns import ANSWER, LABEL, MESSAGE, listed, named_like, plain_name, short
+from metier.text.formats.columns import ANSWER, LABEL, MESSAGE, is_reference, listed, named_like, plain_name, short
 from metier.text.formats.names import Recognised
-from metier.text.formats.shapes import SHAPES, is_turns
+from metier.text.formats.shapes import SHAPES
 
 _MIXED_SHARE = 0.05
 _LONGEST_NAME = 60
@@ -32,41 +32,6 @@ def two_labels(names: Counter[str], chosen: Mapping[str, str], where: str) -> No
             "one",
             f"say which: prepare.columns: {{label: {labels[0]}}}",
         )
-
-
-def no_answers(records: Sequence[Mapping[str, Any]], where: str) -> None:
-    """Refuse tasks: conversations that wait for an answer, with or without what a grader would compare it to."""
-    waiting = [_waiting(record) for record in records]
-    if not waiting or sum(found is not None for found in waiting) < len(waiting):
-        return
-    beside = [name for name, value in records[0].items() if isinstance(value, str | int | float | dict | list)]
-    turns = next(found for found in waiting if found is not None)
-    others = [name for name in beside if name != turns and plain_name(name) not in {"id", "tools", "metadata"}]
-    reference = next((name for name in others if _is_reference(name)), others[0] if len(others) == 1 else None)
-    found = f"{where}: conversations that end with the user's turn"
-    if reference is None:
-        raise DataError(found, "an answer to learn from", "add the assistant's turns, or name the column of the answer")
-    raise DataError(
-        f"{found}, and '{short(reference)}' beside them (rows for reinforcement fine-tuning with a grader)",
-        "an answer to learn from",
-        f"to learn that column as the answer: prepare.columns: {{prompt: {turns}, completion: {reference}}}",
-    )
-
-
-def _is_reference(name: str) -> bool:
-    plain = plain_name(name)
-    return any(word in plain for word in ("reference", "answer", "ground_truth", "solution", "expected", "target"))
-
-
-def _waiting(record: Mapping[str, Any]) -> str | None:
-    """Return the column of turns none of which is the assistant's."""
-    for name in ("messages", "prompt", "input"):
-        turns = record.get(name)
-        if isinstance(turns, list) and is_turns(turns, "role"):
-            roles = [turn.get("role") for turn in turns if isinstance(turn, dict)]
-            if "assistant" not in roles and roles[-1] == "user":
-                return name
-    return None
 
 
 def mixture(
@@ -125,7 +90,7 @@ def _proposal(records: Sequence[Mapping[str, Any]], names: Counter[str]) -> str:
     texts = {name: [record[name] for record in records if isinstance(record.get(name), str)] for name in names}
     lengths = {name: sum(map(len, said)) / len(records) for name, said in texts.items() if said}
     long = [name for name in names if lengths.get(name, 0) >= _LONG]
-    answers = [name for name in long if _is_reference(name) or plain_name(name) in ANSWER][:1]
+    answers = [name for name in long if is_reference(name) or plain_name(name) in ANSWER][:1]
     longest = sorted((name for name in long if name not in answers), key=lambda name: -lengths[name])
     pair = (longest[: 2 - len(answers)] if answers else [name for name in names if name in longest[:2]]) + answers
     if len(pair) == 2:

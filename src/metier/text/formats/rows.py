@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from metier.core.types import ChatRow, Dropped, JudgedRow, Message, PreferenceRow, Row
+from metier.core.types import ChatRow, Dropped, JudgedRow, Message, PreferenceRow, Row, TaskRow
 from metier.text.builders import BUILDERS, carried, identity, label_or_none
 from metier.text.formats.foreign.registry import FOREIGN
 from metier.text.formats.names import SHARED_ROLES, Recognised
@@ -23,6 +23,9 @@ def to_row(
         row_id: the id, when it was given before (a row of a snapshot). None: the content hash.
     """
     values = {role: record.get(name) for role, name in recognised.columns.items()}
+    if recognised.format == "task" and "checker" not in values:
+        own = {recognised.columns.get(role) for role in ("prompt", "tools")}
+        values["checker"] = {name: value for name, value in record.items() if name not in own}
     try:
         common = {"id": row_id or "", "source": source, **carried(values)}
         row = BUILDERS[recognised.format](values, recognised.columns, common)
@@ -44,6 +47,8 @@ def _conversations(row: Row) -> Iterator[tuple[Message, ...]]:
         yield (*row.prompt, *row.rejected)
     elif isinstance(row, JudgedRow):
         yield (*row.prompt, *row.completion)
+    elif isinstance(row, TaskRow):
+        yield row.prompt
 
 
 def to_rows(record: Mapping[str, Any], recognised: Recognised, *, source: str) -> Iterator[Row | Dropped]:
