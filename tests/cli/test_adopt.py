@@ -182,3 +182,22 @@ def test_the_command_prints_what_is_carried_over_and_what_not(tmp_path, metier):
     assert "deepspeed: one device" in done.out
     done = metier("init", str(tmp_path / "more"), "--from", str(tmp_path / "theirs.yml"), "--json")
     assert json.loads(done.out)["left"]
+
+
+def test_data_sets_that_differ_keep_what_is_true_of_each(tmp_path):
+    (tmp_path / "data").mkdir()
+    registered = {
+        "mine": {"file_name": "rows.jsonl", "columns": {"prompt": "q", "response": "a"}},
+        "talks": {"hf_hub_url": "org/set", "formatting": "sharegpt", "columns": {"messages": "talk"}},
+    }
+    (tmp_path / "data" / "rows.jsonl").write_text("{}\n")
+    (tmp_path / "data" / "dataset_info.json").write_text(json.dumps(registered))
+    (tmp_path / "theirs.yaml").write_text("model_name_or_path: b\ndataset: mine,talks\n")
+    adopt(tmp_path / "theirs.yaml", tmp_path / "ours")
+    project = load(tmp_path / "ours")
+    mine, talks = project.data.train
+    assert (mine.path, mine.format, mine.columns) == (
+        "../data/rows.jsonl", "alpaca", {"instruction": "q", "output": "a"},
+    )  # fmt: skip
+    assert (talks.path, talks.format, talks.columns) == ("hub:org/set", "sharegpt", {"conversations": "talk"})
+    assert (project.prepare.format, project.prepare.columns) == ("auto", {})

@@ -1,7 +1,7 @@
 """What comes out of a foreign configuration, and the table-driven part of every translation."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,24 @@ class Adopted:
                 self.leave(theirs, f"{value!r} has no counterpart")
             else:
                 self.put(theirs, ours, found)
+
+    def take_rows_per_step(self, given: dict[str, Any], micro: str) -> None:
+        """Carry over the rows of a step: those of a micro-batch (by its name there) times how many are added up."""
+        names = (micro, "gradient_accumulation_steps")
+        sizes = [count(given.pop(name, None)) or 1 for name in names]
+        if sizes != [1, 1]:
+            self.put(" × ".join(names), "train.rows_per_step", sizes[0] * sizes[1])
+
+    def put_sources(self, theirs: str, sources: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        """Set what is trained on: format and columns stand once where all sources agree, else beside each of them."""
+        if not sources:
+            return
+        shapes = [shape for _, shape in sources]
+        alike = all(shape == shapes[0] for shape in shapes)
+        entries = [name if alike or not shape else {"path": name, **shape} for name, shape in sources]
+        self.put(theirs, "data.train", entries[0] if len(entries) == 1 else entries)
+        for name, value in shapes[0].items() if alike else ():
+            self.put(f"{theirs}: format", f"prepare.{name}", value)
 
     def leave_rest(self, given: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
         """Say of everything that is still there why it stays behind."""
@@ -99,6 +117,20 @@ def hub_name(name: str, subset: Any, split: Any) -> str:
     """Return how a data set of the hub is named here."""
     return "hub:" + name + (f"/{subset}" if subset else "") + (f"#{split}" if split and split != "train" else "")
 
+
+COMMON: Mapping[str, tuple[str, Convert]] = {
+    "lora_alpha": ("model.alpha", number),
+    "lora_dropout": ("model.dropout", number),
+    "max_steps": ("train.max_steps", count),
+    "learning_rate": ("train.learning_rate", number),
+    "warmup_ratio": ("train.schedule.warmup", number),
+    "weight_decay": ("train.optimiser.weight_decay", number),
+    "max_grad_norm": ("train.optimiser.clip", number),
+    "loraplus_lr_ratio": ("train.optimiser.lora_plus_ratio", number),
+    "neftune_noise_alpha": ("train.regularise.neftune_alpha", number),
+    "seed": ("seed", count),
+}
+"""What both trainers call the same."""
 
 SHAPES: Mapping[str, str] = {"cosine": "cosine", "linear": "linear", "constant": "constant",
                              "constant_with_warmup": "constant"}  # fmt: skip

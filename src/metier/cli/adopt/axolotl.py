@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from metier.cli.adopt.adopted import (
+    COMMON,
     OPTIMISERS,
     SHAPES,
     Adopted,
@@ -19,31 +20,22 @@ from metier.cli.adopt.adopted import (
 )
 
 _TABLE: Mapping[str, tuple[str, Convert]] = {
+    **COMMON,
     "base_model": ("base", as_is),
     "sequence_len": ("text.max_tokens", count),
     "val_set_size": ("prepare.validation_share", share),
     "lora_r": ("model.rank", count),
-    "lora_alpha": ("model.alpha", number),
-    "lora_dropout": ("model.dropout", number),
     "lora_target_modules": ("model.targets", lambda value: value if isinstance(value, list) else None),
     "lora_modules_to_save": ("model.lora.save_modules", lambda value: value if isinstance(value, list) else None),
     "peft_use_dora": ("model.lora.dora", as_is),
     "peft_use_rslora": ("model.lora.rslora", as_is),
     "num_epochs": ("train.epochs", number),
-    "max_steps": ("train.max_steps", count),
-    "learning_rate": ("train.learning_rate", number),
     "lr_scheduler": ("train.schedule.shape", one_of(SHAPES)),
-    "warmup_ratio": ("train.schedule.warmup", number),
     "optimizer": ("train.optimiser.name", one_of(OPTIMISERS)),
-    "weight_decay": ("train.optimiser.weight_decay", number),
-    "max_grad_norm": ("train.optimiser.clip", number),
-    "loraplus_lr_ratio": ("train.optimiser.lora_plus_ratio", number),
-    "neftune_noise_alpha": ("train.regularise.neftune_alpha", number),
     "label_smoothing_factor": ("train.regularise.label_smoothing", number),
     "early_stopping_patience": ("train.patience", count),
     "gradient_checkpointing": ("model.gradient_checkpointing", bool),
     "default_system_message": ("text.system", as_is),
-    "seed": ("seed", count),
 }
 REASONS: Mapping[str, str] = {
     "chat_template": "the base's own template is used and proven on the rows; text.template names another",
@@ -82,9 +74,7 @@ def adopt(given: dict[str, Any], folder: Path, target: Path) -> Adopted:
     found = Adopted()
     _method(given, found)
     _data(given, found, folder, target)
-    steps = [count(given.pop(name, None)) or 1 for name in ("micro_batch_size", "gradient_accumulation_steps")]
-    if steps != [1, 1]:
-        found.put("micro_batch_size × gradient_accumulation_steps", "train.rows_per_step", steps[0] * steps[1])
+    found.take_rows_per_step(given, "micro_batch_size")
     betas = [number(given.pop(name, None)) for name in ("adam_beta1", "adam_beta2")]
     if all(beta is not None for beta in betas):
         found.put("adam_beta1, adam_beta2", "train.optimiser.betas", betas)
@@ -113,18 +103,12 @@ def _method(given: dict[str, Any], found: Adopted) -> None:
 
 def _data(given: dict[str, Any], found: Adopted, folder: Path, target: Path) -> None:
     entries = [entry for entry in given.pop("datasets", None) or () if isinstance(entry, dict)]
-    sources, shapes = [], []
+    sources = []
     for number_, entry in enumerate(entries, 1):
         where = f"datasets[{number_}]"
-        sources += _sources(entry, where, found, folder, target)
-        shapes.append(_shape(entry, where, found))
-    if sources:
-        found.put("datasets", "data.train", sources[0] if len(sources) == 1 else sources)
-    if shapes and all(shape == shapes[0] for shape in shapes):
-        for name, value in shapes[0].items():
-            found.put("datasets.type", f"prepare.{name}", value)
-    elif shapes:
-        found.leave("datasets.type", "they differ: the format of each file is recognised and printed")
+        shape = _shape(entry, where, found)
+        sources += [(name, shape) for name in _sources(entry, where, found, folder, target)]
+    found.put_sources("datasets", sources)
     for number_, entry in enumerate(given.pop("test_datasets", None) or (), 1):
         tests = _sources(entry, f"test_datasets[{number_}]", found, folder, target) if isinstance(entry, dict) else []
         if tests and number_ == 1 and len(tests) == 1:

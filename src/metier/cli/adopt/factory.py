@@ -7,6 +7,7 @@ from typing import Any
 
 from metier.cli.adopt import axolotl
 from metier.cli.adopt.adopted import (
+    COMMON,
     OPTIMISERS,
     SHAPES,
     Adopted,
@@ -22,6 +23,7 @@ from metier.cli.adopt.adopted import (
 from metier.core.errors import InputError
 
 _TABLE: Mapping[str, tuple[str, Convert]] = {
+    **COMMON,
     "model_name_or_path": ("base", as_is),
     "cutoff_len": ("text.max_tokens", count),
     "val_size": ("prepare.validation_share", share),
@@ -29,23 +31,13 @@ _TABLE: Mapping[str, tuple[str, Convert]] = {
     "finetuning_type": ("model.method", one_of({"lora": "lora", "full": "full", "freeze": "layers"})),
     "quantization_bit": ("model.quantise", one_of({"4": "nf4-double", "8": "int8"})),
     "lora_rank": ("model.rank", count),
-    "lora_alpha": ("model.alpha", number),
-    "lora_dropout": ("model.dropout", number),
     "use_dora": ("model.lora.dora", as_is),
     "use_rslora": ("model.lora.rslora", as_is),
     "pissa_init": ("model.lora.init", lambda value: "pissa" if value else None),
     "num_train_epochs": ("train.epochs", number),
-    "max_steps": ("train.max_steps", count),
-    "learning_rate": ("train.learning_rate", number),
     "lr_scheduler_type": ("train.schedule.shape", one_of(SHAPES)),
-    "warmup_ratio": ("train.schedule.warmup", number),
     "optim": ("train.optimiser.name", one_of(OPTIMISERS)),
-    "weight_decay": ("train.optimiser.weight_decay", number),
-    "max_grad_norm": ("train.optimiser.clip", number),
-    "loraplus_lr_ratio": ("train.optimiser.lora_plus_ratio", number),
-    "neftune_noise_alpha": ("train.regularise.neftune_alpha", number),
     "default_system": ("text.system", as_is),
-    "seed": ("seed", count),
 }
 _REASONS: Mapping[str, str] = {
     "template": "the base's own template is used and proven on the rows; text.template names another",
@@ -75,12 +67,7 @@ def adopt(given: dict[str, Any], folder: Path, target: Path) -> Adopted:
     wanted = given.pop("lora_target", None)
     if isinstance(wanted, str) and wanted != "all":
         found.put("lora_target", "model.targets", [name.strip() for name in wanted.split(",")])
-    steps = [
-        count(given.pop(name, None)) or 1 for name in ("per_device_train_batch_size", "gradient_accumulation_steps")
-    ]
-    if steps != [1, 1]:
-        both = "per_device_train_batch_size × gradient_accumulation_steps"
-        found.put(both, "train.rows_per_step", steps[0] * steps[1])
+    found.take_rows_per_step(given, "per_device_train_batch_size")
     precision = given.pop("bf16", None)
     if precision is True:
         found.put("bf16", "model.precision", "bfloat16")
@@ -94,21 +81,14 @@ def _data(given: dict[str, Any], found: Adopted, folder: Path, target: Path) -> 
     place = str(given.pop("dataset_dir", "data"))
     data = next((root / place for root in (folder, Path.cwd()) if (root / place / "dataset_info.json").is_file()), None)
     known = _registered(data / "dataset_info.json") if data is not None else {}
-    train, shapes = [], []
+    train = []
     for name in _names(given.pop("dataset", None)):
         entry = known.get(name)
         if entry is None:
             found.leave(f"dataset {name}", f"not in a dataset_info.json below {folder}")
             continue
-        train.append(_source(entry, name, found, data or folder, target))
-        shapes.append(_shape(entry, name, found))
-    if train:
-        found.put("dataset", "data.train", train[0] if len(train) == 1 else train)
-    if shapes and all(shape == shapes[0] for shape in shapes):
-        for name, value in shapes[0].items():
-            found.put("dataset_info.json", f"prepare.{name}", value)
-    elif shapes:
-        found.leave("formatting", "the data sets differ: the format of each is recognised and printed")
+        train.append((_source(entry, name, found, data or folder, target), _shape(entry, name, found)))
+    found.put_sources("dataset", train)
     tests = [name for name in _names(given.pop("eval_dataset", None)) if name in known]
     if tests:
         found.put("eval_dataset", "data.test", _source(known[tests[0]], tests[0], found, data or folder, target))
