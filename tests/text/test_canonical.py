@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metier.core.errors import DataError
-from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, TextRow
+from metier.core.types import ChatRow, JudgedRow, LabelledRow, Message, PreferenceRow, TaskRow, TextRow
 from metier.text.builders import identity
 from metier.text.rows import line_of, row_of
 
@@ -37,6 +37,7 @@ CARRIED = {
     "weight": st.sampled_from([1.0, 0.25, 3.0]),
     "time": st.none() | st.sampled_from([0.0, 1.5e9]),
     "synthetic": st.booleans(),
+    "difficulty": st.none() | st.sampled_from([0.0, 3.5]),
 }
 ROWS = st.one_of(
     st.builds(TextRow, text=SAID, **CARRIED),
@@ -49,6 +50,13 @@ ROWS = st.one_of(
         ASKED,
         ANSWERED,
         st.booleans(),
+        st.fixed_dictionaries(CARRIED),
+    ),
+    st.builds(
+        lambda asked, checker, tools, carried: TaskRow(prompt=(asked,), checker=checker, tools=tools, **carried),
+        ASKED,
+        st.dictionaries(st.text(min_size=1, max_size=4), JSON, min_size=1, max_size=3),
+        TOOLS,
         st.fixed_dictionaries(CARRIED),
     ),
     st.builds(

@@ -1,9 +1,9 @@
 """Which files are read, and how they become a snapshot."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from metier.core.settings import Settings
 from metier.prepare.augment.settings import AugmentSettings
@@ -16,7 +16,22 @@ from metier.prepare.reading.settings import QuerySettings, ReadSettings, SourceS
 from metier.prepare.synthesise.settings import SynthesiseSettings
 from metier.text.formats import ColumnRole, FormatName
 
-Source = str | QuerySettings | SourceSettings
+
+def _kind_of(value: Any) -> str:
+    """Tell how a source is written, so that a message speaks of that form alone."""
+    if isinstance(value, QuerySettings) or (isinstance(value, Mapping) and value.keys() & {"sql", "query"}):
+        return "Query"
+    return "Entry" if isinstance(value, SourceSettings | Mapping) else "Name"
+
+
+def _one_or_several(value: Any) -> str:
+    return "Several" if isinstance(value, list | tuple) else "One"
+
+
+Source = Annotated[
+    Annotated[str, Tag("Name")] | Annotated[QuerySettings, Tag("Query")] | Annotated[SourceSettings, Tag("Entry")],
+    Discriminator(_kind_of),
+]
 """One thing to read rows from."""
 
 
@@ -29,7 +44,9 @@ class DataSettings(Settings):
     says what is true of one.
     """
 
-    train: Source | tuple[Source, ...]
+    train: Annotated[
+        Annotated[Source, Tag("One")] | Annotated[tuple[Source, ...], Tag("Several")], Discriminator(_one_or_several)
+    ]
     """What to learn from, one thing or several: JSON, CSV, Parquet, Arrow, workbooks, XML, mail, PDF, Word, HTML,
     Markdown or text, told by their content; packed ones (.gz, .zst, .bz2, .xz, .zip) too."""
 

@@ -123,6 +123,9 @@ def test_pseudonyms_need_a_key(workshop, monkeypatch):
 
 def test_rows_to_keep_are_not_touched_and_are_told(workshop):
     result = workshop.prepare(tickets(workshop), protect="redact", keep=["tickets.jsonl:2"])
+    (shown,) = [table for table in report(result.path).tables if table.title == "Personal data"]
+    assert f"the {sum(result.counts.values()):,} rows of the snapshot were looked through again" in shown.note
+    assert "with 0 finds left (1 rows of prepare.keep were passed by)." in shown.note
     assert protect_facts(result)["proof"]["spared"] == 1
     assert any(entry["reason"] == "personal data kept as you wish" for entry in decisions(result))
     assert "Johannes Becker" in written(result)

@@ -69,7 +69,16 @@ def test_a_held_out_file_and_a_query_may_have_columns_of_their_own(workshop):
     assert labels(result) == {"a", "b"}
 
 
-@pytest.mark.parametrize("entry", [{"path": "a.jsonl", "colums": {}}, {"columns": {"text": "x"}}, {"path": ""}])
-def test_entries_that_cannot_be(entry):
-    with pytest.raises(SettingsError, match="metier.yaml"):
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"path": "a.jsonl", "colums": {}}, "metier.yaml: train.0.colums: unknown"),
+        ({"columns": {"text": "x"}}, "metier.yaml: train.0.path: missing; every project needs it"),
+        ({"sql": "sqlite:///a.db"}, "metier.yaml: train.0.query: missing; every project needs it"),
+        (7, "metier.yaml: train.0: input should be a valid string (found 7)"),
+    ],
+)
+def test_entries_that_cannot_be(entry, says):
+    with pytest.raises(SettingsError) as caught:
         build(DataSettings, {"train": [entry]}, "metier.yaml")
+    assert str(caught.value) == says

@@ -1,7 +1,7 @@
 """How files become records: headers, sheets and keys, documents in chunks, who is our side of a conversation."""
 
 import codecs
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,7 +27,7 @@ class QuerySettings(Settings):
 class SourceSettings(Settings):
     """One thing to read, with what is true of it alone."""
 
-    path: str | QuerySettings
+    path: Annotated[str, Field(min_length=1)] | QuerySettings
     """A file, a folder, a pattern, an archive, a data set of the hub, or a query: what could stand here by itself."""
 
     format: Literal["auto"] | FormatName = "auto"
