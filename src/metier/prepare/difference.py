@@ -82,7 +82,8 @@ def difference(first: Path, second: Path) -> Difference:
             changed.add(old_id)
             found.changed.append((place.source, before.rows[old_id].split, place.split))
         else:
-            found.added.append((place.source, place.split, _why(before, place.source) or "not there before"))
+            why = "repeated" if after.ids[place.source] != row_id else _why(before, place.source)
+            found.added.append((place.source, place.split, why or "not there before"))
     for row_id, place in before.rows.items():
         if row_id not in after.rows and row_id not in changed:
             found.removed.append((place.source, place.split, _why(after, place.source) or "not there any more"))
@@ -147,7 +148,7 @@ def _read(path: Path) -> _Side:
         for line in _lines(path / f"{split}.jsonl"):
             row_id, source = str(line["id"]), str(line["source"])
             side.rows[row_id] = _Place(split, source)
-            side.ids[source] = row_id
+            side.ids.setdefault(source, row_id)  # a repetition of the row stands at the same place
     decided: dict[str, set[str]] = defaultdict(set)
     for line in _lines(path / FILE):
         decided[str(line["source"])].add(f"{line['action']}: {line['reason']}")

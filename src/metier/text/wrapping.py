@@ -65,7 +65,7 @@ def _texts(row: Row) -> tuple[str | None, list[str]]:
     """Return the text that may hold a template (of a row with one question), and those that may end in a token."""
     if isinstance(row, TextRow):
         return row.text, [row.text]
-    if isinstance(row, LabelledRow):
+    if isinstance(row, LabelledRow | TaskRow):
         return None, []
     if isinstance(row, ChatRow):
         asked = [turn for turn in row.messages if turn.role == "user"]

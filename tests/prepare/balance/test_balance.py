@@ -10,6 +10,7 @@ from metier.core.settings import build
 from metier.prepare.balance.sample import wanted
 from metier.prepare.balance.settings import BalanceSettings
 from metier.prepare.balance.weigh import weights
+from metier.prepare.difference import difference
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.summary import report
 from tests.prepare.workshop import decisions, dropped, raw, rows
@@ -83,6 +84,9 @@ def test_up(workshop, plain):
     texts = Counter(row.text for row in rows(result)["train"] if row.label == "praise")
     assert max(texts.values()) - min(texts.values()) <= 1
     assert held_out(result) == held_out(plain)
+    found = difference(plain.path, result.path)
+    assert {why for _, _, why in found.added} == {"repeated"}
+    assert (found.removed, found.changed, len(found.added)) == ([], [], result.repeated)
 
 
 def test_a_row_is_not_repeated_more_often_than_allowed(workshop, plain):
