@@ -10,8 +10,8 @@ from tests.prepare.workshop import refused, rows, tickets
 
 @pytest.mark.parametrize("value", ["base64", "no-such-codec", "rot13"])
 def test_unknown_encoding_setting(value):
-    with pytest.raises(SettingsError, match="encoding"):
-        build(PrepareSettings, {"encoding": value}, "metier.yaml")
+    with pytest.raises(SettingsError, match="no such text encoding"):
+        build(PrepareSettings, {"read": {"encoding": value}}, "metier.yaml")
 
 
 def test_two_columns_that_could_be_the_label(workshop):

@@ -103,7 +103,7 @@ def test_utf_16_without_its_mark(workshop, codec):
 
 def test_text_that_is_not_in_the_named_encoding(workshop):
     name = workshop.write("t.jsonl", "\n".join(GOOD) + "\u00e9")
-    assert "t.jsonl: not ascii text" in refused(workshop, name, encoding="ascii")
+    assert "t.jsonl: not ascii text" in refused(workshop, name, read={"encoding": "ascii"})
 
 
 def test_truncated_utf_16(workshop):

@@ -21,7 +21,7 @@ TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": 
 
 def task(number, **more):
     turns = [
-        {"role": "developer", "content": "Count."},
+        {"role": "system", "content": "Count."},
         {"role": "user", "content": f"How many parcels came on day {number}?"},
     ]
     return {"messages": turns, "reference_answer": {"count": number, "unit": None, "exact": 1.50}} | more
@@ -67,8 +67,6 @@ def test_a_file_may_be_named_as_tasks(workshop):
     records = [{"prompt": f"Write {number} tests.", "suite": "a", "timeout": number} for number in range(30)]
     result = workshop.prepare(workshop.lines("t.jsonl", records), format="task")
     assert rows(result)["train"][0].checker.keys() == {"suite", "timeout"}
-    message = refused(workshop, workshop.lines("u.jsonl", [{"body": "x", "n": n} for n in range(9)]), format="task")
-    assert "u.jsonl: no column of prompts (columns: 'body', 'n')" in message
 
 
 def test_tasks_that_are_none(workshop):
@@ -81,6 +79,11 @@ def test_tasks_that_are_none(workshop):
         "a task that does not end with the user's turn",
         "a task with nothing to check an answer against",
     }
+
+
+def test_files_that_are_no_tasks(workshop):
+    message = refused(workshop, workshop.lines("u.jsonl", [{"body": "x", "n": n} for n in range(9)]), format="task")
+    assert "u.jsonl: no column of prompts (columns: 'body', 'n')" in message
     waiting = workshop.lines("w.jsonl", [{"messages": task(number)["messages"]} for number in range(9)])
     assert "conversations that end with the user's turn; wanted: an answer to learn from" in refused(workshop, waiting)
 

@@ -168,7 +168,8 @@ def test_two_columns_that_could_be_the_label(workshop):
 
 def test_nothing_but_copies(workshop):
     message = refused(workshop, workshop.lines("t.jsonl", [{"text": "same", "label": "a"}] * 50))
-    assert message.startswith("1 different training row(s); wanted: at least 3")
+    assert message.startswith("1 different training row(s); dropped before: 49 × copy of another row (duplicates.exact")
+    assert "; wanted: at least 3" in message
 
 
 def test_labels_that_cannot_be_given_to_every_split(workshop):
