@@ -51,8 +51,9 @@ def report(path: Path, more: tuple[Warning, ...] = ()) -> Report:
 
 def _verdict(facts: Mapping[str, Any], warnings: tuple[Warning, ...]) -> Verdict:
     counts = facts["counts"]
+    repeated = f" ({facts['repeated']:,} of them repeated)" if facts["repeated"] else ""
     text = (
-        f"{facts['rows_in']:,} rows in: {counts['train']:,} to train, {counts['validation']:,} to validate, "
+        f"{facts['rows_in']:,} rows in: {counts['train']:,} to train{repeated}, {counts['validation']:,} to validate, "
         f"{counts['test']:,} to test, {sum(facts['dropped'].values()):,} dropped"
     )
     weighty = any(warning.weight >= _WEIGHTY * facts["rows_in"] for warning in warnings)
