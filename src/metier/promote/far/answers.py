@@ -60,6 +60,7 @@ def distance(far: Far, reference: Reference) -> Distance:
     """Compare a model behind HTTP with the recorded answers of the trained one, at up to 256 labels."""
     asked = _asked(reference)
     total, largest, agreed, worst, count = 0.0, -math.inf, 0, "", 0
+    ends: list[bool] = []
     for index, labels in sorted(asked.items()):
         sequence, recorded = reference.sequences[index], reference.logprobs(index)
         every = (sequence.weights != 0).nonzero()[0]
@@ -68,11 +69,14 @@ def distance(far: Far, reference: Reference) -> Distance:
             divergence = coarse(recorded[label].double(), answer.chances)
             total, count = total + divergence, count + 1
             agreed += int(recorded[label].argmax()) in answer.best
+            if int(sequence.ids[every[label]]) in reference.stop_ids:
+                ends.append(not answer.best.isdisjoint(reference.stop_ids))
             if divergence > largest:
                 largest, worst = divergence, sequence.source
     return Distance(
-        largest_kl=largest, mean_kl=total / count, greedy_agreement=agreed / count, tokens=count, worst_source=worst
-    )
+        largest_kl=largest, mean_kl=total / count, greedy_agreement=agreed / count, tokens=count, worst_source=worst,
+        stops=sum(ends) / len(ends) if ends else None,
+    )  # fmt: skip
 
 
 def coarse(expected: torch.Tensor, chances: Mapping[int, float]) -> float:

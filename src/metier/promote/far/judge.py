@@ -40,11 +40,10 @@ def judge_far(
     found = dataclasses.replace(
         distance(far, reference),
         right=_share([exact_match(each.text, talk.reference) for talk, each in zip(talks, said, strict=True)]),
-        stops=_share([each.stopped for each in said]),
     )
     wrong = [_prompts(talks, said), _stops(far, reference), _answers(talks, said, limits)]
     more = "; ".join(words for words in wrong if words)
-    compared = dataclasses.replace(found, right=None, stops=None)  # other rows than those that the reference counts
+    compared = dataclasses.replace(found, right=None)  # of other rows than the reference counts
     hop = weighed(name, compared, reference, limits=limits, from_base=from_base, more=more)
     detail = hop.detail if not hop.ok else f"{hop.detail}; {len(talks)} prompts and the stop tokens equal"
     return dataclasses.replace(hop, right=found.right, stops=found.stops, detail=detail)
