@@ -10,7 +10,7 @@ import yaml
 from pydantic import BeforeValidator, Field
 
 from metier.advise.settings import AdviseSettings
-from metier.core import artefact, settings
+from metier.core import artefact, registry, settings
 from metier.core.errors import InputError, SettingsError
 from metier.core.progress import Progress, Silent
 from metier.core.settings import Settings
@@ -180,11 +180,14 @@ def name_of(project: Project, folder: Path) -> str:
 
 
 def find_run(place: Place, name: str) -> Path:
-    """Find a run by its id or by the unique beginning of it.
+    """Find a run by its id or by the unique beginning of it, or a version (`NAME@7`, `NAME@production`).
 
     Raises:
         InputError: none or several begin like that; lists what is there.
+        SignatureError: the version is not what was signed.
     """
+    if "@" in name:
+        return registry.open_version(place.store, name).path
     known = sorted(path.name for path in place.runs.iterdir() if path.is_dir()) if place.runs.is_dir() else []
     matches = [name] if name in known else [entry for entry in known if name and entry.startswith(name)]
     if len(matches) == 1:

@@ -19,6 +19,7 @@ from metier.cli.init import init
 from metier.cli.options import LAID_OVER, SETTINGS_HELP, AsJson
 from metier.cli.plan import plan
 from metier.cli.prepare import prepare
+from metier.cli.promote import promote, rollback
 from metier.cli.protect import protect
 from metier.cli.prove import prove
 from metier.cli.report import report
@@ -29,9 +30,11 @@ from metier.cli.sweep import sweep
 from metier.cli.synthesise import synthesise
 from metier.cli.train import train
 from metier.cli.verify import verify
+from metier.cli.versions import card, diff, verify_version, versions
 from metier.core.memory import use_huge_pages
 
-_START, _STAGES, _SERVE, _LOOK = "Start here", "One stage at a time", "Serve", "Look and compare"
+_START, _STAGES, _LOOK = "Start here", "One stage at a time", "Look and compare"
+_VERSIONS, _SERVE = "Versions", "Serve"
 
 app = typer.Typer(
     name="metier",
@@ -45,6 +48,8 @@ app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_
 app.command(rich_help_panel=_START)(doctor)
 for _stage in (prepare, augment, synthesise, advise, plan, sweep, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
+for _registered in (promote, rollback, versions, diff, card, verify_version):
+    app.command(rich_help_panel=_VERSIONS)(_registered)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(serve)
 app.command(rich_help_panel=_SERVE)(key)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(export)

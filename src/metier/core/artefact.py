@@ -40,8 +40,8 @@ class Manifest:
         return digest.of_value({name: entry["sha256"] for name, entry in self.files.items()})
 
 
-def write_file(path: Path, data: bytes | str) -> None:
-    """Write one file so that a reader sees the old content or the new, never a part.
+def write_file(path: Path, data: bytes | str, *, private: bool = False) -> None:
+    """Write one file so that a reader sees the old content or the new, never a part. `private`: for its owner alone.
 
     Raises:
         DiskFullError: the device is full; nothing was changed.
@@ -51,7 +51,8 @@ def write_file(path: Path, data: bytes | str) -> None:
     try:
         with _disk_full_explained(path, lambda: f"{len(content):,}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+            with open(descriptor, "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())

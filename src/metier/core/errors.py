@@ -10,7 +10,8 @@ MetierError                     exit 3  a fault of ours or of the machine
 ├── AnswerNo                    exit 1  the answer is no
 │   ├── ParityError                     what was saved, reloaded or merged is not what was trained
 │   ├── VerificationError               the engine does not compute what the plain step computes
-│   └── GateError                       the model does not hold to what `gate:` in metier.yaml asks
+│   ├── GateError                       the model does not hold to what `gate:` in metier.yaml asks
+│   └── SignatureError                  a version is not what was signed, or nobody trusted has signed it
 └── RunError                    exit 3  something went wrong while running
     ├── NonFiniteError                  a loss, gradient or weight is not a number
     ├── LossSpikeError                  a loss far above those of the steps before it
@@ -91,6 +92,10 @@ class VerificationError(AnswerNo):
 
 class GateError(AnswerNo):
     """The model does not hold to what `gate:` in metier.yaml asks; `found` names the conditions."""
+
+
+class SignatureError(AnswerNo):
+    """A version is not what was signed, or nobody who is trusted has signed it; `found` names what is wrong."""
 
 
 class RunError(MetierError, RuntimeError):

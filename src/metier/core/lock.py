@@ -10,8 +10,12 @@ from metier.core.errors import LockedError
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a folder inside the block. The system releases it when the process dies, however it dies.
+
+    Args:
+        folder: whose lock it is.
+        wait: until another process lets go of it, rather than refuse.
 
     Raises:
         LockedError: another living process holds it.
@@ -20,7 +24,7 @@ def held(folder: Path) -> Iterator[None]:
     path = folder / "lock"
     with path.open("a+", encoding="utf-8") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             stream.seek(0)
             raise LockedError(

@@ -9,6 +9,7 @@ from metier.flow.exporting import Exported, export
 from metier.flow.found import Run, Stage, is_trained, locate, named
 from metier.flow.judging import advise, compare, evaluate
 from metier.flow.life import Outcome, run
+from metier.flow.promoting import Promoted, promote, rollback
 from metier.flow.proving import prove
 from metier.flow.scaling import frontier, rescale
 from metier.flow.telling import page_of_run, report
@@ -17,6 +18,7 @@ from metier.flow.training import plan, sweep, train, verify
 __all__ = [
     "Exported",
     "Outcome",
+    "Promoted",
     "Run",
     "Shown",
     "Stage",
@@ -32,9 +34,11 @@ __all__ = [
     "page_of_run",
     "plan",
     "prepare",
+    "promote",
     "prove",
     "report",
     "rescale",
+    "rollback",
     "run",
     "show",
     "sweep",

@@ -235,6 +235,7 @@ def _publish(run: Path, base: Base, hops: list[Hop], limits: Limits, evidence: E
     content = {
         "holds": all(hop.ok for hop in hops),
         "base": base.name,
+        "model": artefact.read(run / "model", "model").digest,
         "hops": [asdict(hop) for hop in hops],
         "limits": asdict(limits),
         "from_base": None if moved is None else _figures(moved),

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from metier.core.settings import Settings
 from metier.model.contract import GGUF_TARGETS, Form, Target
+from metier.promote.registry.settings import RegistrySettings
 
 GgufPrecision = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 """llama.cpp's names of number formats. `q4_0` keeps embedding and head in `q8_0`."""
@@ -59,6 +60,9 @@ class PromoteSettings(Settings):
 
     deploy: Form = "adapter"
     """What `serve.target` is handed: the `adapter` beside its base, or one `merged` model, which more servers load."""
+
+    registry: RegistrySettings = RegistrySettings()
+    """What `metier promote` writes into a version; `metier prove` does not read it."""
 
     def towards(self, target: Target | None) -> "PromoteSettings":
         """Return the settings with the hops that lead to a target."""

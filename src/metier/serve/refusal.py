@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from metier.core.errors import BusyError, InputError, MetierError
+from metier.core.errors import BusyError, InputError, MetierError, SignatureError
 
 RETRY_SECONDS = 1
 
@@ -41,6 +41,8 @@ def of_error(error: MetierError, param: str | None = None) -> Refusal:
         return Refusal(429, str(error), code="busy")
     if isinstance(error, InputError):
         return Refusal(400, str(error), param=param, code="invalid_value")
+    if isinstance(error, SignatureError):
+        return Refusal(409, str(error), param="model", code="not_as_signed")
     return Refusal(500, "the server could not do this; its log says why", code="fault")
 
 
