@@ -63,7 +63,8 @@ def test_the_bill_of_materials_holds_to_its_schema(store: Path) -> None:
 
     folder = Path(cyclonedx.schema.__path__[0]) / "_res"
     schemas = {path.name: json.loads(path.read_text()) for path in folder.glob("*.schema.json")}
-    resources = [(name, referencing.Resource.from_contents(schema)) for name, schema in schemas.items()]
+    place = "http://cyclonedx.org/schema/"
+    resources = [(place + name, referencing.Resource.from_contents(schema)) for name, schema in schemas.items()]
     known = referencing.Registry().with_resources(resources)
     check = jsonschema.Draft7Validator(schemas["bom-1.6.SNAPSHOT.schema.json"], registry=known)
     bill = json.loads((promote(store, make_run(store)).path / "bom.cdx.json").read_text())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
 from metier.promote.registry.licences import KNOWN, Obligations
 
