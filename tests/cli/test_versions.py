@@ -33,6 +33,7 @@ def test_the_life_of_a_version(metier: Call, project: Path) -> None:
     assert "already" in call("promote")[1]
     assert call("compare", "colours@1", "colours@production")[0] == 0
     assert call("gate", "--run", "colours@production")[0] == 0
+    assert "skipped" in call("evaluate", "--run", "colours@1")[1]
     assert call("verify-version", "colours@1")[0] == 0
     assert "model-index" in call("card", "colours@production")[1]
     assert call("diff", "colours@1", "colours@candidate")[0] == 0

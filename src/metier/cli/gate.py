@@ -31,10 +31,11 @@ def gate(
     with opened(context, project, as_json=json) as place:
         path = find_run(place, run) if run is not None else flow.locate(place, flow.prepare(place).path).path
         found = decide.conditions(stored.read(path).facts, place.project.gate)
-    report = decide.report(path.name, found)
+    name = run if run is not None and "@" in run else path.name
+    report = decide.report(name, found)
     if junit is not None:
-        artefact.write_file(junit, decide.junit(path.name, found))
-    facts = {"run": path.name, "open": report.verdict.good}
+        artefact.write_file(junit, decide.junit(name, found))
+    facts = {"run": name, "open": report.verdict.good}
     put_page(page_of(report), facts, as_json=json)
     if not report.verdict.good and not json:
         raise GateError(f"the gate is {report.verdict.text}", "every condition of `gate:` in metier.yaml")

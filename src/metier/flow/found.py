@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from metier.core import artefact, digest
+from metier.core import artefact, digest, registry
 from metier.core.errors import InputError
 from metier.core.settings import Settings, build
 from metier.model.find import Base
@@ -66,6 +66,8 @@ def named(place: Place, name: str) -> Run:
         InputError: there is no such run, or it was trained on another base than the project's.
     """
     path = find_run(place, name)
+    if "@" in name:
+        path = _run_behind(place, name, path)
     if not (path / "settings.json").is_file():
         raise InputError(f"run {path.name}: never began to train", "a trained run", "`metier train`")
     facts = json.loads((path / "settings.json").read_text(encoding="utf-8"))
@@ -83,6 +85,19 @@ def named(place: Place, name: str) -> Run:
         seed=plan["seed"],
     )
     return Run(path=path, snapshot=Path(facts["snapshot"]), base=base, plan=known)
+
+
+def _run_behind(place: Place, name: str, version: Path) -> Path:
+    """Return the run that a version was made of: what is found out about it now is written there, never into it.
+
+    Raises:
+        InputError: the run is gone, or was trained anew since.
+    """
+    facts = json.loads((version / registry.FACTS).read_text(encoding="utf-8"))
+    path = place.runs / facts["run"]
+    if not artefact.exists(path / "model", "model") or artefact.read(path / "model").digest != facts["model"]:
+        raise InputError(f"{name}: run {facts['run']} is gone or was trained anew", "the run that it was made of")
+    return path
 
 
 def is_trained(run: Path) -> bool:
