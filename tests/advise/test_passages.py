@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metier.advise.passages import Index, cut, read
+from metier.advise.passages import Index, cut, ranked, read
 from metier.core.errors import InputError
 
 PAGES = ["Refunds take five days.", "The lamp has a warranty of two years.", "Our shop opens at nine."]
@@ -38,3 +39,16 @@ def test_documents_are_text_files_or_folders_of_them(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(InputError, match="not UTF-8"):
         read(["bad.txt"], tmp_path)
+
+
+def test_meaning_finds_what_words_do_not():
+    texts = ["the car will not start", "rain is expected", "how to bake bread"]
+    meanings = {"the car will not start": 0, "rain is expected": 1, "how to bake bread": 2, "motor trouble": 0}
+
+    def space(rows, asked):
+        eye = np.eye(3)
+        return tuple(np.stack([eye[meanings[text]] for text in some]) for some in (rows, asked))
+
+    assert ranked(texts, ["motor trouble"], 1, None) == [()]
+    assert ranked(texts, ["motor trouble"], 1, space) == [(0,)]
+    assert ranked(texts, ["how to bake bread"], 1, space) == ranked(texts, ["how to bake bread"], 1, None) == [(2,)]

@@ -1,6 +1,7 @@
 """The whole of `advise` on a tiny random base: what it measures, what it must not see, what it leaves."""
 
 import json
+import shutil
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -104,6 +105,14 @@ def test_the_advice_has_three_faces_and_a_project_that_loads(tiny_base, tmp_path
     assert yaml.safe_load(written) == yaml.safe_load((folder / "metier.yaml").read_text())
 
 
+def test_the_best_prompt_is_a_file_that_compare_reads(tiny_base):
+    from metier.evaluate.opponents.prompted import read as read_prompt
+
+    folder, facts = advised(tiny_base)
+    prompting = read_prompt(folder / ".metier" / "advice" / "prompt.yaml")
+    assert prompting.system in {way["instruction"] for way in facts["ways"]}
+
+
 def test_the_sealed_test_is_not_opened_and_trainings_see_training_rows_only(tiny_base):
     folder, facts = advised(tiny_base)
     assert facts["conditions"]["split"] == "validation"
@@ -164,7 +173,8 @@ def test_documents_embeddings_and_instructions_are_measured_where_named(tiny_bas
         instructions=("Say the colour.",), target=0.5, bases=(),
     )  # fmt: skip
     names = {way["name"].rpartition(": ")[2] for way in facts["ways"]}
-    assert {"passages of documents (BM25)", "nearest examples and passages", "nearest row, embeddings"} <= names
+    both = "passages of documents (BM25 and embeddings)"
+    assert {both, "nearest examples and passages", "nearest row, embeddings"} <= names
     tried = next(way for way in facts["ways"] if "best instruction" in way["name"])
     assert "the best of 3" in tried["detail"]
     assert absent(facts, "quick training") == "advise.steps is 0"
@@ -179,12 +189,16 @@ def test_when_the_time_is_over_the_rest_is_not_measured(tiny_base, tiny_snapshot
     assert started(0.0001).left <= 0.0001
 
 
-def test_a_second_base_is_asked_and_one_that_cannot_be_read_is_named(tiny_base, tmp_path):
+def test_a_second_base_is_asked_and_trained_too(tiny_base, tmp_path):
     folder = make_project(tmp_path / "colours", tiny_base)
-    more = ("--advise.steps", "0", "--advise.shots", "0", "--advise.bases", json.dumps([str(tiny_base)]))
+    second = shutil.copytree(tiny_base, tmp_path / "second")
+    (tmp_path / "pages.md").write_text("An item is red, green, blue or grey.")
+    more = ("--advise.shots", "0", "--advise.bases", json.dumps([str(second)]), "--advise.documents", '["../pages.md"]')
     facts = read(advise_on(folder, *QUICK, *more).path)
     assert len(facts["conditions"]["bases"]) == 2
-    assert "only the project's base is trained" in json.dumps(facts["not_measured"])
+    trained = [way["name"] for way in facts["ways"] if way["family"] == "tuned"]
+    assert sum(name.startswith(str(second)) for name in trained) == 4
+    assert sum("with passages" in name for name in trained) == 2, "training and retrieval together are a way, too"
 
 
 def test_a_snapshot_without_validation_rows_is_refused(tiny_base, tiny_snapshot, tmp_path):

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metier.score import kinds
@@ -25,6 +25,7 @@ def test_the_kind_of_answer_is_what_right_answers_show(answers, labelled, kind):
     assert found.reason
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.text(max_size=80), min_size=1, max_size=30), st.booleans())
 def test_any_answers_are_of_some_kind_whatever_their_order(answers, labelled):
     found = kinds.recognise(answers, labelled=labelled)

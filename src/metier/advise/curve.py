@@ -42,13 +42,17 @@ class Needed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Curve:
-    """Fitted curves, float64 [S, 3] as (a, b, c), the first that of the scores themselves; `asked` held-out rows."""
+    """Fitted curves, float64 [S, 3] as (a, b, c), the first that of the scores themselves; `asked` held-out rows.
+
+    `base` is what was trained.
+    """
 
     sizes: tuple[int, ...]
     means: tuple[float, ...]
     fitted: np.ndarray
     confidence: float
     asked: int
+    base: str = ""
 
     def at(self, rows: int) -> Forecast:
         """Return what the curve expects with so many training rows."""
@@ -75,13 +79,14 @@ class Curve:
         )  # fmt: skip
 
 
-def fit(sizes: tuple[int, ...], scores: np.ndarray, *, confidence: float) -> Curve:
+def fit(sizes: tuple[int, ...], scores: np.ndarray, *, confidence: float, base: str = "") -> Curve:
     """Fit the curve to the scores and to resamples of the held-out rows, the same rows at every point.
 
     Args:
         sizes: training rows of each point, [P], at least two of them different.
         scores: float64 [P, n] in [0, 1].
         confidence: of the intervals.
+        base: what was trained.
     """
     count = scores.shape[1]
     picks = seeds.generator("learning curve", count).integers(0, count, size=(_RESAMPLES, count))
@@ -92,6 +97,7 @@ def fit(sizes: tuple[int, ...], scores: np.ndarray, *, confidence: float) -> Cur
         fitted=_fitted(np.array(sizes, dtype=np.float64), errors),
         confidence=confidence,
         asked=count,
+        base=base,
     )
 
 

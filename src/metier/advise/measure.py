@@ -9,18 +9,17 @@ import torch
 from metier.advise import passages as documents
 from metier.advise import plain, prompts
 from metier.advise.ask import Clock, Listened, listen
-from metier.advise.passages import Index
+from metier.advise.job import Task
+from metier.advise.passages import Space
 from metier.advise.portions import SHARES, portion
 from metier.advise.prompts import Recipe
-from metier.advise.settings import AdviseSettings
-from metier.advise.task import Known, Question, scores
+from metier.advise.task import Question, scores
 from metier.advise.ways import NotMeasured, Tried
 from metier.core import seeds
 from metier.core.errors import InputError, MetierError
 from metier.core.progress import Progress
 from metier.model.find import Base
 from metier.model.load import load_base, load_tuned
-from metier.score.kinds import Kind
 from metier.text.render import Renderer
 
 Teach = Callable[[Path, Base, Path], Path]
@@ -34,24 +33,6 @@ _PRACTICE = 24
 ZERO_SHOT = "prompt as it is"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What is asked, without what is right: questions [n], training rows, the kind of answer, the longest answer."""
-
-    asked: tuple[Question, ...]
-    known: Known
-    kind: Kind
-    room: int
-    settings: AdviseSettings
-    folder: Path
-    seed: int = 0
-
-    @property
-    def texts(self) -> list[str]:
-        """Return what is asked, [n]."""
-        return [question.text for question in self.asked]
-
-
 def without_model(task: Task, progress: Progress) -> list[Found]:
     """Measure what needs no language model."""
     known = (task.known.texts, task.known.answers)
@@ -62,33 +43,38 @@ def without_model(task: Task, progress: Progress) -> list[Found]:
         if task.settings.embeddings is None:
             found.append(NotMeasured(name="sentence embeddings", why="advise.embeddings names no local model"))
         else:
-            place = (task.folder / Path(task.settings.embeddings).expanduser()).resolve()
-            found += plain.on_space("embeddings", plain.embedded(place), known, task.texts, task.kind)
+            found += plain.on_space("embeddings", plain.embedded(_embeddings(task)), known, task.texts, task.kind)
         bar.advance()
     return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Asker:
-    """A base that is asked: the loaded model, how rows become its tokens, and until when."""
+class Seat:
+    """Where a base is asked, no model in it yet: how rows become its tokens, until when, and who listens."""
 
     base: Base
-    model: torch.nn.Module = field(repr=False)
     renderer: Renderer = field(repr=False)
     clock: Clock
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asker:
+    """A model that is asked, and where."""
+
+    model: torch.nn.Module = field(repr=False)
+    seat: Seat
 
     def ask(self, task: Task, questions: Sequence[Question], recipes: Sequence[Recipe]) -> tuple[Listened, int] | str:
         """Let the base answer; return what it said and how many prompts had to be shortened, or why it did not."""
         posed = []
         for question, recipe in zip(questions, recipes, strict=True):
-            entry = prompts.pose(question, recipe, task.known, self.renderer, task.room)
+            entry = prompts.pose(question, recipe, task.known, self.seat.renderer, task.room)
             if isinstance(entry, str):
                 return entry
             posed.append(entry)
-        heard = listen(
-            self.model, posed, self.renderer, room=task.room, clock=self.clock, progress=self.progress
-        )  # fmt: skip
+        seat = self.seat
+        heard = listen(self.model, posed, seat.renderer, room=task.room, clock=seat.clock, progress=seat.progress)
         return heard if isinstance(heard, str) else (heard, sum(entry.cut > 0 for entry in posed))
 
     def tried(
@@ -102,8 +88,9 @@ class Asker:
         text: str | None = None,
     ) -> Found:
         """Measure one way of asking, on all questions or not at all."""
-        name = f"{self.base.name}: {name}"
-        self.progress.say(f"advise: {name}")
+        base = self.seat.base.name
+        name = f"{base}: {name}"
+        self.seat.progress.say(f"advise: {name}")
         answered = self.ask(task, task.asked, recipes)
         if isinstance(answered, str):
             return NotMeasured(name=name, why=answered)
@@ -113,91 +100,105 @@ class Asker:
                 part for part in (detail, f"shortened to fit in {cut} of {len(recipes)} prompts") if part
             )
         return Tried(
-            name=name, family="prompt", effort=effort, base=self.base.name, outputs=heard.outputs,
+            name=name, family="prompt", effort=effort, base=base, outputs=heard.outputs,
             seconds=heard.seconds, tokens_in=heard.tokens_in, tokens_out=heard.tokens_out, detail=detail, text=text,
         )  # fmt: skip
 
 
 def prompted(asker: Asker, task: Task) -> list[Found]:
     """Measure a base with prompts: as they are, with the best instruction, with passages, with examples."""
-    settings, count = task.settings, len(task.asked)
+    count = len(task.asked)
     found = [asker.tried(task, ZERO_SHOT, 3, [Recipe()] * count)]
     instruction, how = _best_instruction(asker, task)
     if instruction is None:
-        found.append(NotMeasured(name=f"{asker.base.name}: best instruction", why=how))
+        found.append(NotMeasured(name=f"{asker.seat.base.name}: best instruction", why=how))
     else:
         best = Recipe(instruction=instruction)
         found.append(asker.tried(task, "best instruction", 4, [best] * count, detail=how, text=instruction))
+    found += _with_examples(asker, task, instruction)
+    return found
+
+
+def _with_examples(asker: Asker, task: Task, instruction: str | None) -> list[Found]:
+    """Measure passages and examples behind the best instruction, the same for all questions or found for each."""
+    settings, count, by = task.settings, len(task.asked), _search_by(task)
+    found: list[Found] = []
+
+    def tried(name: str, effort: int, recipes: Sequence[Recipe]) -> None:
+        entry = asker.tried(task, name, effort, recipes, text=instruction)
+        found.append(replace(entry, retrieved=True) if isinstance(entry, Tried) else entry)
+
     pieces = _passages(task)
     if isinstance(pieces, str):
-        found.append(NotMeasured(name=f"{asker.base.name}: passages of documents", why=pieces))
+        found.append(NotMeasured(name=f"{asker.seat.base.name}: passages of documents", why=pieces))
     else:
         recipes = [Recipe(instruction=instruction, passages=entry) for entry in pieces]
-        found.append(asker.tried(task, "passages of documents (BM25)", 5, recipes))
+        tried(f"passages of documents ({by})", 5, recipes)
     if not settings.shots:
-        found.append(NotMeasured(name=f"{asker.base.name}: examples in the prompt", why="advise.shots is 0"))
+        found.append(NotMeasured(name=f"{asker.seat.base.name}: examples in the prompt", why="advise.shots is 0"))
         return found
     same = prompts.fixed_examples(task.kind, task.known, settings.shots)
     recipes = [Recipe(instruction=instruction, examples=same)] * count
-    found.append(asker.tried(task, f"{len(same)} fixed examples", 6, recipes))
-    index = Index(task.known.texts)
-    near = [tuple(index.best(text, settings.shots)) or same for text in task.texts]
-    recipes = [Recipe(instruction=instruction, examples=places) for places in near]
-    found.append(asker.tried(task, f"{settings.shots} nearest examples (BM25)", 7, recipes))
+    entry = asker.tried(task, f"{len(same)} fixed examples", 6, recipes, text=instruction)
+    shown = tuple((task.known.questions[place].text, task.known.answers[place]) for place in reversed(same))
+    found.append(replace(entry, shown=shown) if isinstance(entry, Tried) else entry)
+    near = [places or same for places in documents.ranked(task.known.texts, task.texts, settings.shots, _space(task))]
+    tried(f"{settings.shots} nearest examples ({by})", 7, [Recipe(instruction=instruction, examples=e) for e in near])
     if not isinstance(pieces, str):
         both = [
             Recipe(instruction=instruction, examples=places, passages=entry)
             for places, entry in zip(near, pieces, strict=True)
         ]
-        found.append(asker.tried(task, "nearest examples and passages", 8, both))
+        tried("nearest examples and passages", 8, both)
     return found
 
 
-def trained(
-    base: Base, task: Task, teach: Teach, *, snapshot: Path, work: Path, asker: Asker
-) -> tuple[list[Found], list[int]]:
-    """Train quickly on parts of the training rows, and ask each result; returns the sizes of the measured ones too."""
+def trained(seat: Seat, task: Task, teach: Teach, *, snapshot: Path, work: Path) -> list[Found]:
+    """Train quickly on parts of the training rows, and ask each result; the last with passages too, where there are."""
     found: list[Found] = []
-    sizes: list[int] = []
     spent = 0.0
     for share in SHARES if task.settings.steps else ():
         name = f"quick training, {share:.0%} of the rows".replace("%", " %")
-        full = f"{base.name}: {name}"
-        before = asker.clock.left
+        full = f"{seat.base.name}: {name}"
+        before = seat.clock.left
         if before <= spent:
-            found.append(NotMeasured(name=full, why=asker.clock.over()))
+            found.append(NotMeasured(name=full, why=seat.clock.over()))
             continue
         target = work / f"portion-{round(100 * share)}"
         rows = portion(snapshot, target, share, without=[question.row_id for question in task.asked])
-        asker.progress.say(f"advise: {full}")
+        seat.progress.say(f"advise: {full}")
         try:
-            model = load_tuned(base, teach(target, base, work / "runs" / f"portion-{round(100 * share)}"))
+            model = load_tuned(seat.base, teach(target, seat.base, work / "runs" / f"portion-{round(100 * share)}"))
         except InputError as error:
             found.append(NotMeasured(name=full, why=str(error)))
             continue
-        tuned = Asker(
-            base=base, model=model, renderer=asker.renderer, clock=asker.clock, progress=asker.progress
-        )  # fmt: skip
-        entry = tuned.tried(task, name, 9, [Recipe()] * len(task.asked), detail=f"{task.settings.steps} steps")
-        spent = before - asker.clock.left
-        if isinstance(entry, Tried):
-            entry = replace(entry, family="tuned")
-            sizes.append(rows)
-        found.append(entry)
+        tuned = Asker(model=model, seat=seat)
+        entry = _tuned(tuned, task, name, 9, [Recipe()] * len(task.asked))
+        spent = before - seat.clock.left
+        found.append(replace(entry, rows=rows) if isinstance(entry, Tried) else entry)
+        pieces = _passages(task) if share == SHARES[-1] else ""
+        if not isinstance(pieces, str):
+            recipes = [Recipe(passages=entry) for entry in pieces]
+            found.append(_tuned(tuned, task, "quick training, with passages", 10, recipes))
     if not task.settings.steps:
-        found.append(NotMeasured(name=f"{base.name}: quick training", why="advise.steps is 0"))
-    return found, sizes
+        found.append(NotMeasured(name=f"{seat.base.name}: quick training", why="advise.steps is 0"))
+    return found
 
 
-def opened(base: Base, renderer: Renderer, task: Task, clock: Clock, progress: Progress) -> Asker | NotMeasured:
+def _tuned(tuned: Asker, task: Task, name: str, effort: int, recipes: Sequence[Recipe]) -> Found:
+    entry = tuned.tried(task, name, effort, recipes, detail=f"{task.settings.steps} steps")
+    return replace(entry, family="tuned") if isinstance(entry, Tried) else entry
+
+
+def opened(seat: Seat, seed: int) -> Asker | NotMeasured:
     """Load a base to be asked, or say why that cannot be."""
-    if not clock.left:
-        return NotMeasured(name=base.name, why=clock.over())
+    if not seat.clock.left:
+        return NotMeasured(name=seat.base.name, why=seat.clock.over())
     try:
-        model = load_base(base, seed=task.seed)
+        model = load_base(seat.base, seed=seed)
     except MetierError as error:
-        return NotMeasured(name=base.name, why=str(error))
-    return Asker(base=base, model=model, renderer=renderer, clock=clock, progress=progress)
+        return NotMeasured(name=seat.base.name, why=str(error))
+    return Asker(model=model, seat=seat)
 
 
 def _best_instruction(asker: Asker, task: Task) -> tuple[str | None, str]:
@@ -224,5 +225,18 @@ def _passages(task: Task) -> list[tuple[str, ...]] | str:
     texts = documents.read(task.settings.documents, task.folder)
     if not texts:
         return "the documents hold no text"
-    index = Index(texts)
-    return [tuple(texts[place] for place in index.best(text, task.settings.passages)) for text in task.texts]
+    places = documents.ranked(texts, task.texts, task.settings.passages, _space(task))
+    return [tuple(texts[place] for place in entry) for entry in places]
+
+
+def _space(task: Task) -> Space | None:
+    return None if task.settings.embeddings is None else plain.embedded(_embeddings(task))
+
+
+def _embeddings(task: Task) -> Path:
+    return (task.folder / Path(task.settings.embeddings or "").expanduser()).resolve()
+
+
+def _search_by(task: Task) -> str:
+    """Say by what passages and examples are found."""
+    return "BM25" if task.settings.embeddings is None else "BM25 and embeddings"

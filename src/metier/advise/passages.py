@@ -1,9 +1,10 @@
-"""The passages of the user's documents, and which of many texts a question is about: BM25."""
+"""The passages of the user's documents, and which of many texts a question is about: by words and by meaning."""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -14,6 +15,13 @@ _WORD = re.compile(r"\w+")
 _SATURATION, _LENGTH = 1.2, 0.75
 _WORDS_OF_A_PASSAGE = 100
 _KINDS = (".txt", ".md")
+_RANKED = 50
+"""Texts of each ranking that are put together."""
+_DAMPING = 60
+"""Added to a rank before its reciprocal is taken, as in the paper: the first places do not decide alone."""
+
+Space = Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]]
+"""Texts and questions -> their numbers [n, D] and [m, D], each of length 1, dense or sparse."""
 
 
 class Index:
@@ -41,6 +49,34 @@ class Index:
         fits = self._weights @ wanted
         order = np.argsort(-fits, kind="stable")[:count]
         return [int(place) for place in order if fits[place] > 0]
+
+
+def ranked(texts: Sequence[str], queries: Sequence[str], count: int, space: Space | None) -> list[tuple[int, ...]]:
+    """Return the places of the `count` texts that fit each query best, best first.
+
+    With a space of embeddings, both rankings are put together by the reciprocals of their ranks (G. Cormack et al.
+    2009), so that neither the words nor the meaning alone decides.
+
+    Args:
+        texts: what is searched.
+        queries: what is asked.
+        count: how many.
+        space: turns texts into numbers of length 1; None: words alone.
+    """
+    index = Index(texts)
+    if space is None:
+        return [tuple(index.best(query, count)) for query in queries]
+    rows, asked = space(texts, queries)
+    likeness = np.asarray(rows @ asked.T)
+    found = []
+    for number, query in enumerate(queries):
+        near = np.argsort(-likeness[:, number], kind="stable")[:_RANKED]
+        points: dict[int, float] = {}
+        for ranking in (index.best(query, _RANKED), [int(place) for place in near]):
+            for rank, place in enumerate(ranking):
+                points[place] = points.get(place, 0.0) + 1 / (_DAMPING + rank)
+        found.append(tuple(sorted(points, key=lambda place: (-points[place], place))[:count]))
+    return found
 
 
 def read(names: Sequence[str], folder: Path) -> list[str]:

@@ -16,15 +16,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from metier.advise.passages import Space
 from metier.advise.ways import NotMeasured, Tried
 from metier.core import extras
 from metier.core.errors import ModelError
 from metier.score import structured
 from metier.score.kinds import Kind
 from metier.text.tokenizer import Tokenizer
-
-Space = Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]]
-"""Texts of training rows and of questions -> their numbers [n, D] and [m, D], each of length 1, dense or sparse."""
 
 _MOST_VALUES = 200
 _MOST_STEPS = 300

@@ -1,9 +1,10 @@
-"""The metier.yaml that follows from an advice, with a comment that says why."""
+"""What follows from an advice as files: a metier.yaml with a comment that says why, and the best prompt."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metier.advise.decide import Choice
+from metier.advise.ways import Way
 from metier.text.settings import TextSettings
 
 
@@ -25,6 +26,8 @@ def ready(values: Mapping[str, Any], choice: Choice, text: TextSettings) -> tupl
         lines.append(
             "The instruction stands under text.system: it is put before conversations that have no system turn."
         )
+    if way.tried.retrieved:
+        lines.append("Whoever asks the model finds examples and passages for each question: no setting here does that.")
     if way.tried.family == "tuned":
         settings["model"] = {**_section(values, "model"), "method": "lora"}
         lines.append("Next: `metier run`. The quick training was short; the real one takes the usual number of epochs.")
@@ -35,6 +38,24 @@ def ready(values: Mapping[str, Any], choice: Choice, text: TextSettings) -> tupl
     if choice.answer == "cannot tell":
         lines.append(f"Not settled: {choice.why}.")
     return "".join(f"# {line}\n" for line in lines), settings
+
+
+def best_prompt(ways: Sequence[Way], base: str) -> dict[str, Any] | None:
+    """Return the best prompt of a base that is the same for all questions, as `metier compare prompt:FILE` reads it.
+
+    None: no prompt with an instruction or examples was measured.
+    """
+    fixed = [
+        way for way in ways
+        if way.tried.family == "prompt" and way.tried.base == base and not way.tried.retrieved
+        and (way.tried.text or way.tried.shown)
+    ]  # fmt: skip
+    best = max(fixed, key=lambda way: (way.mean, -way.tried.effort), default=None)
+    if best is None:
+        return None
+    examples = [{"user": user, "assistant": assistant} for user, assistant in best.tried.shown]
+    system = {"system": best.tried.text} if best.tried.text else {}
+    return system | ({"examples": examples} if examples else {})
 
 
 def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -149,6 +149,7 @@ def _curve(curve: Curve, ways: Sequence[Way], target: float | None) -> dict[str,
     most = max(curve.sizes)
     needed = curve.needed(min(goal, 1.0))
     return {
+        "base": curve.base,
         "points": [{"rows": rows, "score": mean} for rows, mean in zip(curve.sizes, curve.means, strict=True)],
         "forecast": [_forecast(curve, rows) for rows in (most, 2 * most, 4 * most, 10 * most)],
         "target": goal,
@@ -176,6 +177,12 @@ def _changes(choice: Choice, ways: Sequence[Way], missing: Sequence[NotMeasured]
         found.append(
             f"a base that answers in the form of the task: {len(silent)} prompts here did so at most "
             f"{100 * best:.0f} % of the time, which says nothing of what a stronger base would do"
+        )
+    formed = max((way.in_form for way in ways if way.tried.family == "tuned"), default=0.0)
+    if silent and formed >= READABLE:
+        found.append(
+            f"a prompt that is answered in form: that is what training adds here ({100 * formed:.0f} % in form after "
+            "it), more than knowledge"
         )
     if curve is not None and choice.chosen.tried.family != "tuned":
         ahead = curve.at(4 * max(curve.sizes))
@@ -251,7 +258,7 @@ def _curve_table(curve: Mapping[str, Any]) -> Table:
     text = "no number of rows" if needed["rows"] is None else f"about {needed['rows']:,} rows"
     limits = f"{_or_never(needed['low'])} to {_or_never(needed['high'])}"
     return Table(
-        title="Quick training: rows and score",
+        title=f"Quick training of {curve['base']}: rows and score",
         columns=("training rows", "score", "expected"),
         rows=tuple(rows),
         note=f"For {100 * curve['target']:.1f} %: {text} ({limits}); {share}. The interval is that of the rows asked, "

@@ -13,27 +13,26 @@ from metier.advise import measure, task
 from metier.advise.ask import Clock, started
 from metier.advise.curve import Curve, fit
 from metier.advise.decide import READABLE, Rules, choose
-from metier.advise.measure import Found, Task, Teach
-from metier.advise.ready import ready
+from metier.advise.job import Task
+from metier.advise.job import make as make_job
+from metier.advise.measure import Found, Seat, Teach
+from metier.advise.ready import best_prompt, ready
 from metier.advise.report import KIND, facts_of
 from metier.advise.report import report as told
 from metier.advise.settings import AdviseSettings
 from metier.advise.ways import NotMeasured, Tried, Way, judged
 from metier.core import artefact, digest
-from metier.core.errors import DataError, InputError
+from metier.core.errors import InputError
 from metier.core.progress import Progress
 from metier.model.find import Base
 from metier.report import html, markdown
 from metier.report.page import as_plain, page_of
-from metier.score import kinds
-from metier.text.render import Renderer, open_renderer
-from metier.text.rows import load_split
+from metier.text.render import open_renderer
 from metier.text.settings import TextSettings
 
 SCHEMA = "metier.advice/1"
-
-_MOST_TRAINING_ROWS = 20_000
-_MOST_NEW_TOKENS = 256
+PROMPT = "prompt.yaml"
+"""The best prompt that is the same for all questions, for `metier compare prompt:FILE`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +80,7 @@ def advise(where: Where, settings: AdviseSettings, teach: Teach, progress: Progr
     """
     clock = started(settings.seconds)
     renderer = open_renderer(where.bases[0].folder, where.text)
-    job, right = _job(where, settings, renderer)
+    job, right = make_job(where.snapshot, renderer, settings, folder=where.folder, seed=where.seed)
     measured = _measured(where, job, right, teach, clock, progress)
     now = f"{where.bases[0].name}: {measure.ZERO_SHOT}"
     rules = Rules(margin=settings.margin, confidence=settings.confidence)
@@ -93,59 +92,35 @@ def advise(where: Where, settings: AdviseSettings, teach: Teach, progress: Progr
         **facts_of(choice, measured.ways, measured.missing, measured.curve, settings=settings, now=now),
     }
     progress.say(facts["verdict"]["text"])
-    return _publish(where, facts, ready(where.values, choice, where.text))
-
-
-def _job(where: Where, settings: AdviseSettings, renderer: Renderer) -> tuple[Task, tuple[str, ...]]:
-    """Return what is asked, and apart from it what is right."""
-    train, held = (load_split(where.snapshot, split) for split in ("train", "validation"))
-    for rows, split in ((train, "training"), (held, "validation")):
-        if not rows:
-            raise DataError(
-                f"{where.snapshot}: no {split} rows", "at least one",
-                "raise prepare.validation_share, or name a validation file",
-            )  # fmt: skip
-    known = task.taken_apart(task.chosen(train, _MOST_TRAINING_ROWS))
-    asked = task.taken_apart(task.chosen(held, settings.rows))
-    labelled = all(type(row).__name__ == "LabelledRow" for row in train)
-    kind = kinds.recognise(known.answers, labelled=labelled).kind
-    longest = max(len(renderer.tokenizer.encode(answer, special=False)) for answer in known.answers)
-    room = settings.max_new_tokens or min(longest + longest // 4 + 8, _MOST_NEW_TOKENS)
-    job = Task(
-        asked=asked.questions, known=known, kind=kind, room=room, settings=settings, folder=where.folder,
-        seed=where.seed,
-    )  # fmt: skip
-    return job, asked.answers
+    written = {PROMPT: best_prompt(measured.ways, where.bases[0].name)}
+    comment, values = ready(where.values, choice, where.text)
+    return _publish(where, facts, written | {"metier.yaml": values}, comment)
 
 
 def _measured(
     where: Where, job: Task, right: tuple[str, ...], teach: Teach, clock: Clock, progress: Progress
 ) -> Measured:
-    """Measure what needs no model, then base after base; the curve is that of the project's base."""
+    """Measure what needs no model, then base after base: prompts of all, then trainings, the project's base first."""
     found: list[Found] = measure.without_model(job, progress)
-    sizes: list[int] = []
-    for place, base in enumerate(where.bases):
+    seats: list[Seat] = []
+    for base in where.bases:
         try:
             renderer = open_renderer(base.folder, where.text)
         except InputError as error:
             found.append(NotMeasured(name=base.name, why=str(error)))
             continue
-        asker = measure.opened(base, renderer, job, clock, progress)
+        seat = Seat(base=base, renderer=renderer, clock=clock, progress=progress)
+        asker = measure.opened(seat, job.seed)
         if isinstance(asker, NotMeasured):
             found.append(asker)
             continue
         found += measure.prompted(asker, job)
-        if place:
-            why = "only the project's base is trained"
-            found.append(NotMeasured(name=f"{base.name}: quick training", why=why))
-            continue
-        entries, sizes = measure.trained(
-            base, job, teach, snapshot=where.snapshot, work=_work(where, job, base), asker=asker
-        )  # fmt: skip
-        found += entries
+        seats.append(seat)
+    for seat in seats:
+        found += measure.trained(seat, job, teach, snapshot=where.snapshot, work=_work(where, job, seat.base))
     ways = tuple(_way(job, entry, right) for entry in found if isinstance(entry, Tried))
     missing = [entry for entry in found if isinstance(entry, NotMeasured)]
-    curve = _curve(ways, sizes, job.settings)
+    curve = _curve(ways, [seat.base.name for seat in seats], job.settings)
     if curve is None:
         why = "fewer than two quick trainings were long enough to answer in the form of the task; raise advise.steps"
         missing.append(NotMeasured(name="data still needed", why=why))
@@ -160,13 +135,21 @@ def _way(job: Task, tried: Tried, right: Sequence[str]) -> Way:
     )  # fmt: skip
 
 
-def _curve(ways: Sequence[Way], sizes: Sequence[int], settings: AdviseSettings) -> Curve | None:
-    """Return the learning curve; None where fewer than two trainings say anything."""
-    tuned = [(size, way) for size, way in zip(sizes, (way for way in ways if way.tried.family == "tuned"), strict=True)]
-    read = [(size, way.scores) for size, way in tuned if way.in_form >= READABLE]
-    if len({size for size, _ in read}) < 2:
-        return None
-    return fit(tuple(size for size, _ in read), np.stack([s for _, s in read]), confidence=settings.confidence)
+def _curve(ways: Sequence[Way], bases: Sequence[str], settings: AdviseSettings) -> Curve | None:
+    """Return the learning curve of the base that more rows may lift highest; None where no trainings say anything.
+
+    A training is ruled out where that one is: the others promise less.
+    """
+    found = []
+    for base in bases:
+        points = [(way.tried.rows, way) for way in ways if way.tried.base == base and way.tried.rows is not None]
+        read = [(size, way.scores) for size, way in points if way.in_form >= READABLE]
+        if len({size for size, _ in read}) >= 2:
+            sizes = tuple(size for size, _ in read)
+            found.append(
+                fit(sizes, np.stack([scores for _, scores in read]), confidence=settings.confidence, base=base)
+            )
+    return max(found, key=lambda curve: curve.at(2 * max(curve.sizes)).high, default=None)
 
 
 def _work(where: Where, job: Task, base: Base) -> Path:
@@ -190,14 +173,15 @@ def _conditions(where: Where, job: Task, settings: AdviseSettings) -> dict[str, 
     }
 
 
-def _publish(where: Where, facts: dict[str, Any], values: tuple[str, dict[str, Any]]) -> Path:
+def _publish(where: Where, facts: dict[str, Any], written: Mapping[str, Any], comment: str) -> Path:
     target = where.store / "advice"
-    comment, settings = values
-    written = comment + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=110)
     page = page_of(told(facts))
     with artefact.publish(target, kind=KIND, facts={"schema": SCHEMA}) as folder:
         (folder / "advice.json").write_text(json.dumps(as_plain(facts), indent=1, ensure_ascii=False) + "\n", "utf-8")
-        (folder / "metier.yaml").write_text(written, encoding="utf-8")
+        for name, values in written.items():
+            if values is not None:
+                text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
+                (folder / name).write_text((comment if name == "metier.yaml" else "") + text, encoding="utf-8")
         (folder / "report.html").write_text(html.render(page), encoding="utf-8")
         (folder / "report.md").write_text(markdown.render(page), encoding="utf-8")
     return target

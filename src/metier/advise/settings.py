@@ -6,6 +6,22 @@ from metier.core.settings import Settings
 from metier.score.prices import PriceSettings
 
 
+class ChoosingSettings(Settings):
+    """Which bases `metier bases` looks at, and what they are wanted for."""
+
+    below: tuple[str, ...] = (".",)
+    """Folders below which bases are looked for, relative to metier.yaml; hidden folders and links are passed over."""
+
+    cache: bool = True
+    """Look at the bases in the Hugging Face cache of this machine too."""
+
+    commercial: bool = True
+    """The tuned model is for commercial use: a base whose licence forbids that is not recommended."""
+
+    asked: bool = True
+    """Let every base whose weights are here answer, untrained, as long as `advise.seconds` last."""
+
+
 class AdviseSettings(Settings):
     """The measurement before anybody trains, always on validation rows: the sealed test is not opened."""
 
@@ -50,3 +66,6 @@ class AdviseSettings(Settings):
 
     prices: PriceSettings = PriceSettings()
     """Your own prices, for the cost of 1,000 requests."""
+
+    choosing: ChoosingSettings = ChoosingSettings()
+    """What `metier bases` looks at."""

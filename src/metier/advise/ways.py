@@ -26,7 +26,9 @@ class Tried:
     """What a way answered to the n questions. `effort` orders ways from the simplest, 0, to training, 9.
 
     `tokens_in`, `tokens_out` and `seconds` are means of one request; `detail` is what a reader should know of it.
-    `text` is the instruction that a way adds as system turn.
+    `text` is the instruction that a way adds as system turn; `rows` are the training rows of a point of the learning
+    curve. `shown` are the examples (question, answer) that stand in every prompt alike, in their order; `retrieved`:
+    other examples or passages stand in every prompt.
     """
 
     name: str
@@ -39,6 +41,9 @@ class Tried:
     tokens_out: float = 0.0
     detail: str = ""
     text: str | None = None
+    rows: int | None = None
+    shown: tuple[tuple[str, str], ...] = ()
+    retrieved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,6 +8,7 @@ import typer
 
 from metier.cli.advise import advise
 from metier.cli.augment import augment
+from metier.cli.bases import bases
 from metier.cli.boundary import INTERRUPTED, Boundary, Interrupts, interrupted
 from metier.cli.compare import compare
 from metier.cli.doctor import doctor
@@ -46,7 +47,7 @@ app = typer.Typer(
 app.command(rich_help_panel=_START)(init)
 app.command(rich_help_panel=_START, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(run)
 app.command(rich_help_panel=_START)(doctor)
-for _stage in (prepare, augment, synthesise, advise, plan, sweep, train, evaluate, prove, report):
+for _stage in (prepare, augment, synthesise, bases, advise, plan, sweep, train, evaluate, prove, report):
     app.command(rich_help_panel=_STAGES, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(_stage)
 for _registered in (promote, rollback, versions, diff, card, verify_version):
     app.command(rich_help_panel=_VERSIONS)(_registered)
@@ -54,7 +55,7 @@ app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_
 app.command(rich_help_panel=_SERVE)(key)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(export)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
-app.command(rich_help_panel=_LOOK)(compare)
+app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(compare)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(gate)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(frontier)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(protect)

@@ -1,4 +1,4 @@
-"""`metier compare A B`: two stored evaluations, side by side."""
+"""`metier compare A B`: two models on the same rows, side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,20 +15,22 @@ def known_names(incomplete: str) -> list[str]:
     return [name for name in ("base", *(path.name for path in sorted(RUNS.glob("*")))) if name.startswith(incomplete)]
 
 
-_HELP = "`base`, or a run's id or the beginning of it."
+_HELP = "`base`, a run's id or the beginning of it, prompt:FILE or remote:MODEL."
 
 
 def compare(
+    context: typer.Context,
     first: Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=known_names)],
     second: Annotated[str, typer.Argument(metavar="B", help=_HELP, autocompletion=known_names)],
     project: ProjectFolder = HERE,
     json: AsJson = False,
 ) -> None:
-    """Compare two models by their stored evaluations; the same thing twice is identical."""
+    """Compare two models on the same rows: stored evaluations, the base with a prompt, a model behind an endpoint."""
     from metier import flow
+    from metier.cli.desk import opened
     from metier.cli.output import put_page
-    from metier.project import Place, load
     from metier.report.page import page_of
 
-    place = Place(project=load(project), folder=project)
-    put_page(page_of(flow.compare(place, first, second)), {"first": first, "second": second}, as_json=json)
+    with opened(context, project, as_json=json) as place:
+        report = flow.compare(place, first, second)
+    put_page(page_of(report), {"first": first, "second": second}, as_json=json)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from metier.core.errors import SettingsError
-from metier.core.progress import Silent
+from metier.core.progress import Progress, Silent
 from metier.core.settings import Settings, model_in
 from metier.core.table import nearest
 from metier.flow import Run, Stage, locate, named, prepare
@@ -26,11 +26,18 @@ def opened(context: typer.Context, folder: Path, *, as_json: bool) -> Iterator[P
     """
     check_names(context.args, [name for parameter in context.command.params for name in parameter.opts])
     project = load(folder, context.args)
+    with listening(as_json=as_json) as progress:
+        yield Place(project=project, folder=folder, progress=progress)
+
+
+@contextmanager
+def listening(*, as_json: bool) -> Iterator[Progress]:
+    """Open who listens to a command: bars on stderr for people, nobody for programs."""
     if as_json:
-        yield Place(project=project, folder=folder, progress=Silent())
+        yield Silent()
         return
     with open_progress(Console(stderr=True, highlight=False)) as progress:
-        yield Place(project=project, folder=folder, progress=progress)
+        yield progress
 
 
 def check_names(arguments: Sequence[str], options: Sequence[str]) -> None:

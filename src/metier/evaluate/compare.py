@@ -16,6 +16,7 @@ from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.stored import Evaluation, Which
 from metier.evaluate.summary import summarise
+from metier.evaluate.task import deciding_metric, recognise
 from metier.evaluate.wording import sentence
 from metier.evaluate.worst import worst
 from metier.score.metrics import metric_of
@@ -38,11 +39,11 @@ class _Part:
         return self.evaluation.facts["conditions"][self.which]["digest"]
 
 
-def compare(first: Path | None, second: Path | None) -> Report:
+def compare(first: Path | Evaluation | None, second: Path | Evaluation | None) -> Report:
     """Say whether the second is better than the first, on the same held-out rows.
 
     Args:
-        first: a run's folder, or None for the base.
+        first: a run's folder, an opponent that was asked, or None for the base.
         second: the same. A run against None is compared with the base it was evaluated against.
 
     Raises:
@@ -64,15 +65,15 @@ def compare(first: Path | None, second: Path | None) -> Report:
     return _told(parts, title, command)
 
 
-def _parts(first: Path | None, second: Path | None) -> tuple[_Part, _Part]:
+def _parts(first: Path | Evaluation | None, second: Path | Evaluation | None) -> tuple[_Part, _Part]:
     """Read the evaluations; the base is the one that the other side was evaluated against."""
-    evaluations = [stored.read(run) if run is not None else None for run in (first, second)]
+    evaluations = [stored.read(run) if isinstance(run, Path) else run for run in (first, second)]
     whole = evaluations[0] or evaluations[1]
     assert whole is not None
     found = [
         _Part(name="base", which="base", evaluation=whole)
         if entry is None
-        else _Part(name=entry.run.name, which="tuned", evaluation=entry)
+        else _Part(name=entry.facts["conditions"]["tuned"]["name"], which="tuned", evaluation=entry)
         for entry in evaluations
     ]
     return found[0], found[1]
@@ -94,7 +95,7 @@ def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
     asked = parts[1].evaluation.facts["conditions"]
     settings = EvaluateSettings.model_validate(asked["settings"])
     questions = parts[1].evaluation.questions
-    sides = _graded_alike(parts, settings)
+    sides, settings = _measured_alike(questions, _graded_alike(parts, settings), settings)
     differing = conditions.different(parts[0].evaluation.facts["conditions"], asked)
     facts = summarise(questions, *sides, settings, differing=differing)
     evidence = (
@@ -133,6 +134,21 @@ def _graded_alike(parts: tuple[_Part, _Part], settings: EvaluateSettings) -> tup
         for side in sides
     )
     return one, other
+
+
+def _measured_alike(
+    questions: tuple[Question, ...], sides: tuple[Side, Side], settings: EvaluateSettings
+) -> tuple[tuple[Side, Side], EvaluateSettings]:
+    """Leave the losses out where one of the two tells none, as a model behind an endpoint: answers decide there."""
+    if all(side.tokens.any() for side in sides) or any(question.headed for question in questions):
+        return sides, settings
+    none = np.zeros(len(questions))
+    one, other = (dataclasses.replace(side, nats=none, tokens=none) for side in sides)
+    if settings.metric == "loss":
+        raise DataError("evaluate.metric: loss", "a metric of the answers", "an endpoint does not tell its loss")
+    if deciding_metric(questions, recognise(questions, settings).value, settings).value == "loss":
+        settings = settings.model_copy(update={"metric": "word_f1"})
+    return (one, other), settings
 
 
 def _facts(facts: dict[str, Any], asked: dict[str, Any], names: tuple[str, str]) -> tuple[tuple[str, Cell], ...]:

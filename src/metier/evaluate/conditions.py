@@ -28,8 +28,23 @@ def unpairable(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return the conditions under which two evaluations of the same rows were not alike."""
+    """Return the conditions under which two evaluations of the same rows were not alike.
+
+    A model behind an endpoint has its own template and number format, as a base with other tokens has: what can be
+    alike is what it is sent, and the decoding that it is asked for. A prompt that one of the two has in front is what
+    is compared, and with it the prompts' lengths.
+    """
+    if "remote" in one or "remote" in other:
+        return _sent_differently(one, other)
     found = [title for name, title in _COMPUTED.items() if one.get(name) != other.get(name)]
+    if one.get("prompt") != other.get("prompt"):
+        found = [title for title in found if title != _COMPUTED["batches"]]
     if one["tokenizer"] != other["tokenizer"]:
         return [title for title in found if title != _COMPUTED["batches"]]
     return [title for name, title in _ASKED.items() if one[name] != other[name]] + found
+
+
+def _sent_differently(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    found = ["messages"] if one["renderer"] != other["renderer"] else []
+    alike = all(one["decoding"][name] == other["decoding"][name] for name in ("kind", "max_new_tokens"))
+    return found if alike else [*found, _ASKED["decoding"]]

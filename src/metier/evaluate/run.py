@@ -214,7 +214,7 @@ def _job(snapshot: Path, base: Base, run: Path, text: TextSettings, settings: Ev
     material, shorter = together(gather([context.teacher_row(row, drop) for row in rows], renderer), seen, student)
     pieces = retain.general_sequences(renderer) if settings.retention else []
     task = recognise(material.questions, settings)
-    limit = _new_tokens(material, renderer, settings)
+    limit = new_tokens(material, renderer, settings)
     tokenizer = renderer.tokenizer
     decoding = Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit.value, pad_id=tokenizer.pad_id)
     general = [sequences for _, sequences in pieces]
@@ -240,7 +240,7 @@ def _spared(whole: Material, shorter: Material) -> Saved:
     return Saved(requests=len(whole.questions), with_prompt=counts[0], without=counts[1])
 
 
-def _new_tokens(material: Material, renderer: Renderer, settings: EvaluateSettings) -> Reasoned:
+def new_tokens(material: Material, renderer: Renderer, settings: EvaluateSettings) -> Reasoned:
     """Choose how long an answer may be."""
     name = "evaluate.max_new_tokens"
     if settings.max_new_tokens is not None:

@@ -4,6 +4,7 @@ Each stage takes a project and leaves files; one that is done and unchanged is n
 need torch are imported where they are called, so that a command which does not train starts at once.
 """
 
+from metier.flow.choosing import bases, bases_anywhere
 from metier.flow.data import Shown, page_of_data, prepare, show, write_data_page
 from metier.flow.exporting import Exported, export
 from metier.flow.found import Run, Stage, is_trained, locate, named
@@ -23,6 +24,8 @@ __all__ = [
     "Shown",
     "Stage",
     "advise",
+    "bases",
+    "bases_anywhere",
     "compare",
     "evaluate",
     "export",

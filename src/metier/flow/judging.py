@@ -3,9 +3,14 @@
 from pathlib import Path
 from time import perf_counter
 
-from metier.core import digest, extras, ledger
+from metier.core import artefact, digest, extras, ledger
+from metier.core.errors import DataError
 from metier.core.progress import OnlyBars
 from metier.core.report import Report
+from metier.evaluate import stored
+from metier.evaluate.opponents.ground import Ground, is_opponent
+from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.stored import Evaluation
 from metier.flow.data import prepare
 from metier.flow.found import Run, Stage, key_of, locate, require_trained, skip
 from metier.model.find import Base, find
@@ -64,7 +69,53 @@ def evaluate(place: Place, run: Run) -> Stage:
 
 
 def compare(place: Place, first: str, second: str) -> Report:
-    """Compare two of: `base`, a run. The same thing twice is identical."""
+    """Compare two of: `base`, a run, `prompt:FILE`, `remote:MODEL`. The same thing twice is identical.
+
+    The last two, and a base that stands against them, are asked: the rows, limits and settings of the run that they
+    are compared with, or the project's where there is none.
+
+    Raises:
+        DataError: a run was not evaluated, or on other rows; a row was not answered.
+        InputError: there is no such run or file.
+    """
     from metier.evaluate.compare import compare as judge
 
-    return judge(*(None if name == "base" else find_run(place, name) for name in (first, second)))
+    names = (first, second)
+    if not any(is_opponent(name) for name in names):
+        return judge(*(None if name == "base" else find_run(place, name) for name in names))
+    extras.require("train")
+    from metier.evaluate.opponents.stand import stand
+
+    runs = [find_run(place, name) for name in names if name != "base" and not is_opponent(name)]
+    ground = _ground(place, runs[0] if runs else None)
+    known = [None if name == "base" or is_opponent(name) else find_run(place, name) for name in names]
+    sides: list[Path | Evaluation | None] = []
+    for name, run in zip(names, known, strict=True):
+        sides.append(run if run is not None else stand(name, ground))
+    return judge(sides[0], sides[1])
+
+
+def _ground(place: Place, run: Path | None) -> Ground:
+    """Return what opponents are asked: what the run was asked, else what the project's settings say."""
+    prepared = prepare(place)
+    found = locate(place, prepared.path)
+    settings, limit, only = place.project.evaluate, None, None
+    if run is not None:
+        evaluation = stored.read(run)
+        asked = evaluation.facts["conditions"]
+        if any(question.headed for question in evaluation.questions):
+            raise DataError(
+                f"run {run.name}: it has a head", "a run that writes its answers", "prompts do not answer so"
+            )
+        if asked["snapshot"] != artefact.read(prepared.path, "snapshot").digest:
+            raise DataError(
+                f"run {run.name}: evaluated on other data than the project's now", "the same held-out rows",
+                "`metier evaluate` again, then compare",
+            )  # fmt: skip
+        judge = settings.judge
+        settings = EvaluateSettings.model_validate(asked["settings"]).model_copy(update={"judge": judge})
+        limit, only = asked["decoding"]["max_new_tokens"], frozenset(q.row_id for q in evaluation.questions)
+    return Ground(
+        snapshot=prepared.path, base=found.base, text=found.plan.text, settings=settings, folder=place.folder,
+        store=place.store, progress=place.progress, limit=limit, only=only,
+    )  # fmt: skip

@@ -90,6 +90,16 @@ def _tried(
 
 
 def _ask(request: tuple[Chat, dict[str, Any]], model: str, settings: JudgeSettings) -> str:
+    return str(post(request, model, settings)["choices"][0]["message"]["content"])
+
+
+def post(request: tuple[Chat, dict[str, Any]], model: str, settings: JudgeSettings) -> dict[str, Any]:
+    """Send one request, at temperature 0; returns the endpoint's answer as it stands, which may be of any form.
+
+    Raises:
+        OSError: the endpoint cannot be reached, or refuses.
+        ValueError: what it says is no JSON.
+    """
     messages, extra = request
     body = {"model": model, "messages": list(messages), "temperature": 0, **extra}
     headers = {"Content-Type": "application/json"}
@@ -98,8 +108,7 @@ def _ask(request: tuple[Chat, dict[str, Any]], model: str, settings: JudgeSettin
     address = f"{(settings.url or '').rstrip('/')}/chat/completions"
     sent = urllib.request.Request(address, data=json.dumps(body).encode(), headers=headers, method="POST")
     with urllib.request.build_opener(_NoRedirect).open(sent, timeout=settings.seconds) as answer:
-        data = json.loads(answer.read(_MOST_BYTES))
-    return str(data["choices"][0]["message"]["content"])
+        return json.loads(answer.read(_MOST_BYTES))
 
 
 def read_number(low: float, high: float) -> Callable[[str], float | None]:

@@ -11,7 +11,7 @@ from metier.forest.way import Way
 from metier.model.adapt import adapt, count_parameters
 from metier.model.find import Base
 from metier.model.head import give_head
-from metier.model.quiet import LIBRARY_FAULTS
+from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.settings import ModelSettings
 from metier.model.shapes import outline, sizes
 from metier.text.targets import Targets
@@ -149,7 +149,8 @@ def adapted(model: PreTrainedModel, setting: Setting, configuration: Configurati
         model = give_head(model, setting.targets)
     changed = adapt(model, setting.base, configuration.method, setting.model, seed=0)
     if configuration.checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        with quiet():
+            model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     return changed.train()
 

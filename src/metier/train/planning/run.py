@@ -35,7 +35,7 @@ _PLANNED = ("auto", "full", "lora", "layers")
 
 def choose_for(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> Planned:
     """Choose how a run computes; see `choose`."""
-    setting, method = _setting(base, settings, view.targets)
+    setting, method = setting_of(base, settings, view.targets)
     rows = len(rendered)
     order = Order(rows, settings.train.rows_per_step, rows, settings.seed, curriculum=view.curriculum)
     asked = (settings.train.micro_batch_tokens, settings.model.gradient_checkpointing)
@@ -124,7 +124,7 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         wanted = "full, layers or LoRA on an unquantised base, for words or a head"
         raise SettingsError(f"metier plan: {not_planned}", wanted)
     torch.set_num_threads(choices.threads(settings.train).value)
-    setting, _ = _setting(base, settings, view.targets)
+    setting, _ = setting_of(base, settings, view.targets)
     chosen = choose_for(base, settings, rendered, view)
     done = chosen.simulation.configuration
     ways: list[tuple[str, str | None]] = [("full", None), ("lora", None)] if base.kind != "config" else []
@@ -140,17 +140,17 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
                 continue
             simulation = simulate(setting, other, arrange(chosen.usage.heaviest, other.micro_batch_tokens))
             planned = Planned(simulation=simulation, usage=chosen.usage, room=chosen.room)
-            alternatives.append((planned, None if quantise else _epoch(planned, setting)))
+            alternatives.append((planned, None if quantise else epoch(planned, setting)))
     return Plan(
         chosen=chosen,
-        seconds=_epoch(chosen, setting),
+        seconds=epoch(chosen, setting),
         alternatives=tuple(alternatives),
         misplaced=misplaced(chosen.usage.heaviest, done.micro_batch_tokens),
         choices=tuple(chosen.choices(settings.model.gradient_checkpointing, settings.train.micro_batch_tokens)),
     )
 
 
-def _epoch(planned: Planned, setting: Setting) -> float | None:
+def epoch(planned: Planned, setting: Setting) -> float | None:
     """Return the seconds of an epoch: those of its heaviest step, by its share of the tokens."""
     configuration = planned.simulation.configuration
     work = arrange(planned.usage.heaviest, configuration.micro_batch_tokens)
@@ -158,7 +158,8 @@ def _epoch(planned: Planned, setting: Setting) -> float | None:
     return None if pace is None else pace.seconds(work) * planned.usage.shared / work.computed
 
 
-def _setting(base: Base, settings: TrainingPlan, targets: Targets | None) -> tuple[Setting, str]:
+def setting_of(base: Base, settings: TrainingPlan, targets: Targets | None) -> tuple[Setting, str]:
+    """Return what all configurations of a run have in common, and its method resolved."""
     model = outline(base.folder)
     method, _ = choose_method(model, base, settings.model)
     width = model.config.get_text_config().hidden_size

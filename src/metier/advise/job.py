@@ -1,0 +1,69 @@
+"""What is asked of every way and every base: questions apart from what is right, what was learnt from, how long."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from metier.advise import task
+from metier.advise.settings import AdviseSettings
+from metier.advise.task import Known, Question
+from metier.core.errors import DataError
+from metier.core.types import LabelledRow
+from metier.score import kinds
+from metier.score.kinds import Kind
+from metier.text.render import Renderer
+from metier.text.rows import load_split
+
+_MOST_TRAINING_ROWS = 20_000
+_MOST_NEW_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is asked, without what is right: questions [n], training rows, the kind of answer, the longest answer."""
+
+    asked: tuple[Question, ...]
+    known: Known
+    kind: Kind
+    room: int
+    settings: AdviseSettings
+    folder: Path
+    seed: int = 0
+
+    @property
+    def texts(self) -> list[str]:
+        """Return what is asked, [n]."""
+        return [question.text for question in self.asked]
+
+
+def make(
+    snapshot: Path, renderer: Renderer, settings: AdviseSettings, *, folder: Path, seed: int
+) -> tuple[Task, tuple[str, ...]]:
+    """Return what is asked, and apart from it what is right.
+
+    Args:
+        snapshot: a prepared one; its validation rows are asked, its test rows are not opened.
+        renderer: of the base whose tokens the longest answer is counted in.
+        settings: how many rows.
+        folder: the project's.
+        seed: the project's.
+
+    Raises:
+        DataError: there are no training or validation rows, or none of them has a question and an answer.
+    """
+    train, held = (load_split(snapshot, split) for split in ("train", "validation"))
+    for rows, split in ((train, "training"), (held, "validation")):
+        if not rows:
+            raise DataError(
+                f"{snapshot}: no {split} rows", "at least one",
+                "raise prepare.validation_share, or name a validation file",
+            )  # fmt: skip
+    known = task.taken_apart(task.chosen(train, _MOST_TRAINING_ROWS))
+    asked = task.taken_apart(task.chosen(held, settings.rows))
+    labelled = all(isinstance(row, LabelledRow) for row in train)
+    kind = kinds.recognise(known.answers, labelled=labelled).kind
+    longest = max(len(renderer.tokenizer.encode(answer, special=False)) for answer in known.answers)
+    job = Task(
+        asked=asked.questions, known=known, kind=kind, settings=settings, folder=folder, seed=seed,
+        room=settings.max_new_tokens or min(longest + longest // 4 + 8, _MOST_NEW_TOKENS),
+    )  # fmt: skip
+    return job, asked.answers

@@ -1,0 +1,35 @@
+"""What opponents are asked, and how their names begin; imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from metier.core.progress import Progress
+from metier.evaluate.settings import EvaluateSettings
+from metier.model.find import Base
+from metier.text.settings import TextSettings
+
+PROMPT, REMOTE = "prompt:", "remote:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What opponents are asked: the rows of a snapshot under a base's tokens, as some evaluation asked them.
+
+    `limit`: longest answer in tokens, None: as the settings say. `only`: ids of the rows, None: all of them.
+    """
+
+    snapshot: Path
+    base: Base
+    text: TextSettings
+    settings: EvaluateSettings
+    folder: Path
+    store: Path
+    progress: Progress
+    limit: int | None = None
+    only: frozenset[str] | None = None
+    seed: int = 0
+
+
+def is_opponent(name: str) -> bool:
+    """Tell whether a name is that of somebody who has to be asked."""
+    return name.startswith((PROMPT, REMOTE))

@@ -1,0 +1,65 @@
+"""What each way of training would take with a base: whole, LoRA and LoRA on few bits, from its configuration alone."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from metier.forest.arrange import arrange
+from metier.model.find import Base
+from metier.text.rendered import Rendered
+from metier.train import choices
+from metier.train.plan import TrainingPlan
+from metier.train.planning.choose import Planned
+from metier.train.planning.predict import Configuration, simulate
+from metier.train.planning.run import choose_for, epoch, setting_of
+from metier.train.views import View
+
+_BITS = ("int8", "nf4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A way of training planned: what it is called, its plan, the seconds of an epoch (None: not timed)."""
+
+    name: str
+    planned: Planned
+    seconds: float | None
+
+
+def methods(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> list[Method]:
+    """Plan every method as it would be chosen here: the fastest micro-batch that fits, recomputing only where needed.
+
+    Args:
+        base: as found; its weights are not looked at.
+        settings: of the project; its method, number format and micro-batch are left aside.
+        rendered: the training rows under this base.
+        view: what the objective makes of them.
+
+    Raises:
+        SettingsError: the architecture does not let itself be gone through.
+    """
+    torch.set_num_threads(choices.threads(settings.train).value)
+    found = []
+    for name in ("full", "lora"):
+        model = settings.model.model_copy(
+            update={"method": name, "quantise": "none", "gradient_checkpointing": None}
+        )  # fmt: skip
+        train = settings.train.model_copy(update={"micro_batch_tokens": None})
+        plan = replace(settings, model=model, train=train)
+        planned = choose_for(base, plan, rendered, view)
+        setting, _ = setting_of(base, plan, view.targets)
+        seconds = epoch(planned, setting) if planned.fits else None
+        found.append(Method(name=planned.simulation.configuration.name, planned=planned, seconds=seconds))
+    if view.targets is not None:
+        return found
+    lora, setting = found[-1].planned, setting_of(base, plan, view.targets)[0]
+    tokens = lora.simulation.configuration.micro_batch_tokens
+    for kind in _BITS:
+        tried = []
+        for recompute in (False, True):
+            way = Configuration(method="lora", checkpointing=recompute, micro_batch_tokens=tokens, quantise=kind)
+            simulation = simulate(setting, way, arrange(lora.usage.heaviest, tokens))
+            tried.append(Planned(simulation=simulation, usage=lora.usage, room=lora.room))
+        planned = next((one for one in tried if one.fits), tried[-1])
+        found.append(Method(name=planned.simulation.configuration.name, planned=planned, seconds=None))
+    return found
