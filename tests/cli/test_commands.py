@@ -23,6 +23,7 @@ COMMANDS = [
     "prove",
     "report",
     "verify",
+    "bases",
     "compare",
     "schema",
 ]
@@ -51,7 +52,7 @@ def test_every_command_has_help_and_json(metier, command):
     result = metier(command, "--help")
     assert result.code == 0
     assert "--json" in result.out
-    takes_settings = command in {"run", "prepare", "sweep", "train", "evaluate", "prove", "report", "verify"}
+    takes_settings = command not in {"init", "doctor", "schema"}
     assert ("--train.learning-rate" in result.out) == takes_settings
 
 

@@ -1,7 +1,6 @@
-"""Opponents on a real project: asked the same rows, compared in pairs, refused where they were asked otherwise."""
+"""Opponents on real rows: asked the same, compared in pairs, refused where they were asked otherwise."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,27 +15,38 @@ from metier.evaluate.opponents.ground import Ground, is_opponent
 from metier.evaluate.opponents.stand import stand
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.stored import read
+from metier.model.find import find
+from metier.prepare.settings import DataSettings, PrepareSettings
+from metier.prepare.snapshot import prepare
 from metier.text.settings import TextSettings
-from tests.evaluate.conftest import Workplace
+from tests.evaluate.conftest import COLOURS, Workplace
 from tests.evaluate.test_judge import serving
 
+LIMIT = 4
+ROWS = 16
 
-def ground(labels: Workplace, folder: Path, **settings: Any) -> Ground:
-    chosen = EvaluateSettings.model_validate({"samples": 200, "max_rows": 20} | settings)
-    shutil.copytree(labels.store, folder / ".metier", dirs_exist_ok=True)
-    evaluation = read(labels.run)
+
+@pytest.fixture(scope="module")
+def place(tiny_base, tmp_path_factory) -> Ground:
+    """Labelled texts under an untrained base; nobody has trained anything."""
+    folder = tmp_path_factory.mktemp("ground")
+    rows = [{"text": f"item {n} is {COLOURS[n % 4]}", "label": COLOURS[n % 4]} for n in range(60)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = PrepareSettings.model_validate({"validation_share": 0.1, "test_share": 0.4})
+    snapshot = prepare(
+        DataSettings(train="rows.jsonl"), settings, folder=folder, store=folder / ".metier", seed=0, progress=Silent()
+    ).path
     return Ground(
-        snapshot=labels.snapshot, base=labels.base, text=TextSettings(), settings=chosen, folder=folder,
-        store=folder / ".metier", progress=Silent(),
-        limit=evaluation.facts["conditions"]["decoding"]["max_new_tokens"],
+        snapshot=snapshot, base=find(str(tiny_base), folder), text=TextSettings(), folder=folder,
+        settings=EvaluateSettings.model_validate({"resampling": {"samples": 200}, "max_rows": ROWS}),
+        store=folder / ".metier", progress=Silent(), limit=LIMIT,
     )  # fmt: skip
 
 
-def whole(labels: Workplace, folder: Path, **settings: Any) -> Ground:
-    """The ground of the run's own evaluation: all of its rows."""
-    kept = read(labels.run).facts["conditions"]["settings"]
-    made = ground(labels, folder)
-    return replace(made, settings=EvaluateSettings.model_validate(kept | settings))
+def judged_at(place: Ground, url: str, **more: Any) -> Ground:
+    judge = {"url": url, "tries": 1, "at_once": 1} | more
+    kept = place.settings.model_dump()
+    return replace(place, settings=EvaluateSettings.model_validate(kept | {"judge": judge}))
 
 
 def colour(body: dict[str, Any]) -> str:
@@ -44,91 +54,102 @@ def colour(body: dict[str, Any]) -> str:
     return body["messages"][-1]["content"].split()[-1]
 
 
-def test_the_base_with_a_prompt_is_asked_the_same_rows(labels, evaluated, tmp_path):
-    assert evaluated
-    (tmp_path / "p.txt").write_text("Name the colour.")
-    place = whole(labels, tmp_path)
+def test_the_base_with_a_prompt_is_asked_the_same_rows(place):
+    (place.folder / "p.txt").write_text("Name the colour.")
     plain, prompted = stand("base", place), stand("prompt:p.txt", place)
-    run = read(labels.run)
-    for found in (plain, prompted):
-        assert not conditions.unpairable(found.facts["conditions"], run.facts["conditions"])
-        assert not conditions.different(found.facts["conditions"], run.facts["conditions"])
-    assert plain.sides["tuned"].outputs == run.sides["base"].outputs, "the base says what it said in the evaluation"
-    assert prompted.facts["conditions"]["prompt"]
+    one, other = plain.facts["conditions"], prompted.facts["conditions"]
+    assert not conditions.unpairable(one, other)
+    assert one["batches"] != other["batches"]
+    assert not conditions.different(one, other), "the prompt is what is compared, and its length with it"
     assert prompted.questions[0].prompt != plain.questions[0].prompt
     assert prompted.questions[0].labelled
-    told = compare(prompted, labels.run)
-    assert told.title == f"prompt:p.txt against {labels.run.name}"
-    assert told.verdict.good is True, "trained to name colours, it beats a base that never learnt anything"
+    told = compare(plain, prompted)
+    assert told.title == "base against prompt:p.txt"
+    assert "conditions" not in told.verdict.text
     assert compare(plain, plain).verdict.text.startswith("identical")
 
 
-def test_a_model_behind_an_endpoint_is_asked_the_same_messages_and_is_paid_once(labels, evaluated, tmp_path):
-    assert evaluated
+def test_a_model_behind_an_endpoint_is_asked_the_same_messages_and_is_paid_once(place):
     with serving(colour) as (url, seen):
-        place = whole(labels, tmp_path, judge={"url": url, "tries": 1})
-        found = stand("remote:big-1", place)
+        there = judged_at(place, url)
+        found = stand("remote:big-1", there)
         asked = len(seen)
-        again = stand("remote:big-1", place)
-        assert len(seen) == asked == len(found.questions)
+        again = stand("remote:big-1", there)
+        assert len(seen) == asked == len(found.questions) == ROWS
         assert again.sides["tuned"].outputs == found.sides["tuned"].outputs
     sent = seen[0]
-    assert (sent["model"], sent["temperature"], sent["seed"]) == ("big-1", 0, 0)
-    assert sent["max_tokens"] == place.limit
+    assert (sent["model"], sent["temperature"], sent["seed"], sent["max_tokens"]) == ("big-1", 0, 0, LIMIT)
     assert all(message["role"] != "assistant" for message in sent["messages"])
-    told = compare(labels.run, found)
-    assert dict(told.facts)["metric that decides"].startswith("accuracy")
-    assert "not asked alike" not in told.verdict.text
     assert found.facts["conditions"]["remote"]["url"] == url
+    told = compare(stand("base", place), found)
+    assert dict(told.facts)["metric that decides"].startswith("accuracy")
+    assert told.verdict.good is True, "it knows the colours, an untrained base does not"
 
 
-def test_another_limit_refuses_a_verdict(labels, evaluated, tmp_path):
-    assert evaluated
+def test_what_was_asked_otherwise_gets_no_verdict(place):
+    base = stand("base", place)
     with serving(colour) as (url, _):
-        place = whole(labels, tmp_path, judge={"url": url, "tries": 1})
-        found = stand("remote:big-1", replace(place, limit=(place.limit or 0) + 1))
-    assert conditions.different(found.facts["conditions"], read(labels.run).facts["conditions"]) == ["decoding"]
-    told = compare(labels.run, found)
+        longer = stand("remote:big-1", replace(judged_at(place, url), limit=LIMIT + 1))
+        shouted = stand("remote:big-1", replace(judged_at(place, url), text=TextSettings(system="Shout.")))
+    assert conditions.different(base.facts["conditions"], longer.facts["conditions"]) == ["decoding"]
+    assert conditions.different(base.facts["conditions"], shouted.facts["conditions"]) == ["messages"]
+    told = compare(base, longer)
     assert told.verdict.good is None
     assert "decoding" in told.verdict.text
 
 
-def test_another_system_turn_refuses_a_verdict(labels, evaluated, tmp_path):
-    assert evaluated
-    with serving(colour) as (url, _):
-        place = whole(labels, tmp_path, judge={"url": url, "tries": 1})
-        found = stand("remote:big-1", replace(place, text=TextSettings(system="Shout.")))
-    assert "messages" in conditions.different(found.facts["conditions"], read(labels.run).facts["conditions"])
-
-
-def test_an_endpoint_that_fails_once_gives_no_half_result_and_is_not_paid_again(labels, evaluated, tmp_path):
-    assert evaluated
+def test_an_endpoint_that_fails_once_gives_no_half_result_and_is_not_paid_again(place):
     with serving(colour, status=lambda count: 500 if count == 3 else 200) as (url, seen):
-        place = ground(labels, tmp_path, judge={"url": url, "tries": 1, "at_once": 1})
-        with pytest.raises(DataError, match="1 of 20 rows were not answered"):
-            stand("remote:big-1", place)
-        stand("remote:big-1", place)
-        assert len(seen) == 21, "the twenty, and the one that failed again"
+        there = judged_at(place, url)
+        with pytest.raises(DataError, match=f"1 of {ROWS} rows were not answered"):
+            stand("remote:big-1", there)
+        stand("remote:big-1", there)
+        assert len(seen) == ROWS + 1, "each row once, and again the one that failed"
 
 
-def test_rows_that_differ_are_not_paired(labels, evaluated, tmp_path):
-    assert evaluated
+def test_rows_that_differ_are_not_paired(place):
+    (place.folder / "q.txt").write_text("Name it.")
+    fewer = replace(place, only=frozenset(question.row_id for question in stand("base", place).questions[:5]))
     with pytest.raises(DataError, match="rows"):
-        compare(stand("base", ground(labels, tmp_path)), labels.run)
+        compare(stand("base", fewer), stand("prompt:q.txt", place))
 
 
-def test_an_endpoint_has_to_be_named(labels, evaluated, tmp_path):
-    assert evaluated
+def test_free_text_against_an_endpoint_is_decided_by_words(place):
+    with serving(lambda body: "a longer answer than anybody wanted") as (url, _):
+        there = judged_at(place, url)
+        there = replace(there, settings=there.settings.model_copy(update={"task": "text", "metric": "loss"}))
+        with pytest.raises(DataError, match="loss"):
+            compare(stand("base", there), stand("remote:big-1", there))
+
+
+def test_an_endpoint_has_to_be_named(place):
     with pytest.raises(SettingsError, match=r"evaluate\.judge\.url: not set"):
-        stand("remote:big-1", ground(labels, tmp_path))
+        stand("remote:big-1", place)
     assert is_opponent("prompt:x")
     assert not is_opponent("base")
 
 
-def test_looks_at_the_test_split_are_counted(labels, evaluated, tmp_path):
-    assert evaluated
-    place = ground(labels, tmp_path)
-    before = (place.store / "test-openings.jsonl").read_text().splitlines()
+def test_looks_at_the_test_split_are_counted(place):
+    path = place.store / "test-openings.jsonl"
+    before = len(path.read_text().splitlines()) if path.is_file() else 0
     stand("base", place)
-    after = (place.store / "test-openings.jsonl").read_text().splitlines()
-    assert json.loads(after[len(before)])["run"] == "base"
+    assert json.loads(path.read_text().splitlines()[before])["run"] == "base"
+
+
+@pytest.mark.slow
+def test_a_run_against_its_base_with_a_prompt(labels: Workplace, evaluated: dict[str, Any], tmp_path: Path):
+    assert evaluated
+    (tmp_path / "p.txt").write_text("Name the colour.")
+    run = read(labels.run)
+    asked = run.facts["conditions"]
+    ground = Ground(
+        snapshot=labels.snapshot, base=labels.base, text=TextSettings(), folder=tmp_path, store=tmp_path / ".metier",
+        settings=EvaluateSettings.model_validate(asked["settings"]), progress=Silent(),
+        limit=asked["decoding"]["max_new_tokens"],
+    )  # fmt: skip
+    plain, prompted = stand("base", ground), stand("prompt:p.txt", ground)
+    for found in (plain, prompted):
+        assert not conditions.unpairable(found.facts["conditions"], asked)
+        assert not conditions.different(found.facts["conditions"], asked)
+    assert plain.sides["tuned"].outputs == run.sides["base"].outputs, "the base says what it said in the evaluation"
+    assert compare(prompted, labels.run).verdict.good is True
