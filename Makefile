@@ -4,6 +4,8 @@
 #   make test        install, then lint, types, import contract and the tests (minutes)
 #   make test-all    the same with the slow tests
 #   make check       what is quick: lint, types, import contract, guards of the house
+#   make fuzz        hundreds of requests for every path of the server (schemathesis)
+#   make clients     two further clients of the server's API, for the tests that use them (Node and litellm)
 #   make docs        rewrite the pages that are generated from the program
 #   make clean       delete everything that make made
 
@@ -22,7 +24,7 @@ LOOKED_AT := src tests docs bench
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lint docs clean
+.PHONY: help demo test test-all check fuzz clients lint docs clean
 
 help:
 	@sed -n '/^#  /s/^# *//p' Makefile
@@ -39,6 +41,13 @@ test-all: $(INSTALLED) lint
 
 check: $(INSTALLED) lint
 	@$(TEST) tests/house
+
+fuzz: $(INSTALLED)
+	@METIER_FUZZ=300 $(TEST) -n 0 tests/serve/test_fuzz.py
+
+clients: $(INSTALLED)
+	@mkdir -p .venv/clients && cd .venv/clients && npm install --no-audit --no-fund openai
+	@$(BIN)/python -m venv .venv/clients/litellm && .venv/clients/litellm/bin/pip install --quiet litellm
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check --quiet $(LOOKED_AT)
@@ -65,5 +74,5 @@ install:
 		|| { rm -rf .venv; echo "do: apt-get install python3.11-venv"; exit 2; }
 	@if test -n "$(TORCH)"; then echo "installing $(TORCH)"; $(PIP) "$(TORCH)"; fi
 	@echo "installing metier with its extras"
-	@$(PIP) -e '.[train,heads,clean,sweep,fast,files,sql,adamw-8bit,schedule-free,protect,synthesise,judge,registry,postgres,gguf,llama-cpp,serve,dev]'
+	@$(PIP) -e '.[train,heads,clean,sweep,fast,files,sql,adamw-8bit,schedule-free,protect,synthesise,judge,registry,postgres,gguf,llama-cpp,serve,upstream,telemetry,dev]'
 	@cp pyproject.toml $(INSTALLED)

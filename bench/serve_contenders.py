@@ -77,7 +77,7 @@ def _command(name: str, model: str, *, port: int, threads: int) -> tuple[str, li
         project = _project(model, folder)
         return str(folder), [
             sys.executable, "-m", "metier", "serve", "--project", str(project), f"--serve.port={port}",
-            f"--serve.together={STREAMS}",
+            f"--serve.limits.together={STREAMS}",
         ]  # fmt: skip
     if name == "transformers":
         # its own choice of blocks takes all free memory

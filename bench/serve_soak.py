@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--model", choices=("tiny", "S", "M"), default="S")
     parser.add_argument("--minutes", type=float, default=30)
     chosen = parser.parse_args()
-    with running("metier", chosen.model, 1, f"--serve.waiting={WAITING}") as server:
+    with running("metier", chosen.model, 1, f"--serve.limits.waiting={WAITING}") as server:
         before = traces(chosen.model)
         tally = asyncio.run(soak(server, chosen.model, 60 * chosen.minutes))
         time.sleep(10)  # what is being written is written

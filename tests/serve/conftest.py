@@ -16,6 +16,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Shop:
 
 @pytest.fixture(scope="session")
 def server(shop: Shop) -> Iterator[Process]:
-    process = workshop.start(shop.folder, "--serve.content=true")
+    process = workshop.start(shop.folder, "--serve.record.content=true")
     yield process
     workshop.end(process)

@@ -16,9 +16,10 @@ from metier.core.progress import Silent
 from metier.engine.sample import complete
 from metier.model.find import find
 from metier.model.load import load_base, load_tuned
-from metier.serve.database import TRACES, connect
+from metier.serve.database import connect
 from metier.serve.prompts import chat_ids
-from metier.serve.wire import ChatMessage
+from metier.serve.tables import TRACES
+from metier.serve.wire.inference import ChatMessage
 from metier.text.render import open_renderer
 from metier.text.settings import TextSettings
 from tests.serve import workshop
@@ -244,7 +245,7 @@ def test_an_answer_that_nobody_hears_is_cancelled(server: Process) -> None:
 def test_a_server_that_is_told_to_stop_lets_answers_end(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / MODEL).symlink_to((shop.folder / MODEL).resolve())
     (tmp_path / "metier.yaml").write_text(
-        f"base: {MODEL}\ndata: none.jsonl\nserve: {{drain_seconds: 60, jobs: false}}\n"
+        f"base: {MODEL}\ndata: none.jsonl\nserve: {{limits: {{drain_seconds: 60}}, jobs: false}}\n"
     )
     own = workshop.start(tmp_path)
     stream = own.client().chat.completions.create(

@@ -10,9 +10,10 @@ from starlette.testclient import TestClient
 from metier.core.errors import InputError
 from metier.model.find import find
 from metier.serve import run
-from metier.serve.database import KEYS, TRACES, connect
+from metier.serve.database import connect
 from metier.serve.keys import Keys
 from metier.serve.settings import ServeSettings
+from metier.serve.tables import KEYS, TRACES
 from metier.serve.traces import Recorder, Trace
 from metier.text.settings import TextSettings
 from tests.serve.workshop import MODEL, Shop, application
@@ -101,7 +102,7 @@ def test_an_open_address_needs_a_key_first(shop: Shop, tmp_path: Path) -> None:
 
 
 def test_too_large_and_broken_bodies_are_refused_in_words(shop: Shop, tmp_path: Path) -> None:
-    with application(shop, store=tmp_path, body_mib=0.001) as client:
+    with application(shop, store=tmp_path, limits={"body_mib": 0.001}) as client:
         assert ask(client, messages=[{"role": "user", "content": "x" * 2000}]).status_code == 413
         stream = (b" " * 500 for _ in range(5))
         assert client.post("/v1/chat/completions", content=stream, headers=HERE).status_code == 413
@@ -113,30 +114,30 @@ def test_too_large_and_broken_bodies_are_refused_in_words(shop: Shop, tmp_path: 
 
 
 def test_more_than_is_taken_on_is_told_to_come_again(shop: Shop, tmp_path: Path) -> None:
-    with application(shop, store=tmp_path, together=1, waiting=0) as client:
+    with application(shop, store=tmp_path, limits={"together": 1, "waiting": 0}) as client:
         assert ask(client).status_code == 200
         many = ask(client, n=8)
         assert (many.status_code, many.headers.get("retry-after")) == (429, "1")
-    with application(shop, store=tmp_path, together=8, waiting=8) as client:
+    with application(shop, store=tmp_path, limits={"together": 8, "waiting": 8}) as client:
         assert ask(client, n=8).status_code == 200
 
 
 def test_a_deadline_ends_an_answer(shop: Shop, tmp_path: Path) -> None:
-    with application(shop, store=tmp_path, deadline_seconds=1e-6) as client:
+    with application(shop, store=tmp_path, limits={"deadline_seconds": 1e-6}) as client:
         assert ask(client, max_tokens=100).json()["error"]["code"] == "deadline"
 
 
 def test_a_beginning_is_kept_unless_there_is_no_memory_for_it(shop: Shop, tmp_path: Path) -> None:
     long = [{"role": "user", "content": "card " * 20}]
     for size, cached in ((8, 96), (0, 0)):
-        with application(shop, store=tmp_path, prefix_mib=size, read_tokens=16) as client:
+        with application(shop, store=tmp_path, memory={"prefix_mib": size}, limits={"read_tokens": 16}) as client:
             ask(client, messages=long)
             usage = ask(client, messages=long).json()["usage"]
             assert usage["prompt_tokens_details"]["cached_tokens"] == cached
 
 
 def test_whole_models_and_adapters_take_turns_in_memory(shop: Shop, tmp_path: Path) -> None:
-    with application(shop, store=tmp_path, models=1, adapters_mib=1) as client:
+    with application(shop, store=tmp_path, memory={"models": 1, "adapters_mib": 1}) as client:
         names = [MODEL, shop.runs["whole"], shop.runs["first"], shop.runs["head"], MODEL]
         for name in names[:3]:
             assert ask(client, model=name).status_code == 200
@@ -147,7 +148,7 @@ def test_whole_models_and_adapters_take_turns_in_memory(shop: Shop, tmp_path: Pa
 
 @pytest.mark.parametrize(("traces", "content"), [(True, True), (True, False), (False, False)])
 def test_only_what_the_settings_ask_for_is_recorded(shop: Shop, tmp_path: Path, traces: bool, content: bool) -> None:
-    with application(shop, store=tmp_path, traces=traces, content=content) as client:
+    with application(shop, store=tmp_path, record={"traces": traces, "content": content}) as client:
         ask(client)
     with connect(tmp_path).connect() as connection:
         rows = connection.execute(sql.select(TRACES)).all()
@@ -163,7 +164,7 @@ def test_without_jobs_there_are_no_files(shop: Shop, tmp_path: Path) -> None:
 def test_traces_never_wait_and_what_is_dropped_is_counted(tmp_path: Path) -> None:
     recorder = Recorder(connect(tmp_path), most_waiting=3)
     trace = Trace(
-        id="", time=0.0, route="chat", caller="", user="", model="m", base="b", digest="", prompt_tokens=1,
+        id="", time=0.0, route="chat", caller="", user="", asked="m", model="m", base="b", digest="", prompt_tokens=1,
         cached_tokens=0, completion_tokens=1, first_token_ms=None, total_ms=1.0, finish="stop",
     )  # fmt: skip
     for number in range(50):

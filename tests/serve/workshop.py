@@ -19,15 +19,9 @@ from metier.model.find import find
 from metier.project import Place, load
 from metier.serve.app import make_app
 from metier.serve.catalogue import Catalogue
-from metier.serve.database import connect
-from metier.serve.desk import Desk
-from metier.serve.files import Files
-from metier.serve.jobs import Jobs
-from metier.serve.keys import Keys
-from metier.serve.pool import Pool
-from metier.serve.run import mixable
+from metier.serve.run import mixable, open_desk
 from metier.serve.settings import ServeSettings
-from metier.serve.traces import Recorder
+from metier.serve.upstream import Upstream
 from metier.text.settings import TextSettings
 
 LABELS = ("card", "loan")
@@ -84,19 +78,14 @@ def build(folder: Path, base: Path) -> Shop:
 
 @contextmanager
 def application(
-    shop: Shop, *, store: Path | None = None, local: bool = True, **changes: object
+    shop: Shop, *, store: Path | None = None, local: bool = True, upstream: Upstream | None = None, **changes: object
 ) -> Iterator[TestClient]:
     """Open the application in this process, without the foreman of the jobs."""
     settings = ServeSettings.model_validate(changes)
-    database = connect(store or shop.store)
     base = find(MODEL, shop.folder)
-    catalogue = Catalogue(shop.folder, shop.store, base, text=TextSettings(), mixable=mixable)
-    jobs = Jobs(database, shop.store / "jobs", base=base, files=Files(database)) if settings.jobs else None
-    desk = Desk(
-        settings=settings, catalogue=catalogue, pool=Pool(settings), keys=Keys(database), recorder=Recorder(database),
-        jobs=jobs,
-    )  # fmt: skip
-    with TestClient(make_app(desk, local=local), raise_server_exceptions=False) as client:
+    desk = open_desk(shop.folder, store or shop.store, base=base, text=TextSettings(), settings=settings)
+    desk.catalogue = Catalogue(shop.folder, shop.store, base, text=TextSettings(), mixable=mixable)
+    with TestClient(make_app(desk, local=local, upstream=upstream), raise_server_exceptions=False) as client:
         client.app_state = desk  # pyrefly: ignore
         yield client
 

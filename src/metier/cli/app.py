@@ -24,9 +24,10 @@ from metier.cli.promote import promote, rollback
 from metier.cli.protect import protect
 from metier.cli.prove import prove
 from metier.cli.report import report
+from metier.cli.rollout import rollout
 from metier.cli.run import run
 from metier.cli.schema import schema
-from metier.cli.serve import key, serve
+from metier.cli.serve import audit, key, serve
 from metier.cli.sweep import sweep
 from metier.cli.synthesise import synthesise
 from metier.cli.train import train
@@ -52,8 +53,10 @@ for _stage in (prepare, augment, synthesise, bases, advise, plan, sweep, train, 
 for _registered in (promote, rollback, versions, diff, card, verify_version):
     app.command(rich_help_panel=_VERSIONS)(_registered)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(serve)
+app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(rollout)
 app.command(rich_help_panel=_SERVE)(key)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(export)
+app.command(rich_help_panel=_SERVE)(audit)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(verify)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(compare)
 app.command(rich_help_panel=_LOOK, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(gate)

@@ -23,6 +23,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "harness": ("lm_eval",),
     "registry": ("sqlalchemy", "cryptography"),
     "postgres": ("pg8000",),
+    "upstream": ("httpx2",),
+    "telemetry": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
     "serve": (
         "fastapi",
         "uvicorn",
@@ -45,7 +47,14 @@ def install_line(extra: str) -> str:
 
 def missing(extra: str) -> tuple[str, ...]:
     """Return the modules of an extra that cannot be imported here."""
-    return tuple(name for name in EXTRAS[extra] if find_spec(name) is None)
+    return tuple(name for name in EXTRAS[extra] if not _is_there(name))
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is the package that it would be in
+        return False
 
 
 def require(extra: str) -> None:

@@ -11,19 +11,31 @@ from starlette.exceptions import HTTPException
 from metier.core.__about__ import __version__
 from metier.core.errors import MetierError
 from metier.serve.desk import Desk
-from metier.serve.gate import Gate
+from metier.serve.gate import Gate, Guards
 from metier.serve.refusal import Refusal, of_error
-from metier.serve.routes import chat, completions, decisions, embeddings, fine_tuning, models
+from metier.serve.routes import (
+    chat,
+    completions,
+    decisions,
+    embeddings,
+    fine_tuning,
+    handed,
+    models,
+    rollouts,
+    webhooks,
+)
+from metier.serve.upstream import Upstream
 
 _MIB = 1 << 20
 
 
-def make_app(desk: Desk, *, local: bool) -> FastAPI:
+def make_app(desk: Desk, *, local: bool, upstream: Upstream | None = None) -> FastAPI:
     """Return the application.
 
     Args:
         desk: what the routes need.
         local: whether it is reached from this machine only.
+        upstream: who answers instead of the models here.
     """
 
     @asynccontextmanager
@@ -31,21 +43,29 @@ def make_app(desk: Desk, *, local: bool) -> FastAPI:
         try:
             yield
         finally:
+            if upstream is not None:
+                await upstream.close()
+            desk.shadows.close()
             desk.pool.close()
             desk.recorder.close()
 
     app = FastAPI(title="metier", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.desk = desk
-    for router in (chat.ROUTER, completions.ROUTER, embeddings.ROUTER, decisions.ROUTER, models.ROUTER):
+    app.state.upstream = upstream
+    own = (chat.ROUTER, completions.ROUTER, embeddings.ROUTER, decisions.ROUTER, models.ROUTER, rollouts.ROUTER)
+    for router in (*(own if upstream is None else (handed.ROUTER,)), models.JUDGED):
         app.include_router(router, prefix="/v1")
     app.include_router(models.PLAIN)
     if desk.jobs is not None:
         app.include_router(fine_tuning.ROUTER, prefix="/v1")
-    app.add_middleware(Gate, keys=desk.keys, most_bytes=int(desk.settings.body_mib * _MIB), local=local)
+        app.include_router(webhooks.ROUTER, prefix="/v1")
+    guards = Guards(keys=desk.keys, limiter=desk.limiter, audit=desk.audit)
+    app.add_middleware(Gate, guards=guards, most_bytes=int(desk.settings.limits.body_mib * _MIB), local=local)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(MetierError, _failed)
     app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(HTTPException, _unknown)
+    app.add_exception_handler(Exception, _broken)
     return app
 
 
@@ -80,3 +100,8 @@ def _misunderstood(request: Request, error: Exception) -> JSONResponse:
 def _unknown(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return _answer(Refusal(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}"))
+
+
+def _broken(request: Request, error: Exception) -> JSONResponse:
+    """Answer after a fault of ours: what it was stands in the log only."""
+    return _answer(Refusal(500, "the server could not do this; its log says why", code="fault"))

@@ -2,29 +2,43 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import sqlalchemy as sql
 
 from metier.core.errors import InputError
-from metier.serve.database import KEYS
+from metier.serve.tables import KEYS
 
 SCOPES = ("infer", "train", "admin")
 """What a key may do: ask models; upload files and train; everything, other people's files and jobs too."""
 
 _PREFIX = "mk-"
 _FRESH_SECONDS = 2.0
+_TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks. Without any key at all everybody on this machine may do everything."""
+    """Who asks. Without any key at all everybody on this machine may do everything.
+
+    `tenant`: whose files and jobs it sees, together with other keys of that tenant; empty: only its own.
+    `requests_per_minute`, `tokens_per_minute`: what it may ask for; None: what the settings say for every key.
+    """
 
     id: str
     scopes: frozenset[str]
+    tenant: str = ""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+    @property
+    def owner(self) -> str:
+        """Whose files and jobs these are: the tenant's, or this key's alone."""
+        return f"tenant:{self.tenant}" if self.tenant else self.id
 
     def may(self, scope: str) -> bool:
         """Tell whether a scope is granted."""
@@ -32,6 +46,15 @@ class Caller:
 
 
 OPEN = Caller(id="local", scopes=frozenset(SCOPES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a key may see and ask for; as in `Caller`."""
+
+    tenant: str = ""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 class Keys:
@@ -42,19 +65,21 @@ class Keys:
         self._known: dict[str, Caller] = {}
         self._read = -_FRESH_SECONDS
 
-    def make(self, name: str, scopes: Collection[str]) -> str:
+    def make(self, name: str, scopes: Collection[str], allowance: Allowance = Allowance()) -> str:
         """Make a key and return it; only its hash is kept.
 
         Raises:
-            InputError: a scope that is none.
+            InputError: a scope that is none, or a tenant that cannot be called so.
         """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
             raise InputError(f"scope {', '.join(unknown) or 'none'}", f"some of {', '.join(SCOPES)}")
+        if allowance.tenant and not _TENANT.fullmatch(allowance.tenant):
+            raise InputError(f"tenant {allowance.tenant[:80]!r}", "small letters, digits, '.', '_' and '-', at most 40")
         key = _PREFIX + secrets.token_urlsafe(32)
         values = {
             "id": secrets.token_hex(8), "name": name[:64], "hash": _hash(key), "scopes": ",".join(sorted(set(scopes))),
-            "created": int(time.time()), "revoked": 0,
+            "created": int(time.time()), "revoked": 0, **asdict(allowance),
         }  # fmt: skip
         with self._database.begin() as connection:
             connection.execute(KEYS.insert().values(**values))
@@ -88,7 +113,13 @@ class Keys:
     def _load(self) -> dict[str, Caller]:
         with self._database.connect() as connection:
             rows = connection.execute(sql.select(KEYS).where(KEYS.c.revoked == 0)).all()
-        return {row.hash: Caller(id=row.id, scopes=frozenset(row.scopes.split(","))) for row in rows}
+        return {
+            row.hash: Caller(
+                id=row.id, scopes=frozenset(row.scopes.split(",")), tenant=row.tenant or "",
+                requests_per_minute=row.requests_per_minute, tokens_per_minute=row.tokens_per_minute,
+            )
+            for row in rows
+        }  # fmt: skip
 
 
 def _hash(key: str) -> str:

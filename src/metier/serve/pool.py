@@ -103,10 +103,11 @@ class Pool:
         if worker is not None:
             self._workers.move_to_end(key)
             return worker
-        while len(self._workers) >= self._settings.models:
+        most = self._settings.memory.models
+        while len(self._workers) >= most:
             idle = next((name for name, other in self._workers.items() if other.users == 0), None)
             if idle is None:
-                raise BusyError(f"{len(self._workers)} models are in use", f"at most {self._settings.models} at once")
+                raise BusyError(f"{len(self._workers)} models are in use", f"at most {most} at once")
             self._workers.pop(idle).stop()
         name = served.base.name if served.kind in ("base", "adapter") else served.name
         worker = self._workers[key] = Worker(name, partial(self._load, served), self._limits())
@@ -116,8 +117,8 @@ class Pool:
     def _limits(self) -> Limits:
         chosen = self._settings
         return Limits(
-            together=chosen.together, waiting=chosen.waiting, read_tokens=chosen.read_tokens,
-            prefix_bytes=chosen.prefix_mib * _MIB, adapter_bytes=chosen.adapters_mib * _MIB,
+            together=chosen.limits.together, waiting=chosen.limits.waiting, read_tokens=chosen.limits.read_tokens,
+            prefix_bytes=chosen.memory.prefix_mib * _MIB, adapter_bytes=chosen.memory.adapters_mib * _MIB,
         )  # fmt: skip
 
     async def _text(self, served: Served) -> Text:

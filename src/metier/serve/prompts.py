@@ -9,7 +9,7 @@ from metier.core.errors import DataError
 from metier.core.types import ChatRow, Message
 from metier.engine.request import Constraint, Event, Request, Sampling
 from metier.serve.refusal import Refusal
-from metier.serve.wire import ChatMessage, Sampled, TextPart
+from metier.serve.wire.inference import ChatMessage, Sampled, TextPart
 from metier.text import layout
 from metier.text.render import Renderer, conversation_of
 from metier.text.tokenizer import Tokenizer

@@ -16,13 +16,18 @@ class Refusal(Exception):
         message: in words.
         param: the parameter at fault.
         code: for programs.
+        retry_seconds: when it is worth asking again.
     """
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None,
+        retry_seconds: int = RETRY_SECONDS,
+    ) -> None:  # fmt: skip
         super().__init__(message)
         self.status = status
         self.param = param
         self.code = code
+        self.retry_seconds = retry_seconds
 
     def body(self) -> dict[str, Any]:
         """Return what the client reads."""
@@ -32,7 +37,7 @@ class Refusal(Exception):
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers that go with it."""
-        return {"Retry-After": str(RETRY_SECONDS)} if self.status in (429, 503) else {}
+        return {"Retry-After": str(self.retry_seconds)} if self.status in (429, 503) else {}
 
 
 def of_error(error: MetierError, param: str | None = None) -> Refusal:

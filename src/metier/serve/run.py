@@ -2,8 +2,10 @@
 
 import ipaddress
 import logging
+import os
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -13,16 +15,22 @@ from metier.core.errors import InputError
 from metier.engine.adapters import why_unmixable
 from metier.model.find import Base
 from metier.serve.app import make_app
+from metier.serve.audit import Audit
 from metier.serve.catalogue import Catalogue
 from metier.serve.database import connect
 from metier.serve.desk import Desk
-from metier.serve.files import Files
-from metier.serve.foreman import Foreman
-from metier.serve.jobs import Jobs
 from metier.serve.keys import Keys
+from metier.serve.limits import Limiter
 from metier.serve.pool import Pool
+from metier.serve.rollouts.book import Rollouts
+from metier.serve.rollouts.overseer import Overseer
 from metier.serve.settings import ServeSettings
 from metier.serve.traces import Recorder
+from metier.serve.tuning.files import Files
+from metier.serve.tuning.foreman import Foreman
+from metier.serve.tuning.jobs import Jobs
+from metier.serve.upstream import Upstream
+from metier.serve.webhooks import Courier, Webhooks
 from metier.text.settings import TextSettings
 
 
@@ -39,33 +47,79 @@ def serve(folder: Path, store: Path, *, base: Base, text: TextSettings, settings
     Raises:
         InputError: the address is open to others and no key was made, or it cannot be listened at.
     """
-    database = connect(store)
-    keys = Keys(database)
-    local = is_local(settings.host)
-    if not local and not keys.any():
+    upstream = open_upstream(settings)
+    desk, local = open_desk(folder, store, base=base, text=text, settings=settings), is_local(settings.host)
+    if not local and not desk.keys.any():
         raise InputError(
             f"serve.host {settings.host}: other machines can reach it, and there is no key",
             "a key for every caller", "make one: metier key NAME --scope infer",
         )  # fmt: skip
-    catalogue = Catalogue(folder, store, base, text=text, mixable=mixable)
-    jobs = Jobs(database, store / "jobs", base=base, files=Files(database)) if settings.jobs else None
-    if jobs is not None:
-        catalogue.names = jobs.names
-    desk = Desk(
-        settings=settings, catalogue=catalogue, pool=Pool(settings), keys=keys, recorder=Recorder(database), jobs=jobs
-    )  # fmt: skip
-    foreman = Foreman(jobs, store / "jobs") if jobs is not None else None
-    with listening(settings.host, settings.port) as listener:
+    with listening(settings.host, settings.port) as listener, _at_work(desk, store):
         port = listener.getsockname()[1]
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
         print(f"serve: {base.name} at http://{settings.host}:{port}/v1 (Ctrl-C ends it)", flush=True)
-        if foreman is not None:
-            foreman.start()
+        desk.audit.note("server", "started", host=settings.host, port=port)
+        app = make_app(desk, local=local, upstream=upstream)
         try:
-            uvicorn.Server(configuration(make_app(desk, local=local), settings)).run(sockets=[listener])
-        finally:
-            if foreman is not None:
-                foreman.stop()
+            uvicorn.Server(configuration(app, settings)).run(sockets=[listener])
+        finally:  # it ends with the signal that told it to
+            desk.audit.note("server", "stopped", host=settings.host, port=port)
+
+
+def open_upstream(settings: ServeSettings) -> Upstream | None:
+    """Return the server that computes; None: this process does.
+
+    Raises:
+        InputError: it is not said where it is, or said without need.
+        MissingExtraError: httpx2 is not installed.
+    """
+    if settings.engine == "metier":
+        if settings.upstream is not None:
+            raise InputError(f"serve.upstream {settings.upstream} with serve.engine metier", "vllm or llama.cpp")
+        return None
+    if settings.upstream is None:
+        start = {"vllm": "vllm serve MODEL --port 8001", "llama.cpp": "llama-server -m MODEL.gguf --port 8001"}
+        raise InputError(
+            f"serve.engine {settings.engine}: no address", "serve.upstream, where such a server runs",
+            f"{start[settings.engine]}, then --serve.upstream http://127.0.0.1:8001/v1",
+        )  # fmt: skip
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log every request
+    key = os.environ.get("METIER_UPSTREAM_KEY", "")
+    return Upstream(settings.upstream, key=key, seconds=settings.limits.deadline_seconds)
+
+
+def open_desk(folder: Path, store: Path, *, base: Base, text: TextSettings, settings: ServeSettings) -> Desk:
+    """Return the parts of a project's server; the arguments are those of `serve`."""
+    database = connect(store)
+    catalogue = Catalogue(folder, store, base, text=text, mixable=mixable)
+    webhooks = jobs = None
+    if settings.jobs:
+        webhooks = Webhooks(database, settings.webhook_hosts)
+        jobs = Jobs(database, store / "jobs", base=base, files=Files(database), webhooks=webhooks)
+        catalogue.names = jobs.names
+    return Desk(
+        settings=settings, catalogue=catalogue, pool=Pool(settings), keys=Keys(database), audit=Audit(database, store),
+        limiter=Limiter(settings.limits), recorder=Recorder(database, settings.record), rollouts=Rollouts(database),
+        jobs=jobs, webhooks=webhooks,
+    )  # fmt: skip
+
+
+@contextmanager
+def _at_work(desk: Desk, store: Path) -> Iterator[None]:
+    """Let what works beside the requests work inside the block: rollouts, jobs, and who tells of their ends."""
+    overseer = Overseer(desk.rollouts, desk.audit, lambda name: desk.catalogue.find(name) is not None)
+    threads: list[Foreman | Courier | Overseer] = [overseer]
+    if desk.jobs is not None:
+        threads.append(Foreman(desk.jobs, store / "jobs"))
+    if desk.webhooks is not None:
+        threads.append(Courier(desk.webhooks))
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.stop()
 
 
 def configuration(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
@@ -75,7 +129,7 @@ def configuration(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=settings.drain_seconds,
+        timeout_graceful_shutdown=settings.limits.drain_seconds,
         timeout_keep_alive=75,
     )
 

@@ -1,7 +1,6 @@
 """POST /v1/chat/completions."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -15,13 +14,15 @@ from metier.core.errors import MetierError
 from metier.engine.constrain import Grammar
 from metier.engine.request import Chance, End, Event, Piece
 from metier.engine.request import Request as Asked
+from metier.serve.asking import asking_of, conversation
 from metier.serve.calls import ToolForm
-from metier.serve.desk import Desk, Generation, caller_of, check_end, desk_of
+from metier.serve.desk import Desk, desk_of
+from metier.serve.generation import Generation, beside, check_end
 from metier.serve.pool import Open
 from metier.serve.prompts import chat_ids, deadline, sampling, stops_of, unheard
 from metier.serve.refusal import Refusal, of_error, unsupported
 from metier.serve.routes.streams import as_json, stream, while_heard
-from metier.serve.wire import ChatBody, NamedTool
+from metier.serve.wire.inference import ChatBody, NamedTool
 from metier.text.tokenizer import Tokenizer
 
 ROUTER = APIRouter()
@@ -32,14 +33,24 @@ async def chat(body: ChatBody, request: Request) -> Response:
     """Go on with a conversation."""
     desk = desk_of(request)
     _check(body)
-    served = desk.writer(body.model)
-    id = f"chatcmpl-{secrets.token_hex(12)}"
-    generation = Generation(desk, caller_of(request), served, id=id, route="chat", user=body.user)
-    owner = f"{caller_of(request).id}/{body.user or ''}"
-    writing = _Writing(desk, body, generation, owner)
+    chosen = desk.writer(body.model, conversation(body.user, _beginning(body)))
+    asking = asking_of(request, "chat", "chatcmpl", body.user)
+    generation = Generation(desk, asking, chosen)
+    generation.ended = beside(desk, asking, chosen, lambda other: _Writing(desk, body, other).whole())
+    writing = _Writing(desk, body, generation)
     if body.stream:
         return await stream(writing.chunks())
     return as_json(await while_heard(request, writing.whole()))
+
+
+def _beginning(body: ChatBody) -> list[Any]:
+    """Return the turns that all requests of a conversation have in common: up to the first of the user."""
+    turns = []
+    for message in body.messages:
+        turns.append(message.model_dump())
+        if message.role == "user":
+            break
+    return turns
 
 
 def _check(body: ChatBody) -> None:
@@ -69,11 +80,10 @@ def _check(body: ChatBody) -> None:
 class _Writing:
     """The answers to one request, as they become JSON."""
 
-    def __init__(self, desk: Desk, body: ChatBody, generation: Generation, owner: str) -> None:
+    def __init__(self, desk: Desk, body: ChatBody, generation: Generation) -> None:
         self._desk = desk
         self._body = body
         self._generation = generation
-        self._owner = owner
         self._created = int(time.time())
         self._seed = 0
         self._tokenizer: Tokenizer | None = None
@@ -103,8 +113,8 @@ class _Writing:
             stops=stops_of(body),
             sampling=rules,
             chances=(body.top_logprobs or 0) if body.logprobs else None,
-            owner=self._owner,
-            deadline=deadline(self._desk.settings.deadline_seconds),
+            owner=self._generation.owner,
+            deadline=deadline(self._desk.settings.limits.deadline_seconds),
             decode=lambda ids: tokenizer.decode(ids, skip_special=not has_tools),
         )
         return [

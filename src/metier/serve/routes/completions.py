@@ -1,7 +1,6 @@
 """POST /v1/completions: plain text goes on; with `echo` and `logprobs` the prompt's own tokens are scored too."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -13,12 +12,14 @@ from fastapi.responses import Response
 
 from metier.engine.request import Chance, End, Event, Piece
 from metier.engine.request import Request as Asked
-from metier.serve.desk import Desk, Generation, caller_of, check_end, desk_of
+from metier.serve.asking import asking_of, conversation
+from metier.serve.desk import Desk, desk_of
+from metier.serve.generation import Generation, beside, check_end
 from metier.serve.pool import Open
 from metier.serve.prompts import deadline, plain_ids, sampling, stops_of, unheard
 from metier.serve.refusal import Refusal, unsupported
 from metier.serve.routes.streams import as_json, stream, while_heard
-from metier.serve.wire import CompletionBody
+from metier.serve.wire.inference import CompletionBody
 from metier.text.tokenizer import Tokenizer
 
 ROUTER = APIRouter()
@@ -35,10 +36,11 @@ async def completions(body: CompletionBody, request: Request) -> Response:
         raise unsupported("stream_options", "this is no stream")
     if body.stream and body.echo:
         raise unsupported("echo", "not in a stream")
-    served = desk.writer(body.model)
-    id = f"cmpl-{secrets.token_hex(12)}"
-    generation = Generation(desk, caller_of(request), served, id=id, route="completions", user=body.user)
-    writing = _Writing(desk, body, generation, f"{caller_of(request).id}/{body.user or ''}")
+    chosen = desk.writer(body.model, conversation(body.user, [body.prompt]))
+    asking = asking_of(request, "completions", "cmpl", body.user)
+    generation = Generation(desk, asking, chosen)
+    generation.ended = beside(desk, asking, chosen, lambda other: _Writing(desk, body, other).whole())
+    writing = _Writing(desk, body, generation)
     if body.stream:
         return await stream(writing.chunks())
     return as_json(await while_heard(request, writing.whole()))
@@ -65,11 +67,10 @@ def prompts_of(
 class _Writing:
     """The answers to one request, as they become JSON."""
 
-    def __init__(self, desk: Desk, body: CompletionBody, generation: Generation, owner: str) -> None:
+    def __init__(self, desk: Desk, body: CompletionBody, generation: Generation) -> None:
         self._desk = desk
         self._body = body
         self._generation = generation
-        self._owner = owner
         self._created = int(time.time())
         self._prompts: list[list[int]] = []
         self._tokenizer: Tokenizer | None = None
@@ -95,8 +96,8 @@ class _Writing:
             sampling=sampling(body, tokenizer.vocabulary),
             chances=body.logprobs,
             score_from=1 if scored else None,
-            owner=self._owner,
-            deadline=deadline(self._desk.settings.deadline_seconds),
+            owner=self._generation.owner,
+            deadline=deadline(self._desk.settings.limits.deadline_seconds),
             decode=tokenizer.decode,
         )
         return [

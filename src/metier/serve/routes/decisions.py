@@ -5,7 +5,6 @@ be as its next turn, end of turn included, and the answers on offer share the wh
 """
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
@@ -19,12 +18,15 @@ from fastapi.responses import Response
 from metier.engine.decoder import Engine
 from metier.engine.request import End
 from metier.engine.request import Request as Asked
-from metier.serve.desk import Desk, Generation, caller_of, check_end, desk_of
+from metier.serve.asking import asking_of, conversation
+from metier.serve.desk import Desk, desk_of
+from metier.serve.generation import Generation, check_end
 from metier.serve.pool import Open
 from metier.serve.prompts import chat_ids, deadline, unheard
 from metier.serve.refusal import Refusal
 from metier.serve.routes.streams import as_json, while_heard
-from metier.serve.wire import ChatMessage, ChoiceQuestion, DecisionBody, Predicate, ScoreQuestion
+from metier.serve.wire.decisions import ChoiceQuestion, DecisionBody, Predicate, ScoreQuestion
+from metier.serve.wire.inference import ChatMessage
 from metier.text import targets
 from metier.text.targets import Targets
 
@@ -38,13 +40,14 @@ _YES, _NO = "yes", "no"
 async def decisions(body: DecisionBody, request: Request) -> Response:
     """Answer typed questions about an input."""
     desk = desk_of(request)
-    served = desk.find(body.model)
-    id = f"decision-{secrets.token_hex(12)}"
-    generation = Generation(desk, caller_of(request), served, id=id, route="decisions", user=body.safety_identifier)
-    deciding = _headed if served.kind == "head" else _written
+    turns = [body.input] if isinstance(body.input, str) else [turn.model_dump() for turn in body.input[:1]]
+    chosen = desk.choose(body.model, conversation(body.safety_identifier, turns))
+    asking = asking_of(request, "decisions", "decision", body.safety_identifier)
+    generation = Generation(desk, asking, chosen)
+    deciding = _headed if chosen.served.kind == "head" else _written
     answers = await while_heard(request, deciding(desk, body, generation))
     usage = {"input_tokens": generation.prompt_tokens, "output_tokens": 0, "total_tokens": generation.prompt_tokens}
-    return as_json({"id": id, "object": "decision", "model": body.model, "answers": answers, "usage": usage})
+    return as_json({"id": asking.id, "object": "decision", "model": body.model, "answers": answers, "usage": usage})
 
 
 def _options(question: Question) -> list[str]:
@@ -139,7 +142,7 @@ def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int]) -> 
                     most_tokens=0,
                     chances=0,
                     score_from=len(prompt),
-                    deadline=deadline(desk.settings.deadline_seconds),
+                    deadline=deadline(desk.settings.limits.deadline_seconds),
                 )
             )
     return requests
@@ -147,13 +150,12 @@ def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int]) -> 
 
 async def _headed(desk: Desk, body: DecisionBody, generation: Generation) -> list[dict[str, Any]]:
     """Let a head of classes answer. Its labels are what may be asked for; instructions are not read."""
-    async with desk.pool.open(generation.served) as model:
-        head = targets.read(generation.served.tokenizer_folder)
+    async with generation.opened() as model:
+        head = targets.read(model.served.tokenizer_folder)
         assert head is not None
         prompt = await asyncio.to_thread(chat_ids, _messages(body, ""), (), model.text.renderer)
-        generation.prompt_tokens = len(prompt)
+        generation.reserve(len(prompt))
         values = await model.worker.call(partial(_head_values, head=head, ids=prompt))
-    generation.finished()
     return [answer_of(question, _of_head(question, head, values)) for question in body.questions]
 
 

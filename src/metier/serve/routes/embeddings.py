@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import secrets
 from functools import partial
 
 import numpy as np
@@ -11,12 +10,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from metier.engine.decoder import Engine
-from metier.serve.desk import caller_of, desk_of
+from metier.serve.asking import asking_of, conversation
+from metier.serve.desk import desk_of
+from metier.serve.generation import Generation
 from metier.serve.pool import Open
 from metier.serve.refusal import Refusal, unsupported
 from metier.serve.routes.completions import prompts_of
 from metier.serve.routes.streams import as_json
-from metier.serve.wire import EmbeddingBody
+from metier.serve.wire.inference import EmbeddingBody
 
 ROUTER = APIRouter()
 
@@ -25,16 +26,17 @@ ROUTER = APIRouter()
 async def embeddings(body: EmbeddingBody, request: Request) -> Response:
     """Turn texts into vectors."""
     desk = desk_of(request)
-    caller_of(request)
     if body.dimensions is not None:
         raise unsupported("dimensions", "a vector has the width of the model")
-    served = desk.writer(body.model)
-    async with desk.pool.open(served) as model:
+    chosen = desk.writer(body.model, conversation(body.user, [body.input]))
+    generation = Generation(desk, asking_of(request, "embeddings", "embd", body.user), chosen)
+    async with generation.opened() as model:
         tokenizer = model.text.renderer.tokenizer
         prompts = await asyncio.to_thread(prompts_of, body.input, tokenizer, "input")
         limit = model.text.renderer.limit
         if any(len(ids) > limit for ids in prompts):
             raise Refusal(400, f"input: a text of more than {limit} tokens", param="input", code="context_length")
+        generation.reserve(sum(len(ids) for ids in prompts))
         vectors = [await model.worker.call(partial(_embed, model=model, ids=ids)) for ids in prompts]
     count = sum(len(ids) for ids in prompts)
     data = [
@@ -42,7 +44,7 @@ async def embeddings(body: EmbeddingBody, request: Request) -> Response:
         for number, vector in enumerate(vectors)
     ]
     usage = {"prompt_tokens": count, "total_tokens": count}
-    return as_json({"object": "list", "model": body.model, "data": data, "usage": usage, "id": secrets.token_hex(8)})
+    return as_json({"object": "list", "model": body.model, "data": data, "usage": usage, "id": generation.id})
 
 
 @torch.inference_mode()

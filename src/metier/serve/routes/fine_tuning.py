@@ -1,34 +1,27 @@
 """/v1/files, /v1/uploads and /v1/fine_tuning/jobs."""
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 
 from metier.serve.desk import caller_of, desk_of
-from metier.serve.files import Page, paged
-from metier.serve.jobs import ENDED, Jobs
 from metier.serve.refusal import Refusal, unsupported
+from metier.serve.routes.lists import After, Limit, done
 from metier.serve.routes.streams import as_json
-from metier.serve.wire import CompleteBody, JobBody, UploadBody
+from metier.serve.tuning.files import Page, paged
+from metier.serve.tuning.jobs import Jobs
+from metier.serve.wire.tuning import CompleteBody, JobBody, UploadBody
 
 ROUTER = APIRouter(tags=["train"])
-After = Annotated[str | None, Query(max_length=80)]
-Limit = Annotated[int, Query(ge=1, le=10_000)]
 
 
 def _jobs(request: Request) -> Jobs:
     jobs = desk_of(request).jobs
     assert jobs is not None
     return jobs
-
-
-async def _done(work: Callable[[], Any]) -> Response:
-    return as_json(await asyncio.to_thread(work))
 
 
 async def _part(request: Request, name: str, known: tuple[str, ...]) -> tuple[str, bytes, dict[str, str]]:
@@ -50,7 +43,7 @@ async def upload_file(request: Request) -> Response:
     name, content, fields = await _part(request, "file", ("purpose",))
     files, caller = _jobs(request).files, caller_of(request)
     purpose = fields.get("purpose", "")
-    return await _done(partial(files.add, caller, filename=name, purpose=purpose, content=content))
+    return await done(files.add, caller, filename=name, purpose=purpose, content=content)
 
 
 @ROUTER.get("/files")
@@ -58,15 +51,13 @@ async def list_files(
     request: Request, after: After = None, limit: Limit = 10_000, purpose: Annotated[str | None, Query()] = None
 ) -> Response:
     """List the caller's files."""
-    return await _done(
-        partial(_jobs(request).files.listed, caller_of(request), Page(after=after, limit=limit), purpose)
-    )  # fmt: skip
+    return await done(_jobs(request).files.listed, caller_of(request), Page(after=after, limit=limit), purpose)
 
 
 @ROUTER.get("/files/{id}")
 async def get_file(id: str, request: Request) -> Response:
     """Tell about a file."""
-    return await _done(partial(_jobs(request).files.get, caller_of(request), id))
+    return await done(_jobs(request).files.get, caller_of(request), id)
 
 
 @ROUTER.get("/files/{id}/content")
@@ -79,22 +70,22 @@ async def file_content(id: str, request: Request) -> Response:
 @ROUTER.delete("/files/{id}")
 async def delete_file(id: str, request: Request) -> Response:
     """Delete a file."""
-    return await _done(partial(_jobs(request).files.remove, caller_of(request), id))
+    return await done(_jobs(request).files.remove, caller_of(request), id)
 
 
 @ROUTER.post("/uploads")
 async def begin_upload(body: UploadBody, request: Request) -> Response:
     """Begin an upload in parts."""
-    if body.bytes > desk_of(request).settings.body_mib * (1 << 20) * 64:
+    if body.bytes > desk_of(request).settings.limits.body_mib * (1 << 20) * 64:
         raise Refusal(413, "bytes: too large a file", param="bytes")
-    return await _done(partial(_jobs(request).files.begin, caller_of(request), body.model_dump()))
+    return await done(_jobs(request).files.begin, caller_of(request), body.model_dump())
 
 
 @ROUTER.post("/uploads/{id}/parts")
 async def add_part(id: str, request: Request) -> Response:
     """Keep a part of an upload: a multipart form with `data`."""
     _, content, _ = await _part(request, "data", ())
-    return await _done(partial(_jobs(request).files.part, caller_of(request), id, content))
+    return await done(_jobs(request).files.part, caller_of(request), id, content)
 
 
 @ROUTER.post("/uploads/{id}/complete")
@@ -102,19 +93,19 @@ async def complete_upload(id: str, body: CompleteBody, request: Request) -> Resp
     """Join the parts of an upload to a file."""
     if body.md5 is not None:
         raise unsupported("md5", "the number of bytes is checked")
-    return await _done(partial(_jobs(request).files.complete, caller_of(request), id, body.part_ids))
+    return await done(_jobs(request).files.complete, caller_of(request), id, body.part_ids)
 
 
 @ROUTER.post("/uploads/{id}/cancel")
 async def cancel_upload(id: str, request: Request) -> Response:
     """Give an upload up."""
-    return await _done(partial(_jobs(request).files.cancel, caller_of(request), id))
+    return await done(_jobs(request).files.cancel, caller_of(request), id)
 
 
 @ROUTER.post("/fine_tuning/jobs")
 async def create_job(body: JobBody, request: Request) -> Response:
     """Queue a fine-tuning."""
-    return await _done(partial(_jobs(request).create, caller_of(request), body))
+    return await done(_jobs(request).create, caller_of(request), body)
 
 
 @ROUTER.get("/fine_tuning/jobs")
@@ -133,26 +124,26 @@ async def list_jobs(request: Request, after: After = None, limit: Limit = 20) ->
 @ROUTER.get("/fine_tuning/jobs/{id}")
 async def get_job(id: str, request: Request) -> Response:
     """Tell about a job."""
-    return await _done(partial(_jobs(request).get, caller_of(request), id))
+    return await done(_jobs(request).get, caller_of(request), id)
 
 
 @ROUTER.post("/fine_tuning/jobs/{id}/cancel")
 async def cancel_job(id: str, request: Request) -> Response:
     """End a job for good."""
     only = ("queued", "running", "paused")
-    return await _done(partial(_jobs(request).turn, caller_of(request), id, to="cancelled", only=only))
+    return await done(_jobs(request).turn, caller_of(request), id, to="cancelled", only=only)
 
 
 @ROUTER.post("/fine_tuning/jobs/{id}/pause")
 async def pause_job(id: str, request: Request) -> Response:
     """Let a job rest; its training publishes a checkpoint."""
-    return await _done(partial(_jobs(request).turn, caller_of(request), id, to="paused", only=("queued", "running")))
+    return await done(_jobs(request).turn, caller_of(request), id, to="paused", only=("queued", "running"))
 
 
 @ROUTER.post("/fine_tuning/jobs/{id}/resume")
 async def resume_job(id: str, request: Request) -> Response:
     """Let a paused job go on from its last checkpoint."""
-    return await _done(partial(_jobs(request).turn, caller_of(request), id, to="queued", only=("paused",)))
+    return await done(_jobs(request).turn, caller_of(request), id, to="queued", only=("paused",))
 
 
 @ROUTER.get("/fine_tuning/jobs/{id}/events")
@@ -165,9 +156,5 @@ async def job_events(id: str, request: Request, after: After = None, limit: Limi
 @ROUTER.get("/fine_tuning/jobs/{id}/checkpoints")
 async def job_checkpoints(id: str, request: Request, after: After = None, limit: Limit = 10) -> Response:
     """List what of a job can be served: the step that was judged best, once it is done."""
-    jobs, caller = _jobs(request), caller_of(request)
-    job = await asyncio.to_thread(jobs.get, caller, id)
-    found = []
-    if job["status"] in ENDED and job["fine_tuned_model"]:
-        found = [await asyncio.to_thread(jobs.checkpoint, job)]
+    found = await asyncio.to_thread(_jobs(request).checkpoints, caller_of(request), id)
     return as_json(paged(found, Page(after=after, limit=limit)))

@@ -10,17 +10,23 @@ from metier.serve.catalogue import listed
 from metier.serve.desk import caller_of, desk_of
 from metier.serve.refusal import Refusal
 from metier.serve.routes.streams import as_json
-from metier.serve.wire import FeedbackBody
+from metier.serve.wire.decisions import FeedbackBody
 
 ROUTER = APIRouter()
+JUDGED = APIRouter()
 PLAIN = APIRouter()
 
 
 @ROUTER.get("/models", tags=["infer"])
 async def models(request: Request) -> Response:
     """List what is served."""
-    found = await asyncio.to_thread(desk_of(request).catalogue.all)
-    return as_json({"object": "list", "data": listed(found)})
+    desk = desk_of(request)
+    found = listed(await asyncio.to_thread(desk.catalogue.all))
+    found += [
+        {"id": rollout.alias, "object": "model", "created": rollout.created, "owned_by": "metier", "parent": None}
+        for rollout in desk.rollouts.aliases()
+    ]
+    return as_json({"object": "list", "data": found})
 
 
 @ROUTER.get("/models/{name:path}", tags=["infer"])
@@ -30,7 +36,7 @@ async def model(name: str, request: Request) -> Response:
     return as_json(listed([served])[0])
 
 
-@ROUTER.post("/feedback", tags=["infer"])
+@JUDGED.post("/feedback", tags=["infer"])
 async def feedback(body: FeedbackBody, request: Request) -> Response:
     """Keep what somebody thought of an answer."""
     if body.thumbs is None and body.score is None and body.correction is None and body.comment is None:
@@ -53,6 +59,10 @@ async def metrics(request: Request) -> Response:
     lines = [
         "# TYPE metier_traces_dropped counter",
         f"metier_traces_dropped {desk.recorder.dropped}",
+        "# TYPE metier_traces_written counter",
+        f"metier_traces_written {desk.recorder.written}",
+        "# TYPE metier_answers_beside_dropped counter",
+        f"metier_answers_beside_dropped {desk.shadows.dropped}",
         "# TYPE metier_answers_active gauge",
         *(f'metier_answers_active{{engine="{name}"}} {state.active}' for name, state in desk.pool.states.items()),
         "# TYPE metier_requests_waiting gauge",

@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from metier.core import artefact, lock
 from metier.core.errors import LockedError, MetierError
-from metier.serve.jobs import Jobs
 from metier.serve.refusal import Refusal
+from metier.serve.tuning.jobs import Jobs
 
 LOG = logging.getLogger("metier.serve")
 _PAUSE_SECONDS = 0.3

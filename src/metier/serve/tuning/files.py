@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from metier.serve.database import FILES, PARTS, UPLOADS
 from metier.serve.keys import Caller
 from metier.serve.refusal import Refusal
+from metier.serve.tables import FILES, PARTS, UPLOADS
 
 PURPOSES = ("fine-tune", "fine-tune-results")
 _HOUR = 3600
@@ -42,7 +42,7 @@ class Files:
         id = f"file-{secrets.token_hex(12)}"
         values = {
             "id": id, "created": int(time.time()), "filename": filename[:256], "purpose": purpose,
-            "bytes": len(content), "owner": caller.id, "content": content,
+            "bytes": len(content), "owner": caller.owner, "content": content,
         }  # fmt: skip
         with self._database.begin() as connection:
             connection.execute(FILES.insert().values(**values))
@@ -64,7 +64,7 @@ class Files:
         """Return a page of the caller's files, newest first."""
         wanted = sql.select(FILES).order_by(FILES.c.created.desc(), FILES.c.id)
         if not caller.may("admin"):
-            wanted = wanted.where(FILES.c.owner == caller.id)
+            wanted = wanted.where(FILES.c.owner == caller.owner)
         if purpose is not None:
             wanted = wanted.where(FILES.c.purpose == purpose)
         with self._database.connect() as connection:
@@ -84,7 +84,7 @@ class Files:
             raise Refusal(400, f"purpose {values['purpose']!r}; wanted: 'fine-tune'", param="purpose")
         id = f"upload-{secrets.token_hex(12)}"
         kept = {name: values[name] for name in ("filename", "purpose", "bytes")}
-        kept |= {"id": id, "created": int(time.time()), "owner": caller.id, "status": "pending", "file": None}
+        kept |= {"id": id, "created": int(time.time()), "owner": caller.owner, "status": "pending", "file": None}
         with self._database.begin() as connection:
             connection.execute(UPLOADS.insert().values(**kept))
         return self.upload(caller, id)
@@ -152,7 +152,7 @@ class Files:
     def _owned(self, table: sql.Table, caller: Caller, id: str) -> Any:
         with self._database.connect() as connection:
             row = connection.execute(sql.select(table).where(table.c.id == id)).first()
-        if row is None or not (row.owner == caller.id or caller.may("admin")):
+        if row is None or not (row.owner == caller.owner or caller.may("admin")):
             raise Refusal(404, f"{table.name}: no {id[:80]!r}", param="id", code="not_found")
         return row
 

@@ -1,0 +1,1 @@
+"""Two models behind one name: divided traffic, answers beside the answers, and a decision that the numbers make."""

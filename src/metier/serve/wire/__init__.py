@@ -1,0 +1,1 @@
+"""Requests as they come over the wire, one file a family of paths."""

@@ -1,0 +1,83 @@
+"""Questions with typed answers, and what people thought of answers, as they come over the wire; no torch."""
+
+from typing import Literal
+
+from pydantic import Field, StrictBool
+
+from metier.serve.wire.body import Body
+
+_TEXT = 1 << 20
+
+
+class InputPart(Body):
+    """A part of a decision's input that is text."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+
+
+class InputMessage(Body):
+    """A turn of a decision's input."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[InputPart]
+    type: Literal["message"] = "message"
+
+
+class Choice(Body):
+    """An answer that a choice question offers."""
+
+    value: str | StrictBool
+    description: str | None = None
+
+
+class Level(Body):
+    """A level of a score question, lowest first."""
+
+    label: str = Field(min_length=1)
+    description: str | None = None
+
+
+class Predicate(Body):
+    """A question whether something is true of the input."""
+
+    type: Literal["predicate"]
+    instructions: str
+    name: str | None = None
+
+
+class ChoiceQuestion(Body):
+    """A question which of several it is."""
+
+    type: Literal["choice"]
+    instructions: str
+    choices: list[Choice] = Field(min_length=2, max_length=256)
+    name: str | None = None
+
+
+class ScoreQuestion(Body):
+    """A question how much of something there is."""
+
+    type: Literal["score"]
+    instructions: str
+    levels: list[Level] = Field(min_length=2, max_length=256)
+    name: str | None = None
+
+
+class DecisionBody(Body):
+    """POST /v1/decisions."""
+
+    model: str = Field(min_length=1, max_length=256)
+    input: str | list[InputMessage]
+    questions: list[Predicate | ChoiceQuestion | ScoreQuestion] = Field(min_length=1, max_length=400)
+    safety_identifier: str | None = Field(None, max_length=256)
+
+
+class FeedbackBody(Body):
+    """POST /v1/feedback: what somebody thought of an answer, by the id that it came with."""
+
+    id: str = Field(min_length=1, max_length=128)
+    thumbs: Literal["up", "down"] | None = None
+    score: float | None = Field(None, ge=0, le=1)
+    correction: str | None = Field(None, max_length=_TEXT)
+    comment: str | None = Field(None, max_length=_TEXT)

@@ -1,0 +1,68 @@
+"""Files and fine-tuning jobs as they come over the wire; no torch."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from metier.serve.wire.body import Body
+
+_LIST = 4096
+
+
+_MOST = 10**12
+Setting = str | bool | Annotated[int, Field(ge=-_MOST, le=_MOST)] | Annotated[float, Field(ge=-_MOST, le=_MOST)]
+"""A value of metier.yaml."""
+
+
+class Hyperparameters(Body):
+    """How a job trains; `auto`: as metier chooses."""
+
+    n_epochs: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = "auto"
+
+
+class Supervised(Body):
+    """How a job learns from answers."""
+
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Method(Body):
+    """What a job does. `dpo` and `reinforcement` are not served yet."""
+
+    type: Literal["supervised", "dpo", "reinforcement"]
+    supervised: Supervised | None = None
+    dpo: dict[str, Any] | None = None
+    reinforcement: dict[str, Any] | None = None
+
+
+class JobBody(Body):
+    """POST /v1/fine_tuning/jobs. `settings`: further settings of metier.yaml, such as {"train.learning_rate": 1e-3}."""
+
+    model: str = Field(min_length=1, max_length=256)
+    training_file: str = Field(max_length=64)
+    validation_file: str | None = Field(None, max_length=64)
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    seed: int | None = Field(None, ge=0, lt=2**31)
+    suffix: str | None = Field(None, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")
+    metadata: dict[str, str] | None = Field(None, max_length=16)
+    integrations: None = None
+    settings: dict[str, Setting] | None = Field(None, max_length=32)
+
+
+class UploadBody(Body):
+    """POST /v1/uploads."""
+
+    bytes: int = Field(ge=1, le=1 << 40)
+    filename: str = Field(min_length=1, max_length=256)
+    mime_type: str = Field(max_length=128)
+    purpose: str = Field(max_length=32)
+
+
+class CompleteBody(Body):
+    """POST /v1/uploads/ID/complete."""
+
+    part_ids: list[str] = Field(min_length=1, max_length=_LIST)
+    md5: str | None = None

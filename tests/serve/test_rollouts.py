@@ -1,0 +1,229 @@
+"""Rollouts: who answers whom, what is decided, and that it is decided on what answers were worth."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from typer.testing import CliRunner
+
+from metier.cli.app import app
+from metier.core.errors import InputError
+from metier.serve.audit import Audit
+from metier.serve.database import connect
+from metier.serve.rollouts.book import Rollout, Rollouts, place, wanted_of
+from metier.serve.rollouts.checks import check_of
+from metier.serve.rollouts.overseer import Overseer
+from metier.serve.rollouts.rules import CANDIDATE, STABLE, Rules, decide
+from metier.serve.settings import RolloutSettings
+from metier.serve.tables import FEEDBACK, TRACES
+from tests.serve.workshop import MODEL, Shop, application
+
+HERE = {"host": "localhost"}
+
+
+def started(folder: Path, **chosen: Any) -> tuple[Rollouts, Rollout]:
+    rollouts = Rollouts(connect(folder))
+    return rollouts, rollouts.start(wanted_of(RolloutSettings(**chosen), "production", ("old", "new")))
+
+
+def judged(folder: Path, rollout: str, arm: str, *, good: int, bad: int) -> None:
+    """Plant requests of an arm, each with a thumb of whoever asked."""
+    now = f"{arm}{time.monotonic_ns()}"
+    rows = [
+        {"id": f"{now}{n}", "rollout": rollout, "arm": arm, "caller": "ann", "finish": "stop"}
+        for n in range(good + bad)
+    ]
+    told = [{"trace": row["id"], "caller": "ann", "thumbs": "up" if n < good else "down"} for n, row in enumerate(rows)]
+    with connect(folder).begin() as connection:
+        connection.execute(TRACES.insert(), rows)
+        connection.execute(FEEDBACK.insert(), told)
+
+
+@settings(deadline=None)
+@given(some.text(max_size=20), some.floats(0.01, 0.98), some.floats(0.0, 0.02))
+def test_who_was_answered_by_the_candidate_stays_with_it_when_its_share_grows(
+    key: str, share: float, more: float
+) -> None:
+    small = Rollout(id="r", alias="a", kind="split", stable="x", candidate="y", share=share)
+    large = Rollout(id="r", alias="a", kind="split", stable="x", candidate="y", share=share + more)
+    assert small.arm(key) == small.arm(key)
+    if small.arm(key) == CANDIDATE:
+        assert large.arm(key) == CANDIDATE
+
+
+def test_the_share_is_the_share_and_differs_from_rollout_to_rollout() -> None:
+    places = np.array([[place(name, f"user {n}") for n in range(4000)] for name in ("one", "two")])
+    assert np.abs((places < 0.2).mean(axis=1) - 0.2).max() < 0.02
+    assert abs(np.corrcoef(places)[0, 1]) < 0.05
+
+
+def test_a_candidate_is_promoted_on_quality_only() -> None:
+    rules = Rules(steps=(0.5,), least=10, margin=0.1)
+    fine = {"answered": {STABLE: (5000, 5000), CANDIDATE: (5000, 5000)}}
+    assert decide(rules, 0, fine).move == "stay"
+    liked = fine | {"feedback": {STABLE: (900, 1000), CANDIDATE: (910, 1000)}}
+    assert decide(rules, 0, liked).move == "promote"
+    few = fine | {"feedback": {STABLE: (9, 10), CANDIDATE: (10, 10)}}
+    assert "may still be" in decide(rules, 0, few).reason
+    mixed = liked | {"check": {STABLE: (990, 1000), CANDIDATE: (700, 1000)}}
+    assert decide(rules, 0, mixed).move == "roll back"
+    failing = fine | {"answered": {STABLE: (1000, 1000), CANDIDATE: (600, 1000)}}
+    assert decide(rules, 0, failing).move == "roll back"
+    steps = Rules(steps=(0.1, 0.5), least=10, margin=0.1)
+    assert decide(steps, 0, few).move == "step"
+    assert decide(steps, 1, few).move == "stay"
+    doubtful = fine | {"feedback": {STABLE: (10, 10), CANDIDATE: (7, 10)}}
+    assert "chance" in decide(steps, 0, doubtful).reason
+
+
+def outcome(stable: float, candidate: float, seed: int, rules: Rules) -> str:
+    """Return how a canary ends whose answers are liked with these chances."""
+    random, step, counts = np.random.default_rng(seed), 0, {STABLE: [0, 0], CANDIDATE: [0, 0]}
+    for _ in range(300):
+        for arm, chance in ((STABLE, stable), (CANDIDATE, candidate)):
+            counts[arm][0] += int(random.binomial(10, chance))
+            counts[arm][1] += 10
+        decision = decide(rules, step, {"feedback": {arm: (count[0], count[1]) for arm, count in counts.items()}})
+        if decision.move in ("promote", "roll back"):
+            return decision.move
+        step += decision.move == "step"
+    return "stay"
+
+
+def test_looking_again_and_again_hardly_ever_decides_wrongly() -> None:
+    rules = Rules(steps=(0.05, 0.25), least=50, margin=0.1)
+    same = [outcome(0.85, 0.85, seed, rules) for seed in range(40)]
+    worse = [outcome(0.85, 0.6, seed, rules) for seed in range(40)]
+    assert same.count("promote") >= 38
+    assert worse.count("roll back") >= 38
+    assert worse.count("promote") == 0
+
+
+def test_a_canary_goes_on_step_by_step_to_the_end_and_survives_restarts(tmp_path: Path) -> None:
+    _, rollout = started(tmp_path, steps=(0.1, 0.5), least=20, margin=0.1)
+    audit = Audit(connect(tmp_path), tmp_path)
+
+    def look() -> Rollout:
+        again = Rollouts(connect(tmp_path))
+        Overseer(again, audit, lambda name: True).look()
+        found = again.of("production")
+        assert found is not None
+        return found
+
+    assert (look().state, look().share) == ("running", 0.1)
+    judged(tmp_path, rollout.id, STABLE, good=400, bad=40)
+    judged(tmp_path, rollout.id, CANDIDATE, good=19, bad=1)
+    assert (look().step, look().share) == (1, 0.5)
+    judged(tmp_path, rollout.id, CANDIDATE, good=400, bad=30)
+    assert look().state == "promoted"
+    ended = look()
+    assert ended.arm("anybody") == CANDIDATE
+    assert "feedback" in ended.reason
+    assert [line["action"] for line in audit.lines(9)] == ["promote production", "step production"]
+
+
+def test_a_worse_candidate_goes_back_and_so_does_one_that_is_gone(tmp_path: Path) -> None:
+    rollouts, rollout = started(tmp_path, least=20)
+    judged(tmp_path, rollout.id, STABLE, good=300, bad=20)
+    judged(tmp_path, rollout.id, CANDIDATE, good=30, bad=60)
+    overseer = Overseer(rollouts, Audit(connect(tmp_path), tmp_path), lambda name: name != "gone")
+    overseer.look()
+    found = rollouts.of("production")
+    assert found is not None
+    assert (found.state, found.arm("anybody")) == ("rolled back", STABLE)
+    rollouts.start(wanted_of(RolloutSettings(), "production", ("old", "gone")))
+    overseer.look()
+    assert (rollouts.of("production") or found).reason == "gone is not served any more"
+
+
+def test_only_the_last_word_of_who_asked_counts(tmp_path: Path) -> None:
+    rollouts, rollout = started(tmp_path)
+    judged(tmp_path, rollout.id, CANDIDATE, good=1, bad=0)
+    with connect(tmp_path).connect() as connection:
+        id = connection.execute(TRACES.select()).one().id
+
+    def said(**values: Any) -> Any:
+        with connect(tmp_path).begin() as connection:
+            connection.execute(FEEDBACK.insert().values(trace=id, **values))
+        return rollouts.counts(rollout.id)["feedback"]
+
+    assert said(caller="bob", thumbs="down") == {CANDIDATE: (1, 1)}
+    assert said(caller="ann", comment="hm") == {CANDIDATE: (1, 1)}
+    assert said(caller="ann", score=0.4) == {CANDIDATE: (0, 1)}
+    assert said(caller="ann", score=0.5) == {CANDIDATE: (1, 1)}
+    assert said(caller="ann", correction="card") == {CANDIDATE: (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [("json", '{"a": 1}', "a"), ("one_of:card, loan", " card\n", "card."), (r"matches:\d+ EUR", "12 EUR", "12 EUR.")],
+)
+def test_checks_of_answers(check: str, good: str, bad: str) -> None:
+    assert check_of(check).passes(good)
+    assert not check_of(check).passes(bad)
+
+
+@pytest.mark.parametrize("check", ["", "xml", "one_of:", "matches:", "matches:(", "json:x"])
+def test_a_check_that_is_none_is_refused(check: str) -> None:
+    with pytest.raises(InputError, match=r"one_of|regular expression"):
+        check_of(check)
+
+
+def chat(client: Any, model: str, **options: Any) -> Any:
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "my card number 7"}],
+        "max_tokens": 4,
+        "temperature": 0,
+    }
+    return client.post("/v1/chat/completions", json=body | options, headers=HERE)
+
+
+def test_users_are_divided_and_answers_beside_are_recorded(shop: Shop, tmp_path: Path) -> None:
+    start = {"alias": "production", "stable": MODEL, "candidate": shop.runs["first"], "kind": "split", "share": 0.5}
+    with application(shop, store=tmp_path, rollouts={"check": "one_of:card,loan"}) as client:
+        assert client.post("/v1/rollouts", json=start | {"candidate": "nobody"}, headers=HERE).status_code == 404
+        assert client.post("/v1/rollouts", json=start | {"alias": MODEL}, headers=HERE).status_code == 400
+        assert client.post("/v1/rollouts", json=start, headers=HERE).json()["state"] == "running"
+        assert "one is running" in client.post("/v1/rollouts", json=start, headers=HERE).json()["error"]["message"]
+        for number in range(12):
+            assert chat(client, "production", user=f"user {number}").json()["model"] == "production"
+        assert "production" in [model["id"] for model in client.get("/v1/models", headers=HERE).json()["data"]]
+        end = client.post("/v1/rollouts/production/end", json={"state": "promoted"}, headers=HERE)
+        assert end.json()["state"] == "promoted"
+        assert client.post("/v1/rollouts/production/end", json={"state": "stopped"}, headers=HERE).status_code == 400
+        assert chat(client, "production", user="user 1").status_code == 200
+        beside = start | {"alias": "quiet", "kind": "shadow", "share": 1.0}
+        assert client.post("/v1/rollouts", json=beside, headers=HERE).status_code == 200
+        heard = chat(client, "quiet").json()["choices"][0]["message"]["content"]
+        assert heard == chat(client, MODEL).json()["choices"][0]["message"]["content"]
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            told = client.get("/v1/rollouts/quiet", headers=HERE).json()
+            if told["beside"]["total"]:
+                break
+            time.sleep(0.1)
+        assert told["beside"]["total"] == 1
+        assert 'metier_rollout_requests_total{alias="quiet",arm="shadow"' in client.get("/metrics", headers=HERE).text
+    with connect(tmp_path).connect() as connection:
+        rows = connection.execute(TRACES.select().where(TRACES.c.rollout != "")).all()
+    divided = [row for row in rows if row.asked == "production"]
+    assert {row.arm for row in divided} == {STABLE, CANDIDATE}
+    assert {row.model for row in divided if row.arm == CANDIDATE} == {shop.runs["first"]}
+    assert all(row.passed in (0, 1) and row.answer is None for row in rows)
+    (shadow,) = [row for row in rows if row.arm == "shadow"]
+    assert shadow.beside in {row.id for row in rows}
+
+
+def test_the_command_starts_shows_and_ends_one(tmp_path: Path) -> None:
+    (tmp_path / "metier.yaml").write_text("base: metier-tiny\ndata: none.jsonl\n")
+    run, here = CliRunner(), ["--project", str(tmp_path)]
+    assert isinstance(run.invoke(app, ["rollout", "production", *here]).exception, InputError)
+    begun = run.invoke(app, ["rollout", "production", "--between", "old", "new", "--serve.rollouts.kind=split", *here])
+    assert begun.output.splitlines()[:2] == ["production: split of new beside old, running", "share: 10%"]
+    assert "rolled back" in run.invoke(app, ["rollout", "production", "--end", "back", *here]).output
+    assert isinstance(run.invoke(app, ["rollout", "production", "--end", "stop", *here]).exception, InputError)
