@@ -11,7 +11,6 @@ EXEMPTIONS: dict[str, int] = {
     "forest/attend.py:forest_attention()": 7,
     "forest/flash.py:FlashForest.forward()": 8,
     "forest/head.py:HeadLosses.forward()": 7,
-    "model/lora.py:LoraProduct.forward()": 8,
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from metier.model.lora import CUSTOM_MODULES, LoraLinear, LoraProduct
+from metier.model.lora import CUSTOM_MODULES, Frozen, LoraLinear, LoraProduct
 
 
 def adapted(ours: bool, *, bias: bool = True, **settings) -> torch.nn.Module:
@@ -44,9 +44,8 @@ def test_gradients_against_finite_differences():
     x, w, b, down, up = (torch.randn(*s, dtype=torch.float64) for s in ((3, 4), (5, 4), (5,), (2, 4), (5, 2)))
     for tensor in (x, down, up):
         tensor.requires_grad_(True)
-    assert torch.autograd.gradcheck(
-        lambda *p: LoraProduct.apply(p[0], w, b, p[1], p[2], 0.7, torch.float64), (x, down, up)
-    )
+    frozen = Frozen(w, b, 0.7, torch.float64)
+    assert torch.autograd.gradcheck(lambda x, *adapter: LoraProduct.apply(x, frozen, *adapter), (x, down, up))
 
 
 def test_under_autocast_products_are_in_bfloat16_and_gradients_in_the_type_of_their_weights():

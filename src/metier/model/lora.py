@@ -3,7 +3,7 @@
 Shapes: N = tokens, I = inputs, O = outputs, R = rank. y = x W.T + b + s (x A.T) B.T (Hu et al. 2021, equation 3).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from peft.tuners.lora.layer import Linear
@@ -11,25 +11,25 @@ from peft.tuners.lora.layer import Linear
 from metier.model.autocast import is_autocast
 
 
+class Frozen(NamedTuple):
+    """What is not learnt: weight W [O, I], bias b [O], the scale s, and the type that products are computed in."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    scale: float
+    dtype: torch.dtype
+
+
 class LoraProduct(torch.autograd.Function):
-    """The whole linear with its adapter; W and b are frozen."""
+    """The whole linear with its adapter."""
 
     @staticmethod
-    def forward(  # noqa: PLR0913, PLR0917 - autograd functions take their inputs by position
-        context: Any,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        down: torch.Tensor,
-        up: torch.Tensor,
-        scale: float,
-        dtype: torch.dtype,
-    ) -> torch.Tensor:
-        """Return y [..., O] of x [..., I], weight [O, I], bias [O] or None, down A [R, I] and up B [O, R].
+    def forward(context: Any, x: torch.Tensor, frozen: Frozen, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        """Return y [..., O] of x [..., I], down A [R, I] and up B [O, R].
 
-        Products are computed in `dtype`, and y has it; what is kept for the backward pass is x in that type and the
-        weights as they are.
+        y has the frozen part's type; what is kept for the backward pass is x in that type and the weights as they are.
         """
+        weight, bias, scale, dtype = frozen
         flat = x.reshape(-1, x.shape[-1]).to(dtype)
         wide = weight.to(dtype)
         y = torch.addmm(bias.to(dtype), flat, wide.T) if bias is not None else flat @ wide.T
@@ -49,11 +49,11 @@ class LoraProduct(torch.autograd.Function):
         to_x = to_down = to_up = None
         if context.needs_input_grad[0]:
             to_x = (g @ weight.to(dtype)).addmm_(inside, down.to(dtype)).view(context.shape).to(context.dtype_in)
-        if context.needs_input_grad[3]:
+        if context.needs_input_grad[2]:
             to_down = (inside.T @ flat).to(down.dtype)
-        if context.needs_input_grad[4]:
+        if context.needs_input_grad[3]:
             to_up = (inner.T @ g).mul_(context.scale).T.to(up.dtype)
-        return to_x, None, None, to_down, to_up, None, None
+        return to_x, None, to_down, to_up
 
 
 class LoraLinear(Linear):
@@ -68,7 +68,7 @@ class LoraLinear(Linear):
         down, up = self.lora_A[plain].weight, self.lora_B[plain].weight
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if is_autocast(kind) else x.dtype
-        return LoraProduct.apply(x, base.weight, base.bias, down, up, self.scaling[plain], dtype)
+        return LoraProduct.apply(x, Frozen(base.weight, base.bias, self.scaling[plain], dtype), down, up)
 
     def _plain(self, x: torch.Tensor) -> str | None:
         """Return the name of the only adapter if nothing but x W.T + s (x A.T) B.T is asked for."""
