@@ -1,13 +1,11 @@
 """Linear layers of a model that is only asked: their weights laid out for products with few rows, on the CPU.
 
-A product with 16 rows spends half of its time on bringing the weights into the order that the kernel wants; oneDNN
-takes them in that order ready-made. Measured here: 2 times as fast for a head of 32,000 tokens, 1.2 to 1.5 times for
-the layers, 2 times for both in bfloat16 (docs/log.md).
+Measured here with 16 rows: 2 times as fast for a head of 32,000 tokens, 1.2 to 1.5 times for the layers, 2 times for
+both in bfloat16 (docs/log.md).
 
 Shapes: I = inputs, O = outputs, M = rows of a product.
 """
 
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from metier.core.memory import memory_limit
 from metier.forest.attend import inner_model
+from metier.model.packing import can_pack, product, reordered
 
 _ROWS = 16
 """The number of rows that the order of the weights is chosen for; others are computed as well."""
@@ -34,14 +33,14 @@ class PackedLinear(torch.nn.Linear):
         torch.nn.Module.__init__(self)
         self.in_features, self.out_features = plain.in_features, plain.out_features
         self.weight, self.bias = plain.weight, plain.bias
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(plain.weight.detach(), _ROWS)
+        self._packed = reordered(plain.weight, _ROWS)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return [..., O] of [..., I]; as the plain layer does where a gradient is wanted."""
         multiplications = input.numel() * self.out_features
         if torch.is_grad_enabled() or multiplications < _SMALLEST or input.dtype != self.weight.dtype:
             return super().forward(input)
-        return torch.ops.mkldnn._linear_pointwise(input, self._packed, self.bias, "none", [], "")
+        return product(input, self._packed, self.bias)
 
 
 @contextmanager
@@ -66,11 +65,9 @@ def packed(model: torch.nn.Module, most_bytes: int | None = None) -> Iterator[No
 
 def _packable(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Linear]]:
     """Find the linear layers of the library's own, with weights that the kernel knows, outside of any adapter."""
-    if platform.machine().lower() not in {"x86_64", "amd64"} or not torch.backends.mkldnn.is_available():
-        return
     adapted = [name + "." for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
     for name, module in model.named_modules():
         if type(module) is not torch.nn.Linear or name.startswith(tuple(adapted)):
             continue
-        if module.weight.device.type == "cpu" and module.weight.dtype in {torch.float32, torch.bfloat16}:
+        if can_pack(module.weight, module.weight.dtype):
             yield name, module

@@ -3,21 +3,26 @@
 Shapes: N = tokens, I = inputs, O = outputs, R = rank. y = x W.T + b + s (x A.T) B.T (Hu et al. 2021, equation 3).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from peft.tuners.lora.layer import Linear
 
+from metier.core.memory import memory_limit
 from metier.model.autocast import is_autocast
+from metier.model.packing import Packed, can_pack, is_possible, pack, product
 
 
 class Frozen(NamedTuple):
-    """What is not learnt: weight W [O, I], bias b [O], the scale s, and the type that products are computed in."""
+    """What is not learnt: weight W [O, I], bias b [O], the scale s, the type of the products; W packed, if it is."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None
     scale: float
     dtype: torch.dtype
+    packed: Packed | None = None
 
 
 class LoraProduct(torch.autograd.Function):
@@ -29,14 +34,18 @@ class LoraProduct(torch.autograd.Function):
 
         y has the frozen part's type; what is kept for the backward pass is x in that type and the weights as they are.
         """
-        weight, bias, scale, dtype = frozen
+        weight, bias, scale, dtype, packed = frozen
         flat = x.reshape(-1, x.shape[-1]).to(dtype)
-        wide = weight.to(dtype)
-        y = torch.addmm(bias.to(dtype), flat, wide.T) if bias is not None else flat @ wide.T
+        shift = None if bias is None else bias.to(dtype)
+        if packed is not None:
+            y = product(flat, packed.ahead, shift)
+        else:
+            y = torch.nn.functional.linear(flat, weight.to(dtype), shift)
         inner = flat @ down.to(dtype).T
         y.addmm_(inner, up.to(dtype).T, alpha=scale)
         context.save_for_backward(flat, inner, weight, down, up)
         context.scale, context.shape, context.dtype, context.dtype_in = scale, x.shape, dtype, x.dtype
+        context.packed = packed
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
@@ -48,7 +57,8 @@ class LoraProduct(torch.autograd.Function):
         inside = (g @ up.to(dtype)).mul_(context.scale)
         to_x = to_down = to_up = None
         if context.needs_input_grad[0]:
-            to_x = (g @ weight.to(dtype)).addmm_(inside, down.to(dtype)).view(context.shape).to(context.dtype_in)
+            through = g @ weight.to(dtype) if context.packed is None else product(g, context.packed.back)
+            to_x = through.addmm_(inside, down.to(dtype)).view(context.shape).to(context.dtype_in)
         if context.needs_input_grad[2]:
             to_down = (inside.T @ flat).to(down.dtype)
         if context.needs_input_grad[3]:
@@ -59,16 +69,21 @@ class LoraProduct(torch.autograd.Function):
 class LoraLinear(Linear):
     """PEFT's LoRA linear, with the plain case computed in one step; whatever else PEFT offers is left to it."""
 
+    packed: Packed | None = None
+    """The base's weight, packed; see `packed_frozen`."""
+
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Return the linear's output with its adapter's share, [..., O]."""
         plain = self._plain(x) if not args and not any(value is not None for value in kwargs.values()) else None
         if plain is None:
             return super().forward(x, *args, **kwargs)
         base = self.base_layer
+        assert isinstance(base, torch.nn.Linear)
         down, up = self.lora_A[plain].weight, self.lora_B[plain].weight
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if is_autocast(kind) else x.dtype
-        return LoraProduct.apply(x, Frozen(base.weight, base.bias, self.scaling[plain], dtype), down, up)
+        packed = self.packed if self.packed is not None and self.packed.is_of(base.weight, dtype) else None
+        return LoraProduct.apply(x, Frozen(base.weight, base.bias, self.scaling[plain], dtype, packed), down, up)
 
     def _plain(self, x: torch.Tensor) -> str | None:
         """Return the name of the only adapter if nothing but x W.T + s (x A.T) B.T is asked for."""
@@ -89,3 +104,51 @@ class LoraLinear(Linear):
 
 CUSTOM_MODULES: dict[type[torch.nn.Module], type[torch.nn.Module]] = {torch.nn.Linear: LoraLinear}
 """For `LoraConfig._register_custom_module`, PEFT's own way of bringing a layer class."""
+
+
+_ROWS = 1024
+"""Tokens of a micro-batch that the order of packed weights is chosen for; others are computed as well."""
+_SHARE_OF_MEMORY = 0.125
+
+
+@contextmanager
+def packed_frozen(model: torch.nn.Module, dtype: torch.dtype, most_bytes: int | None = None) -> Iterator[None]:
+    """Pack the frozen weights beside LoRA inside the block, all of them or none.
+
+    Args:
+        model: adapted; layers that are not computed in one step, or not on an x86 CPU, are left as they are.
+        dtype: of the products.
+        most_bytes: for the packed weights; None: an eighth of the machine's memory.
+    """
+    found = [(layer, weight) for layer, weight in _packable(model) if can_pack(weight, dtype)]
+    most = _SHARE_OF_MEMORY * memory_limit() if most_bytes is None else most_bytes
+    if sum(_bytes(weight, dtype) for _, weight in found) > most:
+        found = []
+    for layer, weight in found:
+        layer.packed = pack(weight, dtype, _ROWS)
+    try:
+        yield
+    finally:
+        for layer, _ in found:
+            layer.packed = None
+
+
+def packed_bytes(model: torch.nn.Module, dtype: torch.dtype) -> int:
+    """Return the bytes that `packed_frozen` takes on this machine; a model on the meta device is one on the CPU."""
+    if not is_possible(dtype):
+        return 0
+    size = sum(_bytes(weight, dtype) for _, weight in _packable(model))
+    return size if size <= _SHARE_OF_MEMORY * memory_limit() else 0
+
+
+def _packable(model: torch.nn.Module) -> Iterator[tuple[LoraLinear, torch.Tensor]]:
+    """Find the layers that may be computed in one step, with the frozen weights of their bases."""
+    for layer in model.modules():
+        if isinstance(layer, LoraLinear):
+            base = layer.base_layer
+            if type(base) is torch.nn.Linear and not base.weight.requires_grad:
+                yield layer, base.weight
+
+
+def _bytes(weight: torch.Tensor, dtype: torch.dtype) -> int:
+    return 2 * weight.numel() * dtype.itemsize

@@ -15,6 +15,7 @@ from metier.core.progress import Progress
 from metier.core.types import Sequence
 from metier.forest.arrange import Arrangement
 from metier.forest.way import Way
+from metier.model.lora import packed_frozen
 from metier.train import checkpoint, guard
 from metier.train.batches import Numbered, Ordered
 from metier.train.checkpoint import Place
@@ -78,6 +79,7 @@ class Fit:
         self.model.train()
         with (
             Computing(self.attention, self.model) as computing,
+            packed_frozen(self.model, self.arithmetic.dtype),
             listening() as request,
             progress.task("train", self.order.steps, place.step) as bar,
         ):

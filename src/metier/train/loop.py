@@ -34,6 +34,11 @@ class Arithmetic:
     device: torch.device
     bfloat16: bool = False
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that matrix products are computed in."""
+        return torch.bfloat16 if self.bfloat16 else torch.float32
+
     def autocast(self) -> torch.autocast:
         """Return the context that the forward pass runs in."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)

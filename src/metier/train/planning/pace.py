@@ -10,6 +10,7 @@ from metier.forest import score
 from metier.forest.arrange import Arrangement
 from metier.forest.way import Way
 from metier.model.adapt import count_parameters
+from metier.model.lora import packed_frozen
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline, sizes
 from metier.train.loop import Arithmetic
@@ -96,7 +97,8 @@ def _go(
 ) -> tuple[float, float, float]:
     way, forest = Way(), largest(work).to(arithmetic.device)
     clock = _Clock(arithmetic.device)
-    with way.attention(model):
+    with way.attention(model), packed_frozen(model, arithmetic.dtype):
+        clock.lap()  # a run packs once
         with arithmetic.autocast():
             if work.trunk is not None:
                 score.read_trunk(model, work.trunk)

@@ -11,6 +11,7 @@ from metier.forest.way import Way
 from metier.model.adapt import adapt, count_parameters
 from metier.model.find import Base
 from metier.model.head import give_head
+from metier.model.lora import packed_bytes
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.settings import ModelSettings
 from metier.model.shapes import outline, sizes
@@ -124,6 +125,8 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
     weights = 4 * held
     if configuration.quantise is not None:
         weights -= round(count.linear * (4 - _STORED[configuration.quantise]))
+    elif setting.device == "cpu":
+        weights += packed_bytes(adapted, torch.bfloat16 if setting.bfloat16 else torch.float32)
     if setting.bfloat16:
         weights += 2 * count.parameters  # autocast's copies
     gradients = 4 * trained

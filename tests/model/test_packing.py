@@ -1,0 +1,89 @@
+"""Frozen weights in the kernel's order: the same training, and the plain way wherever it must be taken."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from metier.model.lora import CUSTOM_MODULES, LoraLinear, packed_bytes, packed_frozen
+from metier.model.packing import is_possible, pack
+from tests.engine.crowd import build
+
+pytestmark = pytest.mark.skipif(not is_possible(torch.float32), reason="weights are packed on x86 only")
+
+
+def adapted(kind: str = "llama") -> torch.nn.Module:
+    config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    config._register_custom_module(CUSTOM_MODULES)
+    torch.manual_seed(1)
+    model = get_peft_model(build(kind), config).train()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(0, 0.1)
+    return model
+
+
+def gradients(model: torch.nn.Module, *, bfloat16: bool = False) -> torch.Tensor:
+    """Return all gradients of a loss, behind one another."""
+    ids = torch.arange(3, 43)[None]
+    model.zero_grad(set_to_none=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+        model(input_ids=ids, labels=ids).loss.backward()
+    return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+
+
+def layers(model: torch.nn.Module) -> list[LoraLinear]:
+    return [module for module in model.modules() if isinstance(module, LoraLinear)]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+@pytest.mark.parametrize(("bfloat16", "bound"), [(False, 1e-5), (True, 3e-2)])
+def test_gradients_are_those_of_plain_weights(kind: str, bfloat16: bool, bound: float) -> None:
+    model = adapted(kind)
+    wanted = gradients(model, bfloat16=bfloat16)
+    with packed_frozen(model, torch.bfloat16 if bfloat16 else torch.float32):
+        assert all(layer.packed is not None for layer in layers(model))
+        found = gradients(model, bfloat16=bfloat16)
+    assert all(layer.packed is None for layer in layers(model))
+    assert (found - wanted).norm() <= bound * wanted.norm()
+
+
+def test_what_is_packed_is_what_is_multiplied_with() -> None:
+    """Fault: another weight under the same layer must be seen by the test above."""
+    model = adapted()
+    wanted = gradients(model)
+    with packed_frozen(model, torch.float32):
+        layer = layers(model)[0]
+        other = pack(layer.base_layer.weight + 1, torch.float32, 64)
+        assert layer.packed is not None
+        layer.packed = replace(other, made_of=layer.packed.made_of)
+        assert (gradients(model) - wanted).norm() > 1e-2 * wanted.norm()
+
+
+def test_a_weight_that_was_changed_or_moved_is_not_taken_from_its_packed_form() -> None:
+    model = adapted()
+    with packed_frozen(model, torch.float32):
+        with torch.no_grad():
+            for layer in layers(model):
+                layer.base_layer.weight.mul_(1.5)
+        found = gradients(model)
+        twin = copy.deepcopy(model)
+        assert torch.equal(gradients(twin), found)
+    assert torch.equal(gradients(model), found)
+
+
+def test_without_room_nothing_is_packed() -> None:
+    model = adapted()
+    with packed_frozen(model, torch.float32, most_bytes=1000):
+        assert all(layer.packed is None for layer in layers(model))
+
+
+def test_the_bytes_are_those_of_two_copies() -> None:
+    model = adapted()
+    wanted = sum(2 * layer.base_layer.weight.nbytes for layer in layers(model))
+    assert packed_bytes(model, torch.float32) == wanted
+    assert packed_bytes(model, torch.bfloat16) == wanted // 2
+    assert packed_bytes(model, torch.float64) == 0
