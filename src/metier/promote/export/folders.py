@@ -84,7 +84,8 @@ def _ready(model: torch.nn.Module, base: Base, run: Path) -> torch.nn.Module:
 
 
 def _loaded_by_transformers(evidence: Evidence, folder: Path) -> Hop:
-    return _judged(evidence, folder, "transformers", load_folder(folder).eval().to(device_here()))
+    model: torch.nn.Module = load_folder(folder).eval()
+    return _judged(evidence, folder, "transformers", model.to(device_here()))
 
 
 def _judged(evidence: Evidence, folder: Path, name: str, model: torch.nn.Module) -> Hop:
