@@ -30,7 +30,7 @@ import pyarrow.parquet as arrow_parquet
 from metier.core.errors import DiskFullError, InputError
 from metier.core.progress import Silent
 from metier.core.types import Dropped
-from metier.prepare.reading.intake import open_file
+from metier.prepare.reading.intake import open_file, rows_of
 from metier.prepare.reading.sources import sources
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.snapshot import prepare
@@ -235,7 +235,8 @@ def case(seed: str, folder: Path, outcomes: Counter[str]) -> None:
             outcomes["prepared"] += 1
             return
         for file in sources(DataSettings(train=name), settings, folder=folder, store=folder / ".metier"):
-            items = list(open_file(file, settings, report=lambda count: None).items)
+            pieces = open_file(file, settings, report=lambda count: None).pieces
+            items = [item for piece in pieces for item in rows_of(piece)]
             assert all(isinstance(item, Dropped) or item.row.id for item in items)
         outcomes["read"] += 1
     except DiskFullError:

@@ -6,11 +6,12 @@ python -m bench.real_data ../shared/data > docs/results/DATE-reading.md
 import sys
 import tempfile
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 from metier.core.errors import InputError
 from metier.core.types import Dropped
-from metier.prepare.reading.intake import open_file
+from metier.prepare.reading.intake import open_file, rows_of
 from metier.prepare.reading.sources import sources
 from metier.prepare.settings import DataSettings, PrepareSettings
 
@@ -42,7 +43,7 @@ def row(name: str, folder: Path, store: Path) -> str:
         told, rows, dropped = [], 0, Counter[str]()
         for file in sources(DataSettings(train=name), settings, folder=folder, store=store):
             intake = open_file(file, settings, report=lambda count: None)
-            for item in intake.items:
+            for item in chain.from_iterable(map(rows_of, intake.pieces)):
                 if isinstance(item, Dropped):
                     dropped[item.reason] += 1
                 else:

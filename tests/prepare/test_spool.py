@@ -1,5 +1,6 @@
 """The spool: what is kept of a row in columns, second looks, and rows that no rule may touch."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from metier.core.errors import DataError
 from metier.prepare import snapshot
 from metier.prepare.candidate import Candidate
+from metier.prepare.places import entry_of
+from metier.prepare.scale.work import written
 from metier.prepare.spool import Filling
 from metier.text.formats import Recognised, to_row
 from tests.prepare.workshop import decisions, dropped, rows, tickets
@@ -28,8 +31,9 @@ def spool(tmp_path):
     with Filling(tmp_path / "spool") as filling:
         for number, record in enumerate(RECORDS, 7):
             row = to_row(record, FOUND, source=f"a:b.jsonl:{number}")
-            filling.add(Candidate(row, str(record).replace("'", '"'), record, "train"))
-        filling.add(Candidate(replace(row, id=row.id + "-2", source="odd"), "", {}, "test"))
+            filling.add(written(Candidate(row, json.dumps(record), record, "train")), entry_of(row), "train")
+        row = replace(row, id=row.id + "-2", source="odd")
+        filling.add(written(Candidate(row, "", {}, "test")), entry_of(row), "test")
         return filling.spool({"a:b.jsonl": FOUND})
 
 

@@ -101,3 +101,9 @@ def test_the_key_follows_rows_base_template_and_limit(renderer: Renderer, tmp_pa
     }
     assert len(keys) == 6
     assert cache_key("rows", opened(base(tmp_path / "e", context=32))) in keys
+
+
+def test_the_key_follows_the_version_of_the_code_that_renders(renderer: Renderer, monkeypatch: pytest.MonkeyPatch):
+    before = cache_key("rows", renderer)
+    monkeypatch.setattr("metier.text.render.VERSION", 0)
+    assert cache_key("rows", renderer) != before

@@ -1,11 +1,19 @@
 """`metier prepare`: files become a snapshot; `--show` paints what of a row is learnt."""
 
 from dataclasses import replace
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from metier.cli.options import HERE, AsJson, ProjectFolder
+
+
+class Where(StrEnum):
+    """What `--on` takes."""
+
+    HERE = "here"
+    RAY = "ray"
 
 
 def prepare(
@@ -18,6 +26,9 @@ def prepare(
         tuple[str, str] | None,
         typer.Option("--diff", metavar="A B", help="Prepare nothing; compare two snapshots row by row."),
     ] = None,
+    on: Annotated[
+        Where | None, typer.Option("--on", help="Where rows are worked on: on this machine, or on a Ray cluster.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Read, check, de-duplicate and split the data into a snapshot, and report every row in and out."""
@@ -29,6 +40,7 @@ def prepare(
     from metier.prepare.page import ROWS
     from metier.report.page import page_of
 
+    context.args += ["--prepare.further.run-on", on.value] if on is not None else []
     with opened(context, project, as_json=json) as place:
         if diff is not None:
             before, now = (difference.locate(name, place.store) for name in diff)

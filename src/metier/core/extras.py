@@ -19,6 +19,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "protect": ("faker", "phonenumbers", "stdnum", "cryptography"),
     "files": ("python_calamine", "pypdf", "mammoth"),
     "sql": ("sqlalchemy",),
+    "ray": ("ray",),
     "judge": ("sacrebleu", "rouge_score", "jsonschema", "referencing", "langdetect"),
     "harness": ("lm_eval",),
     "registry": ("sqlalchemy", "cryptography"),

@@ -93,6 +93,30 @@ def hashed(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") or 1
 
 
+class Entry(NamedTuple):
+    """What the columns take of a row: `group` and `asks` as hashes, 0 for no group and for a row that asks nothing."""
+
+    id: str
+    source: str
+    label: str | None
+    slice: str | None
+    group: int
+    asks: int
+    time: float
+    synthetic: bool
+    characters: int
+
+
+def entry_of(row: Row) -> Entry:
+    """Return what the columns take of a row; a function of the row alone."""
+    asked = input_text(row)
+    return Entry(
+        row.id, row.source, label_of(row), row.slice, 0 if row.group is None else hashed(row.group),
+        0 if asked is row.id else hashed(asked), float("nan") if row.time is None else row.time, row.synthetic,
+        min(_characters(row), 2**31 - 1),
+    )  # fmt: skip
+
+
 @dataclass(slots=True)
 class _Names:
     """Texts and the numbers that stand for them."""
@@ -117,27 +141,27 @@ class Growing:
     labels: _Names = field(default_factory=_Names)
     slices: _Names = field(default_factory=_Names)
 
-    def add(self, row: Row, role: Role) -> None:
+    def add(self, entry: Entry, role: Role) -> None:
         """Add one row; its id is 24 hexadecimal characters, perhaps with `-k` behind them."""
-        content, _, copy = row.id.partition("-")
+        content, _, copy = entry.id.partition("-")
         packed = bytes.fromhex(content)
         assert len(packed) == ID_BYTES
         self.ids += packed
-        name, line = _parted(row.source)
+        name, line = _parted(entry.source)
         for column, value in (
             ("copies", int(copy or 0)),
             ("files", self.files.number(name)),
             ("lines", line),
             ("roles", ROLES.index(role)),
-            ("labels", self.labels.number(label_of(row))),
-            ("slices", self.slices.number(row.slice)),
-            ("groups", 0 if row.group is None else hashed(row.group)),
-            ("asks", hashed(input_text(row))),
-            ("synthetic", int(row.synthetic)),
-            ("characters", min(_characters(row), 2**31 - 1)),
+            ("labels", self.labels.number(entry.label)),
+            ("slices", self.slices.number(entry.slice)),
+            ("groups", entry.group),
+            ("asks", entry.asks or hashed(entry.id)),
+            ("synthetic", int(entry.synthetic)),
+            ("characters", entry.characters),
         ):
             self.integers[column].append(value)
-        self.times.append(float("nan") if row.time is None else row.time)
+        self.times.append(entry.time)
 
     def places(self) -> Places:
         """Return the columns; nothing may be added afterwards."""

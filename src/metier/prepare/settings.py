@@ -99,7 +99,16 @@ class SplitSettings(Settings):
 
 
 class FurtherSettings(Settings):
-    """Rows made of the rows there are, by commands of their own; no snapshot depends on these settings."""
+    """What no snapshot depends on: who prepares it, and what commands of their own make of its rows."""
+
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Processes of this machine that read, clean and protect rows. `auto`: one for each core where the files are large
+    enough for it to pay, else none but the command itself. The snapshot is the same, byte for byte."""
+
+    run_on: Literal["here", "ray"] = "here"
+    """Where rows are read, cleaned and protected. `ray`: on the machines of the Ray cluster that RAY_ADDRESS names (one
+    is started here when there is none), `workers` or as many as it has processors; `metier prepare --on ray` says so
+    too. The snapshot is the same, byte for byte."""
 
     augment: AugmentSettings = AugmentSettings()
     """What `metier augment` makes of the training rows."""
@@ -155,7 +164,7 @@ class PrepareSettings(Settings):
     """What is done about personal data and secrets; by default they are counted and reported."""
 
     further: FurtherSettings = FurtherSettings()
-    """Rows that are made of the rows there are; only `metier augment` and `metier synthesise` read it."""
+    """How many processes work, and what `metier augment` and `metier synthesise` make: no snapshot depends on it."""
 
     keep: tuple[str, ...] = ()
     """Rows that no rule may change or drop, by source (`tickets.jsonl:1042`) or id as in `decisions.jsonl` of the

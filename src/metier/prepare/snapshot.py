@@ -9,14 +9,14 @@ from typing import Any
 from metier.core import artefact, digest
 from metier.core.artefact import Manifest
 from metier.core.errors import DataError
-from metier.core.progress import Progress, Task
-from metier.core.types import Dropped, Reasoned
+from metier.core.progress import Progress
+from metier.core.types import Reasoned
 from metier.prepare.account import account
 from metier.prepare.balance.balance import balance
 from metier.prepare.balance.training import Training
-from metier.prepare.candidate import Candidate, Stage
 from metier.prepare.cleaning import looks
 from metier.prepare.cleaning import stage as cleaning
+from metier.prepare.cleaning.glance import Growing, Looked
 from metier.prepare.cleaning.seen import Seen
 from metier.prepare.contamination.find import benchmark_digests
 from metier.prepare.contamination.part import part_leaks
@@ -26,9 +26,13 @@ from metier.prepare.duplicates.find import Duplicates, embedding_files
 from metier.prepare.duplicates.find import find as find_duplicates
 from metier.prepare.places import Places
 from metier.prepare.protect.stage import Guard, open_guard
-from metier.prepare.reading.intake import Intake, open_file
+from metier.prepare.protect.tally import Kept
+from metier.prepare.reading.intake import Books, Intake, open_file
 from metier.prepare.reading.part import DataFile
 from metier.prepare.reading.sources import sources
+from metier.prepare.scale.entrance import Entrance
+from metier.prepare.scale.run import opened
+from metier.prepare.scale.work import Job
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.split import NONE, SPLITS, TRAIN, Division, divide
 from metier.prepare.spool import Filling, Look, Spool
@@ -65,16 +69,18 @@ class _Inputs:
     settings: PrepareSettings
     kept: frozenset[str]
     seed: int
+    store: Path
     guard: Guard | None = None
 
     def key(self) -> str:
-        """Return the hash of bytes, settings, seed and recipe."""
+        """Return the hash of bytes, settings, seed, recipe and the versions of libraries that decide about rows."""
         files = [[file.name, file.role, file.sha256, file.own] for file in self.files]
         guarded = self.guard.fingerprint() if self.guard else ""
         settings = self.settings.model_dump(mode="json", exclude={"further"})
         named = [digest.of_file(path) for path in embedding_files(self.settings.dedupe, self.folder)]
         named += benchmark_digests(self.settings.contamination, self.folder)
-        return digest.of_value([_RECIPE, self.seed, settings, files, sorted(self.kept), guarded, named])
+        libraries = cleaning.fingerprint()
+        return digest.of_value([_RECIPE, self.seed, settings, files, sorted(self.kept), guarded, named, libraries])
 
 
 @dataclass(slots=True)
@@ -83,17 +89,13 @@ class _Read:
 
     intakes: list[Intake] = field(default_factory=list)
     rows_by_file: Counter[str] = field(default_factory=Counter)
+    kept: Kept = field(default_factory=Kept)
+    looked: Looked = field(default_factory=lambda: Growing().looked())
 
 
-def _stages(inputs: _Inputs) -> tuple[Stage, ...]:
-    """Return the streaming steps in order: clean, protect, exact copies."""
-    guards = (inputs.guard,) if inputs.guard else ()
-    return (cleaning.stage(inputs.settings.clean), *guards, Exact(enabled=inputs.settings.dedupe.exact))
-
-
-def _looks(settings: PrepareSettings, seen: Seen, task: Task) -> tuple[Look, ...]:
+def _looks(settings: PrepareSettings, looked: Looked, seen: Seen) -> tuple[Look, ...]:
     """Return what looks at all rows at once, in order; `seen` is what they tell beside their decisions."""
-    return (looks.look(settings.clean, seen, task),)
+    return (looks.look(settings.clean, looked, seen),)
 
 
 def prepare(
@@ -116,7 +118,9 @@ def prepare(
     guard, unguarded = open_guard(settings.protect, folder)
     spared = kept(settings.keep, folder)
     files = sources(data, settings, folder=folder, store=store)
-    inputs = _Inputs(files=files, folder=folder, settings=settings, kept=spared, seed=seed, guard=guard)
+    inputs = _Inputs(
+        files=files, folder=folder, settings=settings, kept=spared, seed=seed, store=store, guard=guard
+    )  # fmt: skip
     key = inputs.key()
     target = store / "snapshots" / key[:16]
     if artefact.exists(target, KIND):
@@ -131,8 +135,6 @@ def prepare(
     with artefact.publish(target, kind=KIND, facts=facts) as temporary:
         facts.update(_make(inputs, temporary, progress))
         facts["choices"] += [asdict(unguarded)] if unguarded else []
-        if guard:
-            guard.keep_map(store)
     for choice in facts["choices"][len(inputs.files) :]:  # the formats were told while reading
         progress.chose(Reasoned(**choice))
     for warning in facts["warnings"]:
@@ -148,8 +150,9 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
         _require_unchanged(inputs.files)
         seen = Seen()
         with progress.task("comparing rows", total=len(spool)) as task:
-            for look in _looks(settings, seen, task):
+            for look in _looks(settings, read.looked, seen):
                 _decide(look(spool), spool, inputs.kept, decisions)
+            task.advance(len(spool))
             duplicates = find_duplicates(spool, settings.dedupe, inputs.folder)
         _decide(duplicates.decisions, spool, inputs.kept, decisions)
         division = _divide(inputs, spool, duplicates, decisions)
@@ -163,7 +166,8 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
         _write(folder, spool, division, training)
         facts = _facts(read, spool.places, division, training, decisions=decisions, seen=seen)
     if inputs.guard:
-        facts["protect"] = inputs.guard.facts(folder, spool.formats)
+        facts["protect"] = inputs.guard.facts(folder, spool.formats, read.kept)
+        inputs.guard.keep_map(inputs.store, read.kept)
     return facts
 
 
@@ -180,34 +184,29 @@ def _divide(inputs: _Inputs, spool: Spool, duplicates: Duplicates, decisions: De
 
 
 def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress) -> tuple[_Read, Spool]:
-    """Read every file through every stage, once; rows that are kept wait in the spool for their split."""
-    stages, read = _stages(inputs), _Read()
-    with Filling(path) as filling:
+    """Read every file once, piece by piece; rows that are kept wait in the spool for their split."""
+    read, guard = _Read(), inputs.guard
+    job = Job(
+        settings=inputs.settings, folder=inputs.folder, spared=inputs.kept, guarded=guard is not None,
+        languages=looks.tells_languages(inputs.settings.clean), key=guard.key if guard else None,
+    )  # fmt: skip
+    with Filling(path) as filling, opened(job, inputs.files, guard) as (run, workers):
+        entrance = Entrance(filling, decisions, Exact(enabled=inputs.settings.dedupe.exact), guard)
         for file in inputs.files:
             with progress.task(f"reading {file.name}", total=file.bytes) as task:
-                intake = open_file(file, inputs.settings, spared=inputs.kept, report=task.advance)
+                intake, books = open_file(file, inputs.settings, report=task.advance), Books()
                 read.intakes.append(intake)
                 progress.chose(_format_choice(intake))
-                items: Iterable[Candidate | Dropped] = intake.items
-                for stage in stages:
-                    items = stage(items)
-                for item in items:
-                    read.rows_by_file[file.name] += 1
-                    _enter(item, filling, decisions)
+                if len(read.intakes) == 1:
+                    progress.chose(workers)
+                for outcome in run(intake.pieces):
+                    read.rows_by_file[file.name] += len(outcome.items)
+                    books.join(outcome.books)
+                    read.kept.join(outcome.kept)
+                    entrance.let_in(outcome)
+                books.require_usable(file.name, inputs.settings.most_bad_share)
+        read.looked = entrance.looked.looked()
         return read, filling.spool({intake.file.name: intake.recognised for intake in read.intakes})
-
-
-def _enter(item: Candidate | Dropped, filling: Filling, decisions: Decisions) -> None:
-    if isinstance(item, Dropped):
-        decisions.add_drop(item)
-        return
-    try:
-        filling.add(item)
-    except UnicodeEncodeError:
-        decisions.add_drop(Dropped(source=item.row.source, reason="half a character (a lone surrogate)"))
-        return
-    for decision in item.decisions:
-        decisions.add(decision)
 
 
 def _decide(found: Iterable[Decision], spool: Spool, kept: Collection[str], decisions: Decisions) -> None:

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from metier.core.types import Row
-from metier.prepare.candidate import Candidate
+from metier.prepare.candidate import Role
 from metier.prepare.decisions import Action, Decision
-from metier.prepare.places import Growing, Places
+from metier.prepare.places import Entry, Growing, Places
 from metier.text.formats import Recognised
 from metier.text.rows import row_of
 
@@ -88,16 +88,11 @@ class Filling:
         """Close the file."""
         self._stream.close()
 
-    def add(self, item: Candidate) -> None:
-        """Write one row.
-
-        Raises:
-            UnicodeEncodeError: it holds half a character; nothing was written.
-        """
-        line = item.line().encode()
+    def add(self, line: bytes, entry: Entry, role: Role) -> None:
+        """Write one row: its line, and what the columns take of it."""
         self._stream.write(line)
         self._offsets.append(self._offsets[-1] + len(line))
-        self._columns.add(item.row, item.role)
+        self._columns.add(entry, role)
 
     def spool(self, formats: Mapping[str, Recognised]) -> Spool:
         """Return what has been written, as a spool to look at; nothing may be added afterwards."""

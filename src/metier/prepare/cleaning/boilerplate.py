@@ -31,36 +31,38 @@ def remover(lines: Sequence[str]) -> Callable[[str], str]:
 
 
 class Boilerplate:
-    """An observer that flags rows with such lines.
+    """Flags rows with such lines.
 
     Lines are chosen on a sample of rows, where they stand in one of fifty or more; a line that almost every row has is
     a template, which is not for cleaning to judge.
 
     Args:
-        spool: where the sample is taken.
+        several: bool [rows], those that ask something on several lines; only these are read.
     """
 
-    def __init__(self, spool: Spool) -> None:
-        self._lines = _frequent(spool)
-        self._found: list[tuple[int, str]] = []
-
-    def see(self, number: int, row: Row) -> None:
-        """Look at one row."""
-        if self._lines and (line := next((line for line in _lines(row) if line in self._lines), None)) is not None:
-            self._found.append((number, line))
+    def __init__(self, several: np.ndarray) -> None:
+        self._several = several
 
     def decisions(self, spool: Spool) -> Iterator[Decision]:
         """Yield a flag for every row with such a line."""
-        for number, line in self._found:
-            yield spool.decision(number, RULE, "flag", f"line in many inputs: {self._lines[line]!r}")
+        known = _frequent(spool, self._several)
+        numbers = np.flatnonzero(self._several) if known else []
+        for number, row in zip(numbers, spool.rows(numbers), strict=True):
+            if (line := next((line for line in _lines(row) if line in known), None)) is not None:
+                yield spool.decision(number, RULE, "flag", f"line in many inputs: {known[line]!r}")
 
 
-def _frequent(spool: Spool) -> dict[str, str]:
+def has_lines(row: Row) -> bool:
+    """Tell whether what a row asks may stand on several lines."""
+    return "\n" in asked(row) and not (isinstance(row, LabelledRow) and row.answer == "score")
+
+
+def _frequent(spool: Spool, several: np.ndarray) -> dict[str, str]:
     """Return the frequent lines of a sample, as they are compared -> as they stand there."""
     numbers = np.unique(np.linspace(0, len(spool) - 1, min(_SAMPLE, len(spool)), dtype=np.int64))
     counts: Counter[str] = Counter()
     shown: dict[str, str] = {}
-    for row in spool.rows(numbers):
+    for row in spool.rows(numbers[several[numbers]]):
         for plain, line in _lines(row).items():
             counts[plain] += 1
             shown.setdefault(plain, line if len(line) <= 80 else line[:79] + "…")
@@ -70,10 +72,9 @@ def _frequent(spool: Spool) -> dict[str, str]:
 
 def _lines(row: Row) -> dict[str, str]:
     """Return the lines of what a row asks, if there are several: as compared -> as they stand."""
-    text = asked(row)
-    if "\n" not in text or (isinstance(row, LabelledRow) and row.answer == "score"):
+    if not has_lines(row):
         return {}
-    return {_plain(line): line.strip() for line in text.split("\n") if len(line) >= _SHORTEST}
+    return {_plain(line): line.strip() for line in asked(row).split("\n") if len(line) >= _SHORTEST}
 
 
 def _plain(line: str) -> str:

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from metier.core.types import LabelledRow, Row
+from metier.prepare.cleaning.glance import Looked
 from metier.prepare.decisions import Action, Decision
-from metier.prepare.places import hashed
 from metier.prepare.spool import Spool
 
 RULE = "clean.conflicts"
@@ -14,21 +13,16 @@ REASON = "the same input has another label elsewhere"
 
 
 class Conflicts:
-    """An observer that compares inputs, whatever their case and space.
+    """Compares inputs, whatever their case and space.
 
     Args:
-        rows: how many there are.
+        looked: what was told of all rows.
         drops: whether all rows of a conflict are dropped.
     """
 
-    def __init__(self, rows: int, *, drops: bool) -> None:
-        self._inputs = np.zeros(rows, dtype=np.uint64)
+    def __init__(self, looked: Looked, *, drops: bool) -> None:
+        self._inputs = looked.inputs
         self._action: Action = "drop" if drops else "flag"
-
-    def see(self, number: int, row: Row) -> None:
-        """Note what one row asks."""
-        if isinstance(row, LabelledRow) and row.answer == "label":
-            self._inputs[number] = hashed(" ".join(row.text.casefold().split()))
 
     def decisions(self, spool: Spool) -> Iterator[Decision]:
         """Yield every row of a conflict, with another place and its label."""

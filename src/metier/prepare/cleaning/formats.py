@@ -3,23 +3,19 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from metier.core.types import LabelledRow, Row
-from metier.prepare.cleaning.texts import answers
 from metier.prepare.decisions import Action, Decision
 from metier.prepare.spool import Spool
 
 RULE = "clean.formats"
-_MOST_SHAPES = 10_000
 _FEWEST_ROWS = 20
 _NEARLY_ALL = 0.95
 _MOST = 0.8
 _RARE = 0.02
-_LONGEST_NAME = 40
 _TIMES_AS_FREQUENT = 10
 
 Shape = tuple[tuple[str, str], ...]
@@ -30,34 +26,27 @@ _SIGNS = re.compile(r"[\W_]+")
 
 
 class Formats:
-    """An observer of answers and labels.
+    """Judges answers and labels.
 
     Where four answers in five are JSON objects it judges the others by them; a field that nearly all of them have
     (95 %) is needed, one that hardly any has (2 %) is odd, and so are types. Where answers are names out of a small
     set, or rows have labels, a rare name that differs from a frequent one in case and signs only is odd.
 
     Args:
-        rows: how many there are.
+        kinds: int32 [rows] into `shapes`, negative for rows without an answer, or with one of too many kinds.
+        shapes: the kinds of answers.
+        names: int32 [rows] into `spellings`, negative for rows without a short answer or label.
+        spellings: short answers and labels.
         drops: whether odd rows are dropped.
     """
 
-    def __init__(self, rows: int, *, drops: bool) -> None:
+    def __init__(
+        self, kinds: np.ndarray, shapes: Sequence[Shape | str], names: np.ndarray, spellings: Sequence[str], *,
+        drops: bool,
+    ) -> None:  # fmt: skip
         self._action: Action = "drop" if drops else "flag"
-        self._kinds = np.full(rows, -1, dtype=np.int32)
-        self._shapes: dict[Shape | str, int] = {}
-        self._names = np.full(rows, -1, dtype=np.int32)
-        self._spellings: dict[str, int] = {}
-
-    def see(self, number: int, row: Row) -> None:
-        """Look at the last answer of one row, or at its label."""
-        if isinstance(row, LabelledRow):
-            said = row.label if row.answer == "label" else ""
-        else:
-            said = next(reversed(answers(row)), "")
-            if said:
-                self._kinds[number] = _numbered(self._shapes, _shape(said))
-        if said and len(said) <= _LONGEST_NAME:
-            self._names[number] = _numbered(self._spellings, said)
+        self._kinds, self._shapes = kinds, shapes
+        self._names, self._spellings = names, spellings
 
     def decisions(self, spool: Spool) -> Iterator[Decision]:
         """Yield the rows in another form."""
@@ -65,7 +54,7 @@ class Formats:
         yield from self._spelt(spool)
 
     def _shaped(self, spool: Spool) -> Iterator[Decision]:
-        shapes = list(self._shapes)
+        shapes = self._shapes
         counts = np.bincount(self._kinds[self._kinds >= 0], minlength=len(shapes))
         objects = {shape: int(count) for shape, count in zip(shapes, counts, strict=True) if not isinstance(shape, str)}
         total = int((self._kinds != -1).sum())
@@ -77,7 +66,7 @@ class Formats:
                 yield spool.decision(number, RULE, self._action, reason)
 
     def _spelt(self, spool: Spool) -> Iterator[Decision]:
-        spellings = list(self._spellings)
+        spellings = self._spellings
         counts = np.bincount(self._names[self._names >= 0], minlength=len(spellings))
         usual: dict[str, int] = {}
         for code in np.argsort(-counts, kind="stable"):
@@ -121,17 +110,7 @@ class _Fields:
         return ""
 
 
-def _numbered(table: dict[Any, int], key: Any) -> int:
-    """Return the number of a key; -2 for what no longer fits into the table."""
-    found = table.get(key)
-    if found is None:
-        found = table[key] = len(table) if len(table) < _MOST_SHAPES else -2
-        if found == -2:
-            del table[key]
-    return found
-
-
-def _shape(answer: str) -> Shape | str:
+def shape_of(answer: str) -> Shape | str:
     """Return the fields of a JSON object, or what the answer is instead."""
     text = answer.strip()
     if not text.startswith(("{", "[", "```")):

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from metier.core.types import Row
-from metier.prepare.cleaning.texts import answers, asked
+from metier.prepare.cleaning.glance import Looked
 from metier.prepare.decisions import Action, Decision
 from metier.prepare.spool import Spool
 
@@ -17,23 +16,19 @@ _FEWEST_ROWS = 30
 
 
 class Lengths:
-    """An observer that measures what is asked and what is answered, in characters.
+    """Judges rows by how long what is asked and what is answered is, in characters.
 
     Far longer is: six robust standard deviations of the logarithm above the median (which is where one in a billion
     would be), and eight times the median.
 
     Args:
-        rows: how many there are.
+        looked: what was told of all rows.
         drops: whether such rows are dropped.
     """
 
-    def __init__(self, rows: int, *, drops: bool) -> None:
-        self._lengths = np.zeros((rows, 2), dtype=np.int32)
+    def __init__(self, looked: Looked, *, drops: bool) -> None:
+        self._lengths = looked.lengths
         self._action: Action = "drop" if drops else "flag"
-
-    def see(self, number: int, row: Row) -> None:
-        """Measure one row."""
-        self._lengths[number] = len(asked(row)), sum(map(len, answers(row)))
 
     def decisions(self, spool: Spool) -> Iterator[Decision]:
         """Yield the rows that are far longer."""

@@ -1,14 +1,14 @@
-"""The second looks of cleaning: one pass over all rows for every rule that compares rows with each other."""
+"""The second looks of cleaning: the rules that compare rows with each other."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from metier.core import extras
-from metier.core.progress import Task
-from metier.core.types import Reasoned, Row
+from metier.core.types import Reasoned
 from metier.prepare.cleaning.boilerplate import Boilerplate
 from metier.prepare.cleaning.conflicts import Conflicts
 from metier.prepare.cleaning.formats import Formats
+from metier.prepare.cleaning.glance import Looked
 from metier.prepare.cleaning.language import Languages
 from metier.prepare.cleaning.lengths import Lengths
 from metier.prepare.cleaning.mislabelled import Mislabelled
@@ -21,51 +21,47 @@ EXTRA = "clean"
 _NEED_EXTRA = ("language", "mislabelled")
 
 
-class Observer(Protocol):
-    """A rule that sees every living row once and then says what it found."""
-
-    def see(self, number: int, row: Row) -> None:
-        """Look at one row."""
-        ...
+class Judge(Protocol):
+    """A rule that compares rows with each other."""
 
     def decisions(self, spool: Spool) -> Iterator[Decision]:
         """Yield what it found."""
         ...
 
 
-def look(settings: CleanSettings, seen: Seen, task: Task) -> Callable[[Spool], Iterator[Decision]]:
+def tells_languages(settings: CleanSettings) -> bool:
+    """Tell whether languages are looked at: the rule is on, and its libraries are installed."""
+    return settings.language != "off" and not extras.missing(EXTRA)
+
+
+def look(settings: CleanSettings, looked: Looked, seen: Seen) -> Callable[[Spool], Iterator[Decision]]:
     """Return the second look that the settings ask for.
 
     Args:
         settings: the rules.
+        looked: what was told of every row when it was read.
         seen: is filled with what is learnt about the whole set.
-        task: moves on by one a row.
     """
 
-    def looked(spool: Spool) -> Iterator[Decision]:
-        observers = _observers(settings, spool, seen)
-        for number, row in enumerate(spool.rows()):
-            if spool.alive[number]:
-                for observer in observers:
-                    observer.see(number, row)
-            task.advance()
-        for observer in observers:
-            yield from observer.decisions(spool)
+    def judged(spool: Spool) -> Iterator[Decision]:
+        for judge in _judges(settings, spool, looked, seen):
+            yield from judge.decisions(spool)
 
-    return looked
+    return judged
 
 
-def _observers(settings: CleanSettings, spool: Spool, seen: Seen) -> list[Observer]:
-    rows, labelled = len(spool), bool((spool.places.labels >= 0).any())
-    named: list[tuple[str, Judgement, Callable[[bool], Observer]]] = [
-        ("language", settings.language, lambda drops: Languages(rows, settings.languages, seen, drops=drops)),
-        ("lengths", settings.lengths, lambda drops: Lengths(rows, drops=drops)),
-        ("formats", settings.formats, lambda drops: Formats(rows, drops=drops)),
+def _judges(settings: CleanSettings, spool: Spool, looked: Looked, seen: Seen) -> list[Judge]:
+    labelled = bool((spool.places.labels >= 0).any())
+    forms = looked.kinds, looked.kind_names, looked.names, looked.spellings
+    named: list[tuple[str, Judgement, Callable[[bool], Judge]]] = [
+        ("language", settings.language, lambda drops: Languages(looked, settings.languages, seen, drops=drops)),
+        ("lengths", settings.lengths, lambda drops: Lengths(looked, drops=drops)),
+        ("formats", settings.formats, lambda drops: Formats(*forms, drops=drops)),
     ]
     if settings.boilerplate != "off":
-        named.append(("boilerplate", settings.boilerplate, lambda drops: Boilerplate(spool)))
+        named.append(("boilerplate", settings.boilerplate, lambda drops: Boilerplate(looked.lines & spool.alive)))
     if labelled:
-        named.append(("conflicts", settings.conflicts, lambda drops: Conflicts(rows, drops=drops)))
+        named.append(("conflicts", settings.conflicts, lambda drops: Conflicts(looked, drops=drops)))
         named.append(("mislabelled", settings.mislabelled, lambda drops: Mislabelled(spool, seen, drops=drops)))
     return [make(mode == "drop") for name, mode, make in named if mode != "off" and _is_possible(name, mode, seen)]
 

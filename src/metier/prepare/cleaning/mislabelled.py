@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from metier.core import extras
-from metier.core.types import LabelledRow, Reasoned, Row
+from metier.core.types import Reasoned
 from metier.prepare.cleaning.seen import Seen
+from metier.prepare.cleaning.texts import asked
 from metier.prepare.decisions import Action, Decision
 from metier.prepare.spool import Spool
 
@@ -27,7 +28,7 @@ _SHARPNESS = np.geomspace(0.5, 16, 21)
 
 
 class Mislabelled:
-    """An observer that keeps labelled texts, at most 20,000 of them, drawn by their content.
+    """Judges labels by the texts beside them, at most 20,000 of them, drawn by their content.
 
     Args:
         spool: the rows.
@@ -37,31 +38,24 @@ class Mislabelled:
 
     def __init__(self, spool: Spool, seen: Seen, *, drops: bool) -> None:
         self._action: Action = "drop" if drops else "flag"
-        self._texts: list[str] = []
-        self._numbers: list[int] = []
         places = spool.places
         labelled = int(((places.labels >= 0) & spool.alive).sum())
         draws = places.ids[:, :4].astype(np.uint64) @ (256 ** np.arange(4, dtype=np.uint64)[::-1])
-        self._chosen = draws < 2**32 * min(1.0, _MOST_ROWS / max(labelled, 1))
+        chosen = draws < 2**32 * min(1.0, _MOST_ROWS / max(labelled, 1))
+        self._numbers = np.flatnonzero(chosen & (places.labels >= 0) & spool.alive)
         if labelled > _MOST_ROWS:
             reason = f"a draw of the {labelled:,} with a label; more would take minutes"
             seen.choices.append(Reasoned(name="rows looked at for a wrong label", value=_MOST_ROWS, reason=reason))
 
-    def see(self, number: int, row: Row) -> None:
-        """Keep the text of one row."""
-        if self._chosen[number] and isinstance(row, LabelledRow) and row.answer == "label":
-            self._texts.append(row.text)
-            self._numbers.append(number)
-
     def decisions(self, spool: Spool) -> Iterator[Decision]:
         """Yield the doubted rows, the most doubtful first."""
-        numbers = np.array(self._numbers, dtype=np.int64)
+        numbers = self._numbers
         codes, labels = np.unique(spool.places.labels[numbers], return_inverse=True) if len(numbers) else ([], numbers)
         enough = np.isin(labels, np.flatnonzero(np.bincount(labels) >= _FOLDS)) if len(labels) else np.zeros(0, bool)
         kinds = len(np.unique(labels[enough]))
         if enough.sum() < _FEWEST_ROWS or not 2 <= kinds <= min(_MOST_LABELS, enough.sum() // _FOLDS):
             return
-        texts = [text for text, kept in zip(self._texts, enough, strict=True) if kept]
+        texts = [asked(row) for row in spool.rows(numbers[enough])]
         known, given = np.unique(labels[enough], return_inverse=True)
         for place, instead, sure, share in doubted(texts, given):
             name = spool.places.label_names[codes[known[instead]]]

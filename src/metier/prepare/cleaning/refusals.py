@@ -26,13 +26,28 @@ _REFUSES = re.compile(
     r"|\W*lo siento,? (?:pero )?no puedo",
     re.IGNORECASE,
 )
+_NEEDED = (
+    " ai", "artificial intelligence", "language model", "machine learning model", "chatbot", "my knowledge",
+    "my training", "chatgpt", "openai", "anthropic", "als ki", "als sprachmodell", "en tant qu", "como ",
+)  # fmt: skip
+"""In plain ASCII every way of calling oneself a machine holds one of these, in any case."""
+
 _OPENING = 240
 """Characters at the start in which a refusal is said."""
 
 
 def found(answer: str) -> str:
     """Return what is wrong with an answer, "" when nothing is."""
-    answer = answer.replace("’", "'")
-    if _MACHINE.search(answer):
+    if not answer.isascii():
+        answer = answer.replace("’", "'")
+    if _may_be_machine(answer) and _MACHINE.search(answer):
         return RESIDUE
     return REFUSAL if _REFUSES.match(answer[:_OPENING]) else ""
+
+
+def _may_be_machine(answer: str) -> bool:
+    """Tell whether the search for a machine's words can find anything; far cheaper than the search."""
+    if not answer.isascii():
+        return True
+    small = answer.lower()
+    return any(word in small for word in _NEEDED)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from metier.core.types import Dropped, PreferenceRow, TextRow
@@ -13,6 +15,9 @@ from metier.prepare.cleaning.texts import Piece, Side, answers, pieces, rebuilt
 
 _ALL: frozenset[Side] = frozenset({"told", "asked", "answered", "document"})
 _ASKED: frozenset[Side] = frozenset({"asked"})
+_LIBRARIES = ("ftfy", "py3langid", "scikit-learn")
+_MOST_REMEMBERED, _LONGEST_REMEMBERED = 1 << 11, 1 << 12
+"""Texts, and characters of each, whose repair is remembered: system prompts stand in every row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,18 @@ class _Judge:
     rule: str
     found: Callable[[str], str]
     drops: bool
+
+
+def fingerprint() -> str:
+    """Return what cleaning depends on beside its settings: the libraries that are there, with their versions."""
+    return ",".join(f"{name} {version(name)}" for name in _LIBRARIES if _is_installed(name))
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def stage(settings: CleanSettings) -> Stage:
@@ -75,6 +92,8 @@ class Cleaning:
     def __init__(self, repairs: Sequence[_Repair], judges: Sequence[_Judge]) -> None:
         self._repairs = repairs
         self._judges = judges
+        self._passes_plain = all(repair.rule != "clean.remove" for repair in repairs)
+        self._mended = lru_cache(_MOST_REMEMBERED)(partial(_versions, repairs))
 
     def __call__(self, items: Iterable[Candidate | Dropped]) -> Iterator[Candidate | Dropped]:
         """Pass rows on, repaired; turn those that teach nothing into drops."""
@@ -84,15 +103,24 @@ class Cleaning:
 
     def _repaired(self, item: Candidate) -> Candidate | Dropped:
         found = pieces(item.row)
+        versions = [self._versions(piece) for piece in found]
+        if not any(versions):
+            return item
         texts = [piece.text for piece in found]
         notes: list[tuple[_Repair, str]] = []
-        for repair in self._repairs:
-            mended = _mended(repair, found, texts)
+        for number, repair in enumerate(self._repairs):
+            mended = [one[number] if one else text for one, text in zip(versions, texts, strict=True)]
             places = [place for place, pair in enumerate(zip(texts, mended, strict=True), 1) if pair[0] != pair[1]]
             if places:
                 notes.append((repair, _where(places, len(texts), texts, mended)))
                 texts = mended if repair.fixes else texts
         return self._noted(item, found, texts, notes) if notes else item
+
+    def _versions(self, piece: Piece) -> tuple[str, ...]:
+        """Return what a text is after each repair, nothing when none changes it; remembered, for texts come again."""
+        if self._passes_plain and _is_plain(piece.text):
+            return ()
+        return self._mended(piece) if len(piece.text) <= _LONGEST_REMEMBERED else _versions(self._repairs, piece)
 
     def _noted(
         self, item: Candidate, found: Sequence[Piece], texts: Sequence[str], notes: Iterable[tuple[_Repair, str]]
@@ -124,8 +152,22 @@ class Cleaning:
         return item
 
 
-def _mended(repair: _Repair, found: Sequence[Piece], texts: Sequence[str]) -> list[str]:
-    return [repair.mend(text) if piece.side in repair.sides else text for piece, text in zip(found, texts, strict=True)]
+def _versions(repairs: Sequence[_Repair], piece: Piece) -> tuple[str, ...]:
+    text, versions, changes = piece.text, [], False
+    for repair in repairs:
+        mended = repair.mend(text) if piece.side in repair.sides else text
+        versions.append(mended)
+        changes |= mended != text
+        text = mended if repair.fixes else text
+    return tuple(versions) if changes else ()
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether no rule but `clean.remove` can find anything: one line of plain ASCII without HTML."""
+    return (
+        text.isascii() and text.isprintable() and "<" not in text and "&" not in text
+        and bool(text) and text[0] != " " and text[-1] != " "
+    )  # fmt: skip
 
 
 def _where(places: Sequence[int], count: int, before: Sequence[str], after: Sequence[str]) -> str:

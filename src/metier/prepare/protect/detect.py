@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 
 from metier.prepare.protect.addresses import addresses
 from metier.prepare.protect.names import names
@@ -19,6 +20,9 @@ _WORDED_DATE = re.compile(
     r"(?: \d{1,2}(?:st|nd|rd|th)?)?,? \d{4}\b"
 )
 
+_MOST_REMEMBERED, _LONGEST_REMEMBERED = 1 << 12, 1 << 12
+"""Texts, and characters of each, whose spans are remembered: system prompts stand in every row."""
+
 Detector = Callable[[str], Sequence[Span]]
 """Finds spans in one text, disjoint and in order."""
 
@@ -32,14 +36,15 @@ def detector(entities: Collection[Entity], regions: tuple[str, ...] = ("US", "GB
     """
     wanted = frozenset(entities)
 
-    def find(text: str) -> Sequence[Span]:
+    def look(text: str) -> Sequence[Span]:
         spans = _all(text, wanted, regions)
         if not spans:
-            return spans
+            return ()
         spans = [span for span in spans if span.entity in wanted]
-        return disjoint(spans) if len(spans) > 1 else spans
+        return tuple(disjoint(spans)) if len(spans) > 1 else tuple(spans)
 
-    return find
+    remembered = lru_cache(_MOST_REMEMBERED)(look)
+    return lambda text: remembered(text) if len(text) <= _LONGEST_REMEMBERED else look(text)
 
 
 def _all(text: str, wanted: Collection[Entity], regions: tuple[str, ...]) -> list[Span]:

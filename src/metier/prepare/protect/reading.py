@@ -7,7 +7,8 @@ from pathlib import Path
 from metier.core.errors import DataError, InputError
 from metier.core.report import Report, Table, Verdict
 from metier.prepare.protect.settings import ProtectSettings
-from metier.prepare.protect.stage import Tally, open_detector
+from metier.prepare.protect.stage import open_detector
+from metier.prepare.protect.tally import Tally
 from metier.prepare.protect.vault import map_path, read_key, read_map
 
 

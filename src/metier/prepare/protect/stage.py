@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from metier.prepare.protect.rewrite import Finding
 from metier.prepare.protect.settings import ProtectSettings
 from metier.prepare.protect.spans import Entity
 from metier.prepare.protect.surrogates import Surrogates, mask
+from metier.prepare.protect.tally import Kept
 from metier.prepare.protect.vault import Key, map_path, read_key, read_map, write_map
 from metier.text.formats import Recognised
 from metier.text.rows import row_of
@@ -27,33 +28,13 @@ RULE = "protect"
 _RULES = 1
 """Goes up when the detectors find other things in the same text."""
 
-_MOST_PLACES = 20
 _MOST_ROUNDS = 5
 
 
-@dataclass(slots=True)
-class Tally:
-    """What was found: values and rows by kind, and the first places. Never the values themselves."""
+class Unnamed(str):
+    """The name of a group or slice that is to become a number."""
 
-    values: Counter[Entity] = field(default_factory=Counter)
-    rows: Counter[Entity] = field(default_factory=Counter)
-    places: dict[Entity, list[str]] = field(default_factory=dict)
-
-    def add(self, counts: Counter[Entity], source: str) -> None:
-        """Count one row."""
-        self.values.update(counts)
-        for entity in counts:
-            self.rows[entity] += 1
-            shown = self.places.setdefault(entity, [])
-            if len(shown) < _MOST_PLACES:
-                shown.append(source)
-
-    def facts(self) -> dict[str, Any]:
-        """Return the counts by kind, the most frequent first."""
-        return {
-            entity: {"values": count, "rows": self.rows[entity], "first": self.places[entity]}
-            for entity, count in self.values.most_common()
-        }
+    __slots__ = ()
 
 
 class Guard:
@@ -63,23 +44,24 @@ class Guard:
         settings: what to do.
         folder: what file names in the settings are relative to.
         detect: finds; None: the rules, and the model that the settings name.
+        key: makes pseudonyms; None: the one that the settings name.
 
     Raises:
         SettingsError: pseudonyms are wanted and there is no key.
     """
 
-    def __init__(self, settings: ProtectSettings, folder: Path, detect: Detector | None = None) -> None:
+    def __init__(
+        self, settings: ProtectSettings, folder: Path, *, detect: Detector | None = None, key: Key | None = None
+    ) -> None:
         self.settings = settings
-        self.found = Tally()
-        self.spared: set[str] = set()
+        self._kept = Kept()
         self._detect = detect or open_detector(settings, folder)
         self._allow = frozenset(value.lower() for value in settings.allow)
         self._groups: dict[str, str] = {}
-        self._map: dict[str, str] = {}
         self.key: Key | None = None
         self._surrogates: Surrogates | None = None
         if settings.action == "pseudonymise":
-            self.key = read_key(settings.key_file, folder)
+            self.key = key or read_key(settings.key_file, folder)
             self._surrogates = Surrogates(self.key.naming)
 
     @property
@@ -112,11 +94,11 @@ class Guard:
         finding = Finding(item.row, self._detect, self._allow)
         counts = finding.counts()
         if counts:
-            self.found.add(counts, item.row.source)
+            self._kept.found.add(counts, item.row.source)
         if not self.changes:
             return item
         if item.spared:
-            self.spared.add(item.row.source)
+            self._kept.spared.add(item.row.source)
             return item.flagged(RULE, "personal data kept as you wish", _told(counts)) if counts else item
         if counts and self.settings.action == "drop":
             return item.dropped(RULE, "personal data", _told(counts))
@@ -143,39 +125,54 @@ class Guard:
         return written
 
     def _remember(self, written: str, value: str, entity: Entity) -> None:
-        self._map[written] = value
+        known = self._kept.originals
+        known[written] = value
         if entity == "person":
             parts = zip(written.split(), value.split(), strict=False)
-            self._map.update({one: other for one, other in parts if len(one) > 9})
+            known.update({one: other for one, other in parts if len(one) > 9})
 
     def _carried(self, row: Row) -> Row:
-        """Give groups and slices that are called after a person numbers instead: equal ones stay equal."""
-        group, part = self._numbered("group", row.group), self._numbered("slice", row.slice)
-        return row if (group, part) == (row.group, row.slice) else replace(row, group=group, slice=part)
+        """Mark groups and slices that are called after a person; they get numbers instead in `settled`."""
+        group, part = self._marked(row.group), self._marked(row.slice)
+        return replace(row, group=group, slice=part) if group is not row.group or part is not row.slice else row
+
+    def _marked(self, value: str | None) -> str | None:
+        return Unnamed(value) if value and self._detect(value) else value
+
+    def taken(self) -> Kept:
+        """Return what was gathered since the last time, and begin anew."""
+        kept, self._kept = self._kept, Kept()
+        return kept
+
+    def settled(self, row: Row) -> Row:
+        """Return a row whose group and slice are numbers where they were names; equal ones stay equal."""
+        return replace(row, group=self._numbered("group", row.group), slice=self._numbered("slice", row.slice))
 
     def _numbered(self, kind: str, value: str | None) -> str | None:
-        if not value or not self._detect(value):
+        if not isinstance(value, Unnamed):
             return value
-        return self._groups.setdefault(value, f"{kind}-{len(self._groups) + 1}")
+        return self._groups.setdefault(str(value), f"{kind}-{len(self._groups) + 1}")
 
-    def keep_map(self, store: Path) -> Path | None:
+    def keep_map(self, store: Path, kept: Kept) -> Path | None:
         """Add what was replaced to the encrypted map of this key; returns its path, or None when none is kept."""
         if self.key is None or not self.settings.keep_map:
             return None
         path = map_path(store, self.key)
-        write_map(path, self.key, read_map(path, self.key) | self._map)
+        write_map(path, self.key, read_map(path, self.key) | kept.originals)
         return path
 
-    def facts(self, folder: Path, formats: Mapping[str, Recognised]) -> dict[str, Any]:
+    def facts(self, folder: Path, formats: Mapping[str, Recognised], kept: Kept) -> dict[str, Any]:
         """Return what was found and done; where rows were changed, prove first that nothing is left in the snapshot.
+
+        `kept` is what was gathered from all rows.
 
         Raises:
             DataError: something is left; names the file and line, never the value.
         """
-        facts: dict[str, Any] = {"action": self.settings.action, "found": self.found.facts()}
+        facts: dict[str, Any] = {"action": self.settings.action, "found": kept.found.facts()}
         if self.changes:
             paths = [folder / f"{split}.jsonl" for split in ("train", "validation", "test")]
-            facts["proof"] = prove(paths, formats, detect=self._detect, allow=self._allow, spared=self.spared)
+            facts["proof"] = prove(paths, formats, detect=self._detect, allow=self._allow, spared=kept.spared)
             prove_words(folder / FILE, self._detect)
         return facts
 

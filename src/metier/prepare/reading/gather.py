@@ -12,6 +12,9 @@ from metier.text.formats import Recognised
 from metier.text.formats.foreign.turns import role_of
 from metier.text.messages import UnusableRow
 
+GATHERED = ("turns", "tree", "tree-pairs")
+"""Formats whose records are pieces of conversations."""
+
 _MOST = 1 << 29
 """Characters of all turns together: they may stand in any order, so they are held until the last one is read."""
 

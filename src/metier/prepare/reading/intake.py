@@ -1,19 +1,20 @@
-"""Turns the records of one file into candidates: rows that may go on, or `Dropped` with a reason."""
+"""Opens a file, in pieces, and turns the records of a piece into candidates: rows that may go on, or `Dropped`."""
 
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
 from metier.core.errors import DataError
 from metier.core.types import Dropped, Row
 from metier.prepare.candidate import Candidate
-from metier.prepare.reading.gather import gathered
+from metier.prepare.reading.gather import GATHERED, gathered
 from metier.prepare.reading.part import DataFile
+from metier.prepare.reading.pieces import Piece, Reading, can_be_cut, cut, grouped
 from metier.prepare.reading.record import Record
-from metier.prepare.reading.records import records
+from metier.prepare.reading.records import MILLION, records
 from metier.prepare.settings import PrepareSettings
 from metier.text import wrapping
 from metier.text.builders import identity
@@ -28,29 +29,58 @@ _FORMULA = re.compile(r"=\s*[A-Z][A-Z0-9.]*\(|=\s*\$?[A-Z]{1,3}\$?\d+\b")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """A file whose format is known and whose records are about to be read, once. `unwrapping`: what is taken off."""
+    """A file whose format is known and whose `pieces` are about to be read, once. `unwrapping`: what is taken off."""
 
     file: DataFile
     recognised: Recognised
-    items: Iterator[Candidate | Dropped]
+    pieces: Iterator[Piece]
     unwrapping: str = ""
 
 
-def open_file(
-    file: DataFile, settings: PrepareSettings, *, spared: Collection[str] = (), report: Callable[[int], None]
-) -> Intake:
-    """Read the first records of a file, recognise its format and return the rest as it is read.
+@dataclass(slots=True)
+class Books:
+    """How many rows a file, or a piece of one, has given; the unusable ones by reason, and the first of each."""
+
+    seen: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+    first: dict[str, Dropped] = field(default_factory=dict)
+
+    def add(self, item: Candidate | Dropped) -> None:
+        """Count one row."""
+        self.seen += 1
+        if isinstance(item, Dropped):
+            self.bad[item.reason] += 1
+            self.first.setdefault(item.reason, item)
+
+    def join(self, later: "Books") -> None:
+        """Add what was counted in the piece behind."""
+        self.seen += later.seen
+        self.bad += later.bad
+        self.first = later.first | self.first
+
+    def require_usable(self, name: str, most_bad_share: float) -> None:
+        """Refuse a file of which too many rows cannot be used.
+
+        Raises:
+            DataError: with the three most frequent reasons.
+        """
+        if self.bad.total() > most_bad_share * self.seen or self.bad.total() == self.seen:
+            raise _too_many_bad(name, self)
+
+
+def open_file(file: DataFile, settings: PrepareSettings, *, report: Callable[[int], None]) -> Intake:
+    """Read the first records of a file, recognise its format and return the file in pieces.
 
     Args:
         file: what to read.
-        settings: `format`, `columns`, `read` and `most_bad_share` matter here.
-        spared: sources and row ids that `prepare.keep` names.
+        settings: `format`, `columns` and `read` matter here.
         report: called with the number of bytes read.
 
     Raises:
-        DataError: no record, none that can be read, no known format; while reading: too many unusable rows.
+        DataError: no record, none that can be read, no known format.
     """
-    stream = records(file, settings.read.encoding, settings.read, report)
+    cuttable = can_be_cut(file, settings.read.encoding, settings.read)
+    stream = records(file, settings.read.encoding, settings.read, _unheard if cuttable else report)
     sample = _sample(stream)
     usable = [record.value for record in sample if record.value is not None]
     if not sample:
@@ -61,24 +91,39 @@ def open_file(
     named = {**settings.columns, **(file.own.columns if file.own else {})}
     recognised = recognise(usable, columns=_present(named, usable), wanted=wanted, where=file.name)
     found = _wrapped(recognised, usable) if settings.read.unwrap else ()
-    whole = gathered(chain(sample, stream), recognised, settings.read.ours, file.name)
-    items = _candidates(_Reading(file, recognised, found, settings.most_bad_share), whole)
-    return Intake(
-        file=file,
-        recognised=recognised,
-        items=_sparing(items, spared) if spared else items,
-        unwrapping=f"; taken off: {', '.join(found)}" if found else "",
-    )
+    reading = Reading(
+        name=file.name, role=file.role, layout=file.layout, recognised=recognised, wraps=found,
+        longest=settings.read.longest * MILLION,
+    )  # fmt: skip
+    if cuttable and recognised.format not in GATHERED:
+        pieces = cut(file.parts[0], reading, report)
+    else:
+        whole = records(file, settings.read.encoding, settings.read, report) if cuttable else chain(sample, stream)
+        pieces = grouped(gathered(whole, recognised, settings.read.ours, file.name), reading)
+    unwrapping = f"; taken off: {', '.join(found)}" if found else ""
+    return Intake(file=file, recognised=recognised, pieces=pieces, unwrapping=unwrapping)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What is known of a file before its rows are read; `wraps` are foreign templates to take off."""
+def _unheard(count: int) -> None:
+    """Pass by what is only looked at, and read again."""
 
-    file: DataFile
-    recognised: Recognised
-    wraps: tuple[str, ...]
-    most_bad_share: float
+
+def rows_of(piece: Piece, spared: Collection[str] = ()) -> Iterator[Candidate | Dropped]:
+    """Yield the rows of a piece, or a drop for what is none.
+
+    Args:
+        piece: of a file that has been opened.
+        spared: sources and row ids that `prepare.keep` names.
+
+    Raises:
+        DataError: bytes are not UTF-8.
+    """
+    for record in piece.records():
+        for item in _items(piece.reading, record):
+            if spared and isinstance(item, Candidate) and (item.row.source in spared or item.row.id in spared):
+                yield item._replace(spared=True)
+            else:
+                yield item
 
 
 def _sample(stream: Iterator[Record]) -> list[Record]:
@@ -95,19 +140,10 @@ def _sample(stream: Iterator[Record]) -> list[Record]:
 
 def _wrapped(recognised: Recognised, usable: list[dict[str, Any]]) -> tuple[str, ...]:
     """Return the foreign templates that the looked-at rows carry."""
-    if recognised.format in ("turns", "tree", "tree-pairs", "label", "score"):
+    if recognised.format in (*GATHERED, "label", "score"):
         return ()
     rows = (row for value in usable for row in to_rows(value, recognised, source="sample"))
     return wrapping.found([row for row in rows if not isinstance(row, Dropped)])
-
-
-def _sparing(items: Iterable[Candidate | Dropped], spared: Collection[str]) -> Iterator[Candidate | Dropped]:
-    """Mark the rows that no rule may change or drop."""
-    for item in items:
-        if isinstance(item, Candidate) and (item.row.source in spared or item.row.id in spared):
-            yield item._replace(spared=True)
-        else:
-            yield item
 
 
 def _present(columns: Mapping[str, str], values: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -124,28 +160,14 @@ def _unreadable(file: DataFile, sample: list[Record]) -> DataError:
     return DataError(f"{where}: {first.problem} ({first.detail or 'whole line'}); {counted}", wanted)
 
 
-def _candidates(reading: _Reading, stream: Iterable[Record]) -> Iterator[Candidate | Dropped]:
-    """Yield every record as candidates or a drop; refuse the file when too many are drops."""
-    seen, bad, first = 0, Counter[str](), {}
-    for record in stream:
-        for item in _items(reading, record):
-            seen += 1
-            if isinstance(item, Dropped):
-                bad[item.reason] += 1
-                first.setdefault(item.reason, item)
-            yield item
-    if bad.total() > reading.most_bad_share * seen or bad.total() == seen:
-        raise _too_many_bad(reading.file.name, seen, bad, first)
-
-
-def _items(reading: _Reading, record: Record) -> Iterator[Candidate | Dropped]:
+def _items(reading: Reading, record: Record) -> Iterator[Candidate | Dropped]:
     """Yield what one record holds: one row, or several. Rows that are not what was read have no record of their own."""
-    source = f"{record.file or reading.file.name}:{record.line}"
+    source = f"{record.file or reading.name}:{record.line}"
     if record.value is None:
         yield Dropped(source=source, reason=record.problem, detail=record.detail)
         return
     recognised = reading.recognised
-    formula = _formula(record.value, recognised) if reading.file.layout == "csv" else None
+    formula = _formula(record.value, recognised) if reading.layout == "csv" else None
     as_read = recognised.format not in FOREIGN and not record.file
     for row in to_rows(record.value, recognised, source=source):
         if isinstance(row, Dropped):
@@ -155,14 +177,14 @@ def _items(reading: _Reading, record: Record) -> Iterator[Candidate | Dropped]:
         if isinstance(bare, Dropped):
             yield bare
         elif bare is row and as_read:
-            candidate = Candidate(row, record.text, record.value, reading.file.role)
+            candidate = Candidate(row, record.text, record.value, reading.role)
             yield (
                 candidate.flagged("read", "a spreadsheet's formula instead of its value", formula)
                 if formula
                 else candidate
             )
         else:
-            yield Candidate(bare, "", {}, reading.file.role)
+            yield Candidate(bare, "", {}, reading.role)
 
 
 def _unwrapped(row: Row, wraps: Collection[str]) -> Row | Dropped:
@@ -181,7 +203,8 @@ def _formula(value: Mapping[str, Any], recognised: Recognised) -> str | None:
     return next((cell[:60] for cell in used if isinstance(cell, str) and _FORMULA.match(cell)), None)
 
 
-def _too_many_bad(name: str, seen: int, bad: Counter[str], first: Mapping[str, Dropped]) -> DataError:
+def _too_many_bad(name: str, books: Books) -> DataError:
+    seen, bad, first = books.seen, books.bad, books.first
     listed = "; ".join(
         f"{count:,} × {reason}, first at {first[reason].source}"
         + (f" ({first[reason].detail})" if first[reason].detail else "")

@@ -6,7 +6,8 @@ Only one record is held at a time, except for the object that fills its file.
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from metier.core.errors import DataError
 from metier.prepare.reading.json_object import USUAL, holds_rows, rows_of
@@ -36,21 +37,51 @@ def json_rows(name: str, stream: io.TextIOBase, *, longest: int, piece: str | No
     Raises:
         DataError: the list is broken, the object holds no rows, or bytes are not UTF-8.
     """
+    start = _opened(name, stream, longest)
+    if start is None:
+        return
+    kind = _kind(start, longest)
+    if piece is not None or kind == "object":
+        yield from rows_of(name, _whole(name, start.first + start.second, stream), piece)
+    elif kind == "list":
+        yield from _List(name, stream, start.first + start.second, start.number, longest).records()
+    else:
+        yield from lines(name, stream, start.number, longest, begun=(start.first, start.second))
+
+
+def holds_lines(name: str, stream: io.TextIOBase, *, longest: int) -> bool:
+    """Tell whether a JSON file has one record a line.
+
+    Raises:
+        DataError: its first line is not UTF-8.
+    """
+    start = _opened(name, stream, longest)
+    return start is not None and _kind(start, longest) == "lines"
+
+
+class _Start(NamedTuple):
+    """The first line that is not empty, its number, and the line behind it."""
+
+    number: int
+    first: str
+    second: str
+
+
+def _opened(name: str, stream: io.TextIOBase, longest: int) -> _Start | None:
     number, first = 0, ""
     while not first.strip("\ufeff \t\r\n"):
         first, number = stream.readline(longest + 1), number + 1
         if not first:
-            return
+            return None
     _require_text(name, number, first)
-    start = first.lstrip("\ufeff \t")
-    second = stream.readline(longest + 1) if len(first) <= longest else ""
-    if piece is not None or (start.startswith("{") and _is_open(start, second)):
-        yield from rows_of(name, _whole(name, first + second, stream), piece)
-        return
-    if start.startswith("[") and _is_list(start, second, len(first) > longest):
-        yield from _List(name, stream, first + second, number, longest).records()
-    else:
-        yield from _lines(name, stream, [first, second], number, longest)
+    return _Start(number, first, stream.readline(longest + 1) if len(first) <= longest else "")
+
+
+def _kind(start: _Start, longest: int) -> Literal["object", "list", "lines"]:
+    text = start.first.lstrip("\ufeff \t")
+    if text.startswith("{") and _is_open(text, start.second):
+        return "object"
+    return "list" if text.startswith("[") and _is_list(text, start.second, len(start.first) > longest) else "lines"
 
 
 def _is_open(first: str, second: str) -> bool:
@@ -94,10 +125,23 @@ def _require_text(name: str, number: int, line: str) -> None:
         raise wrong_bytes(name, number, line)
 
 
-def _lines(name: str, stream: io.TextIOBase, begun: list[str], number: int, longest: int) -> Iterator[Record]:
-    """Yield one record a line; a line longer than a record may be is passed over without being held."""
-    line = begun[0]
-    waiting = begun[1:]
+def lines(
+    name: str, stream: io.TextIOBase, number: int, longest: int, *, begun: Sequence[str] = ()
+) -> Iterator[Record]:
+    """Yield one record a line; a line longer than a record may be is passed over without being held.
+
+    Args:
+        name: of the file, for messages.
+        stream: its text, from a line's beginning on.
+        number: of that line.
+        longest: most characters of one record.
+        begun: lines that have been taken from the stream already.
+
+    Raises:
+        DataError: bytes are not UTF-8.
+    """
+    waiting = list(begun[1:])
+    line = begun[0] if begun else stream.readline(longest + 1)
     while line:
         _require_text(name, number, line)
         if len(line) > longest:

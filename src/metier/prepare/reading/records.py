@@ -15,7 +15,7 @@ from metier.prepare.reading.settings import ReadSettings
 from metier.prepare.reading.stream import open_text
 from metier.prepare.reading.workbook import workbook
 
-_MILLION = 1 << 20
+MILLION = 1 << 20
 _FEWEST_GROUPS = 10
 """Documents that can be dealt out to three splits whole."""
 
@@ -48,7 +48,7 @@ def records(file: DataFile, encoding: str, settings: ReadSettings, report: Calla
 
 
 def _records(part: Part, settings: ReadSettings, how: _How, report: Callable[[int], None]) -> Iterator[Record]:
-    longest = settings.longest * _MILLION
+    longest = settings.longest * MILLION
     if part.layout in ("json", "csv"):
         with open_text(part, how.encoding, report) as stream:
             if part.layout == "json":
