@@ -86,7 +86,10 @@ def test_what_ends_well_is_left_alone():
         (["--trian.optimiser.clip", "1"], "did you mean --train"),
         (["--clip", "1"], "did you mean --train.optimiser.clip?"),
         (["--learning-rate", "3"], "did you mean --train.learning-rate?"),
-        (["--max_new_tokens=3"], "did you mean --advise.max-new-tokens or --evaluate.max-new-tokens?"),
+        (
+            ["--max_new_tokens=3"],
+            "--train.check.max-new-tokens or --advise.max-new-tokens or --evaluate.max-new-tokens?",
+        ),
         (["--xyzzy=3"], "--help after the command"),
         (["-x"], "option -x: unknown"),
     ],

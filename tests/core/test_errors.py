@@ -20,6 +20,7 @@ CODES = {
     "AnswerNo": 1,
     "GateError": 1,
     "ParityError": 1,
+    "SignatureError": 1,
     "VerificationError": 1,
     "RunError": 3,
     "NonFiniteError": 3,

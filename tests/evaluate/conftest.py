@@ -103,6 +103,18 @@ def evaluated(labels: Workplace) -> dict[str, Any]:
     return labels.evaluate()
 
 
+@pytest.fixture(scope="session")
+def again(labels: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A copy of the trained label project, to be evaluated in other ways."""
+    store = Path(shutil.copytree(labels.store, tmp_path_factory.mktemp("again") / ".metier"))
+    return Workplace(
+        store=store,
+        snapshot=store / labels.snapshot.relative_to(labels.store),
+        base=labels.base,
+        run=store / "runs" / labels.run.name,
+    )
+
+
 @pytest.fixture
 def spoiled(labels: Workplace, evaluated: dict[str, Any], tmp_path: Path) -> Workplace:
     """A copy of the evaluated label project, to do harm to."""

@@ -89,13 +89,13 @@ def test_code_is_graded_by_drawn_answers(ask: Ask, tmp_path: Path) -> None:
         found(allow=False)
 
 
-def test_an_evaluation_draws_for_both_models(labels: Workplace) -> None:
-    (labels.store.parent / "t.py").write_text("pass", encoding="utf-8")
+def test_an_evaluation_draws_for_both_models(again: Workplace) -> None:
+    (again.store.parent / "t.py").write_text("pass", encoding="utf-8")
     rules = {"type": "code", "allow": True, "tests": "t.py", "k": 2, "tries": 2, "temperature": 1.0}
-    facts = labels.evaluate(graders=[rules], max_rows=4, retention=False)
+    facts = again.evaluate(graders=[rules], max_rows=4, retention=False)
     names = {metric["name"] for metric in facts["metrics"]}
     assert {"graded/mean/code pass@2", "graded/mean/code pass@1"} <= names
-    colder = labels.evaluate(graders=[rules | {"temperature": 0.01}], max_rows=4, retention=False)
+    colder = again.evaluate(graders=[rules | {"temperature": 0.01}], max_rows=4, retention=False)
     assert colder["conditions"] != facts["conditions"]
 
 

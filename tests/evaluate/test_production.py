@@ -65,23 +65,23 @@ def test_a_slow_model_is_seen(model):
 
 
 @pytest.fixture(scope="module")
-def served(labels: Workplace, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    prompt = labels.store.parent / "long.txt"
+def served(again: Workplace) -> dict[str, Any]:
+    prompt = again.store.parent / "long.txt"
     prompt.write_text("Say the colour of the item in one word, and nothing else.\n")
     wanted = {
         "requests": 12, "concurrency": [1, 4], "prompt": "long.txt", "prices": {"input": 1, "output": 2, "hour": 3},
     }  # fmt: skip
-    return labels.evaluate(production=wanted, max_rows=20, retention=False)
+    return again.evaluate(production=wanted, max_rows=20, retention=False)
 
 
-def test_an_evaluation_holds_both_models_and_its_schema_and_report_know_it(served, labels):
+def test_an_evaluation_holds_both_models_and_its_schema_and_report_know_it(served, again):
     Draft202012Validator(json_schema()).validate(served)
     found = served["production"]
     assert found["requests"] == 12
     assert [level["together"] for level in found["tuned"]["levels"]] == [1, 4]
     assert found["spared"] == found["base"]["prompt_tokens"] - found["tuned"]["prompt_tokens"] > 40
     assert found["base"]["cost"] > 0 < found["tuned"]["cost"]
-    told = report(labels.run)
+    told = report(again.run)
     table = next(table for table in told.tables if table.title == "In production")
     assert len(table.rows) == 14
     assert "fewer a request" in str(dict(told.facts)["a prompt in production"])
@@ -98,9 +98,9 @@ def test_an_evaluation_holds_both_models_and_its_schema_and_report_know_it(serve
         ({"prices": {"input": 1, "output": 2}}, lambda found: found["tuned"]["cost"]),
     ],
 )
-def test_every_setting_changes_what_is_measured(served, labels, changed, reading):
+def test_every_setting_changes_what_is_measured(served, again, changed, reading):
     wanted = served["conditions"]["settings"]["production"] | changed
-    found = labels.evaluate(production=wanted, max_rows=20, retention=False)["production"]
+    found = again.evaluate(production=wanted, max_rows=20, retention=False)["production"]
     assert reading(found) != reading(served["production"])
 
 
@@ -108,9 +108,9 @@ def test_without_requests_nothing_is_measured(evaluated):
     assert evaluated["production"] is None
 
 
-def test_a_prompt_that_is_not_there(labels):
+def test_a_prompt_that_is_not_there(again):
     with pytest.raises(SettingsError, match="no file"):
-        labels.evaluate(production={"requests": 2, "prompt": "nowhere.txt"})
+        again.evaluate(production={"requests": 2, "prompt": "nowhere.txt"})
 
 
 def test_the_gate_reads_latency_and_cost(served):

@@ -87,7 +87,7 @@ def test_every_kind_of_row_is_looked_through_everywhere():
     tool = ({"function": {"name": "f", "description": "a@b.io"}},)
     values = {
         "text": "a@b.io", "label": "a@b.io", "messages": turn, "prompt": turn, "chosen": turn, "rejected": turn,
-        "completion": turn, "tools": tool, "good": True,
+        "completion": turn, "tools": tool, "good": True, "checker": {"answer": ["a@b.io"]},
     }  # fmt: skip
     for kind in get_args(Row):
         names = {field.name for field in fields(kind)}

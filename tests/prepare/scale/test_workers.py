@@ -91,6 +91,7 @@ def test_a_process_that_is_killed_is_told_and_the_next_run_goes_through(workshop
         pool._workers[1].process.kill()
         return pool
 
+    others = psutil.Process().children(recursive=True)
     with monkeypatch.context() as patch:
         patch.setattr(Pool, "__enter__", crippled)
         with pytest.raises(RunError, match="was ended by SIGKILL") as caught:
@@ -98,7 +99,7 @@ def test_a_process_that_is_killed_is_told_and_the_next_run_goes_through(workshop
     assert caught.value.exit_code == 3
     assert "run the same command again" in str(caught.value)
     assert workshop.snapshots() == []
-    assert not psutil.Process().children(recursive=True)
+    assert set(psutil.Process().children(recursive=True)) <= set(others)
     assert workshop.prepare("chats.jsonl", further={"workers": 2}).rows_in == 202
 
 

@@ -145,12 +145,16 @@ class _Writing:
         return {
             "tokens": words,
             "token_logprobs": [None if chance is None else max(chance.logprob, -9999.0) for chance in chances],
-            "top_logprobs": [
-                None if chance is None else {self._word(token): logprob for token, logprob in chance.top}
-                for chance in chances
-            ],
+            "top_logprobs": [None if chance is None else self._likeliest(chance) for chance in chances],
             "text_offset": offsets,
         }
+
+    def _likeliest(self, chance: Chance) -> dict[str, float]:
+        """Return log-probabilities by text; of tokens with one text (parts of letters) the likeliest is told."""
+        found: dict[str, float] = {}
+        for token, logprob in chance.top:
+            found.setdefault(self._word(token), logprob)
+        return found
 
     def _word(self, token: int) -> str:
         assert self._tokenizer is not None
