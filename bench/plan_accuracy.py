@@ -15,7 +15,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from metier.core.memory import HUGE_PAGES
+from metier.core.pages import HUGE_PAGES
 
 STEPS = 4
 CONFIGURATIONS = [

@@ -11,7 +11,7 @@ from typing import Any
 from bench.environments import python
 from bench.gate import Job
 from bench.places import REPOSITORY, cache
-from metier.core.memory import HUGE_PAGES
+from metier.core.pages import HUGE_PAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

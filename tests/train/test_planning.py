@@ -13,7 +13,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from metier.core.errors import SettingsError
-from metier.core.memory import HUGE_PAGES
+from metier.core.pages import HUGE_PAGES
 from metier.core.progress import Silent
 from metier.core.types import Sequence
 from metier.forest.arrange import arrange
@@ -155,7 +155,7 @@ def test_a_head_is_planned(tiny_base, method):
 
 def test_large_blocks_lie_on_huge_pages_unless_the_user_says_otherwise():
     program = (
-        "from metier.core.memory import use_huge_pages; use_huge_pages()\n"
+        "from metier.core.pages import use_huge_pages; use_huge_pages()\n"
         "import torch; print(torch.empty(3 << 20, dtype=torch.uint8).data_ptr() % 4096)"
     )
     for said, aligned in ({}, True), ({HUGE_PAGES: "0"}, False):

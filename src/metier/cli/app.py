@@ -33,7 +33,7 @@ from metier.cli.synthesise import synthesise
 from metier.cli.train import train
 from metier.cli.verify import verify
 from metier.cli.versions import card, diff, verify_version, versions
-from metier.core.memory import use_huge_pages
+from metier.core.pages import use_huge_pages
 
 _START, _STAGES, _LOOK = "Start here", "One stage at a time", "Look and compare"
 _VERSIONS, _SERVE = "Versions", "Serve"

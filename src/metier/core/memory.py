@@ -1,19 +1,10 @@
 """How much memory this process may use: the machine's, or less where a container is given less."""
 
-import os
 from pathlib import Path
 
 import psutil
 
-HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
-"""Torch's switch for huge pages: tensors of 2 MiB and more begin at multiples of a page. The process then keeps up to a
-third less memory, because what lies between tensors grows together again when they go (docs/log.md)."""
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-
-
-def use_huge_pages() -> None:
-    """Let torch take huge pages, unless the user has said otherwise; call before torch is imported."""
-    os.environ.setdefault(HUGE_PAGES, "1")
 
 
 def memory_limit(limits: tuple[Path, ...] = CGROUP_LIMITS) -> int:
