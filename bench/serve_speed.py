@@ -19,7 +19,8 @@ import torch
 from bench import machine, serve_models
 from bench.serve_contenders import CONTENDERS, STREAMS, Server, running
 from bench.serve_load import Load, first_token, round_trip, saturate
-from metier.engine.decoder import Engine, Limits, opened
+from metier.engine.decoder import Engine, opened
+from metier.engine.limits import Limits
 from metier.engine.request import Request
 from metier.model.load import load_folder
 from metier.text.render import open_renderer

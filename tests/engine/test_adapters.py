@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from metier.core.errors import ModelError
 from metier.engine.adapters import read_adapter
-from metier.engine.decoder import Limits, opened
+from metier.engine.decoder import opened
+from metier.engine.limits import Limits
 from tests.engine.crowd import ask, build, prompts
 
 

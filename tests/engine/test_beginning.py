@@ -8,7 +8,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 
 from metier.engine import beginning
-from metier.engine.decoder import Limits, opened
+from metier.engine.decoder import opened
+from metier.engine.limits import Limits
 from metier.engine.request import Request
 from metier.engine.run import Run
 from tests.engine.crowd import Said, ask, build, prompts

@@ -5,7 +5,8 @@ import torch
 from transformers import BloomConfig
 
 from metier.core.errors import BusyError, DataError, ModelError
-from metier.engine.decoder import Limits, opened
+from metier.engine.decoder import opened
+from metier.engine.limits import Limits
 from metier.engine.request import Request, Sampling
 from metier.engine.way import Alone, Together
 from tests.engine import crowd

@@ -4,7 +4,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from metier.engine.decoder import Limits, opened
+from metier.engine.decoder import opened
+from metier.engine.limits import Limits
 from metier.engine.packed import PackedLinear, packed
 from tests.engine.crowd import build
 

@@ -122,7 +122,7 @@ def test_what_our_server_answers_is_what_was_trained(served: Trained, monkeypatc
             yield far
 
     monkeypatch.setattr(onwards, "serving_own", forgetful)
-    with pytest.raises(ParityError, match=r"hop 'served': (largest KL|mean KL|same next token)"):
+    with pytest.raises(ParityError, match=r"hop 'served': largest KL"):
         prove(served, served=True)
 
 

@@ -6,52 +6,25 @@ just computing is waited for. A request's answer depends on nobody else's, up to
 """
 
 import secrets
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 
 import torch
 
 from metier.core.errors import BusyError, DataError, MetierError
-from metier.engine import sampler
+from metier.engine import sampler, turn
 from metier.engine.adapters import Adapter, Mixture, Shelf
 from metier.engine.attend import in_slots
 from metier.engine.beginning import common
+from metier.engine.limits import Counts, Limits
 from metier.engine.packed import packed
 from metier.engine.prefix import BLOCK, PrefixCache
 from metier.engine.queue import FairQueue
-from metier.engine.request import Chance, Finish, Request
+from metier.engine.request import Finish, Request
 from metier.engine.run import Run
-from metier.engine.way import Alone, Part, Together, Way, fact, text_config, together
+from metier.engine.way import Alone, Together, Way, fact, text_config, together
 from metier.forest.attend import inner_model
 from metier.model.quiet import LIBRARY_FAULTS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much an engine takes on.
-
-    `together`: most answers at once; `waiting`: most requests in the queue; `read_tokens`: most tokens of prompts a
-    step; `prefix_bytes` and `adapter_bytes`: memory of beginnings and of adapters.
-    """
-
-    together: int = 16
-    waiting: int = 1 << 30
-    read_tokens: int = 256
-    prefix_bytes: int = 256 << 20
-    adapter_bytes: int = 1 << 30
-
-
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    """What an engine has done since it was opened."""
-
-    passes: int = 0
-    computed: int = 0
-    reused: int = 0
-    written: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
 
 
 class Engine:
@@ -151,16 +124,16 @@ class Engine:
         """Compute one pass."""
         self._clear_out()
         self._admit()
-        chosen = self._choose()
-        if not chosen:
+        parts = turn.chosen(self._active, self._held, self.limits.read_tokens)
+        if not parts:
             return
-        singles = [run for run, part in chosen if len(part.ids) == 1]
-        logits = self.way.logits([part for _, part in chosen], common(singles))
+        singles = [run for run, part in parts if len(part.ids) == 1]
+        logits = self.way.logits([part for _, part in parts], common(singles))
         self.counts.passes += 1
         ready: list[tuple[Run, torch.Tensor]] = []
-        for (run, part), found in zip(chosen, logits, strict=True):
+        for (run, part), found in zip(parts, logits, strict=True):
             self.counts.computed += len(part.ids)
-            self._tell_prompt(run, part, found)
+            turn.tell_prompt(run, part, found)
             run.computed += len(part.ids)
             self._keep(run)
             if run.left == 0 and not run.ended:
@@ -180,78 +153,16 @@ class Engine:
                 whole.append((run, logits))
         if not whole:
             return
-        try:
-            tokens, chances = sampler.sample(
-                torch.stack([logits for _, logits in whole]), [run.draw for run, _ in whole]
-            )
-        except DataError as error:
-            tokens, chances = self._one_by_one(whole, error)
-        for (run, _), token, chance in zip(whole, tokens, chances, strict=True):
-            if run.ended:
+        logits = torch.stack([logits for _, logits in whole])
+        for (run, _), drawn in zip(whole, sampler.sample_each(logits, [run.draw for run, _ in whole]), strict=True):
+            if isinstance(drawn, DataError):  # its rules cannot be kept: it ends alone
+                self._leave(run, "fault", str(drawn))
                 continue
+            token, chance = drawn
             run.take(token, chance)
             self.counts.written += 1
             if run.ended:
                 self._release(run, "stop" if token in run.request.stop_ids else "length")
-
-    def _one_by_one(
-        self, whole: list[tuple[Run, torch.Tensor]], first: DataError
-    ) -> tuple[list[int], list[Chance | None]]:
-        """Sample answers singly, so that one whose rules cannot be kept ends alone."""
-        tokens: list[int] = []
-        chances: list[Chance | None] = []
-        for run, logits in whole:
-            try:
-                (token,), (chance,) = sampler.sample(logits[None], [run.draw])
-            except DataError as error:
-                token, chance = 0, None
-                self._leave(run, "fault", str(error))
-            tokens.append(token)
-            chances.append(chance)
-        return tokens, chances
-
-    def _choose(self) -> list[tuple[Run, Part]]:
-        """Return what the next pass computes: single tokens first, by adapter, then prompts within their share."""
-        singles = [run for run in self._active if run.left == 1 and not self._scores(run)]
-        singles.sort(key=lambda run: run.slot)
-        chosen = [(run, self._part(run, 1)) for run in singles]
-        room = self.limits.read_tokens
-        spans = []
-        for run in self._active:
-            if room <= 0:
-                break
-            if run.left > 1 or (run.left == 1 and self._scores(run)):
-                count = min(run.left, room)
-                spans.append((run, self._part(run, count)))
-                room -= count
-        spans.sort(key=lambda pair: len(pair[1].ids) != 1)
-        return [*chosen, *spans]
-
-    def _scores(self, run: Run) -> bool:
-        return run.request.score_from is not None and run.is_reading
-
-    def _part(self, run: Run, count: int) -> Part:
-        stop = run.computed + count
-        wanted = 1 if stop == len(run.ids) else 0
-        if self._scores(run):
-            wanted = max(wanted, min(count, stop - max(0, (run.request.score_from or 0) - 1)))
-        adapter = self._held.get(id(run))
-        ids = run.ids[run.computed : stop]
-        return Part(slot=run.slot, past=run.computed, ids=ids, wanted=max(0, wanted), adapter=adapter)
-
-    def _tell_prompt(self, run: Run, part: Part, logits: torch.Tensor) -> None:
-        """Note the chances of the prompt's own tokens."""
-        if not self._scores(run):
-            return
-        start = part.past + len(part.ids) - part.wanted
-        logp = torch.log_softmax(logits.float(), dim=-1)
-        count = run.request.chances or 0
-        told = [
-            sampler.chance(logp[row], run.ids[start + row + 1], count)
-            for row in range(part.wanted)
-            if start + row + 1 < len(run.request.ids)
-        ]
-        run.told(told)
 
     def _admit(self) -> None:
         """Let waiting requests in while there is room."""

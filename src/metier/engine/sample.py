@@ -9,7 +9,8 @@ import torch
 
 from metier.core.errors import DataError, NonFiniteError
 from metier.core.progress import Progress
-from metier.engine.decoder import Engine, Limits, opened
+from metier.engine.decoder import Engine, opened
+from metier.engine.limits import Limits
 from metier.engine.padded import Completion, padded
 from metier.engine.request import Event, Piece, Request
 from metier.engine.way import Together, fact, text_config

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from metier.core import seeds
+from metier.core.errors import DataError
 from metier.engine.request import Chance, Constraint, Sampling
 
 _BELOW_ONE = 1 - 1e-12
@@ -51,6 +52,16 @@ def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list
         for place, row in enumerate(wanted):
             found[row] = chance(logp[place], chosen[row], draws[row].chances or 0)
     return chosen, found
+
+
+def sample_each(logits: torch.Tensor, draws: Sequence[Draw]) -> list[tuple[int, Chance | None] | DataError]:
+    """Return what `sample` returns, row by row of logits [B, V]; for a row whose rules cannot be kept, the error."""
+    try:
+        return [*zip(*sample(logits, draws), strict=True)]
+    except DataError as error:
+        if len(draws) == 1:
+            return [error]
+    return [found for row, draw in enumerate(draws) for found in sample_each(logits[row : row + 1], [draw])]
 
 
 def chance(logp: torch.Tensor, token: int, count: int) -> Chance:

@@ -12,7 +12,8 @@ import torch
 
 from metier.core.errors import BusyError
 from metier.engine.constrain import Grammars
-from metier.engine.decoder import Engine, Limits
+from metier.engine.decoder import Engine
+from metier.engine.limits import Limits
 from metier.model.load import load_base, load_tuned
 from metier.serve.calls import ToolForm, tool_form
 from metier.serve.catalogue import Served

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from metier.core.errors import MetierError, RunError
-from metier.engine.decoder import Counts, Engine, Limits, opened
+from metier.engine.decoder import Engine, opened
+from metier.engine.limits import Counts, Limits
 from metier.engine.request import End, Event, Request
 from metier.engine.run import Run
 from metier.model.quiet import LIBRARY_FAULTS

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ SLOW_SECONDS = 1.5
 def obliging(body: dict[str, Any]) -> str:
     """Answer every prompt of the package in the form it asks for, deterministically and in new words."""
     prompt = body["messages"][0]["content"]
-    number = len(set(prompt)) * 31 + len(prompt)
+    number = zlib.crc32(prompt.encode())
     if '"best"' in prompt:
         texts = re.findall(r'<answer number="\d+">\n(.*?)\n</answer>', prompt, re.S)
         sizes = [len(text) for text in texts]

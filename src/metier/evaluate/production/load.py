@@ -10,7 +10,8 @@ import torch
 from metier.core.errors import NonFiniteError
 from metier.core.memory import resident
 from metier.core.progress import Progress
-from metier.engine.decoder import Limits, opened
+from metier.engine.decoder import opened
+from metier.engine.limits import Limits
 from metier.engine.request import End, Event, Request
 
 
