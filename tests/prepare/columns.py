@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from metier.core.types import Dropped
+from metier.prepare.division import NONE, SPLITS, Division
 from metier.prepare.places import ROLES, Place, Places, hashed
-from metier.prepare.split import NONE, SPLITS, Division
 
 
 def place(

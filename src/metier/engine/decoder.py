@@ -16,7 +16,7 @@ from metier.engine import sampler, turn
 from metier.engine.adapters import Adapter, Mixture, Shelf
 from metier.engine.attend import in_slots
 from metier.engine.beginning import common
-from metier.engine.limits import Counts, Limits
+from metier.engine.limits import USUAL, Counts, Limits
 from metier.engine.packed import packed
 from metier.engine.prefix import BLOCK, PrefixCache
 from metier.engine.queue import FairQueue
@@ -249,7 +249,7 @@ class Engine:
 
 
 @contextmanager
-def opened(model: torch.nn.Module, limits: Limits = Limits()) -> Iterator[Engine]:
+def opened(model: torch.nn.Module, limits: Limits = USUAL) -> Iterator[Engine]:
     """Open an engine on a model; what it computes together was tried against the model's own pass first."""
     mixture = Mixture()
     with packed(model), ExitStack() as stack:

@@ -19,6 +19,9 @@ class Limits:
     adapter_bytes: int = 1 << 30
 
 
+USUAL = Limits()
+
+
 @dataclass(slots=True, kw_only=True)
 class Counts:
     """What an engine has done since it was opened."""

@@ -1,9 +1,7 @@
 """Evaluate: a snapshot's held-out rows, a base and a run in; the run's evaluation out. The base always runs too."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +12,38 @@ from metier.core import artefact, digest
 from metier.core.__about__ import __version__
 from metier.core.errors import DataError
 from metier.core.progress import Progress
-from metier.core.types import Reasoned, Row
+from metier.core.types import Row
 from metier.engine.request import Sampling
 from metier.engine.several import Drawing, several
 from metier.evaluate import headed, leaks, openings, retain, stored
-from metier.evaluate.answer import Answered, Asked, Decoding
+from metier.evaluate.answer import Answered
 from metier.evaluate.both import Both
 from metier.evaluate.conditions import batch_plan
 from metier.evaluate.graded import graded, told, unreliable
 from metier.evaluate.graders.grade import Grading, Where, wanted_tries
 from metier.evaluate.graders.own import Code
+from metier.evaluate.job import Job, open_job, seed_of
 from metier.evaluate.metrics import Side, columns, scored
 from metier.evaluate.probes import run as probe_run
 from metier.evaluate.production import measure as serve
-from metier.evaluate.questions import Material, choose, gather, require_same_prompts, together
+from metier.evaluate.questions import choose
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.suites import harness, ledger
 from metier.evaluate.suites import run as suite_run
 from metier.evaluate.suites.choose import suites
 from metier.evaluate.suites.items import Suite
 from metier.evaluate.summary import summarise
-from metier.evaluate.task import Task, deciding_metric, recognise
+from metier.evaluate.task import Task
 from metier.evaluate.wording import sentence
 from metier.evaluate.worst import worst
 from metier.model.find import Base
 from metier.model.load import device_here, load_base, load_tuned
-from metier.text import context, targets
-from metier.text.context import Saved
-from metier.text.render import Renderer, open_renderer
+from metier.text import targets
+from metier.text.render import Renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 
-_MOST_NEW_TOKENS = 512
 _LEFT_OUT_NAMED = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Job:
-    """What an evaluation is about, once everything is rendered and decided.
-
-    The tuned model is asked the same, but after a distillation without the long prompt; `spared` counts the tokens.
-    """
-
-    snapshot_digest: str
-    renderer: Renderer
-    material: Material
-    general_rows: tuple[Row, ...]
-    asked: Asked
-    asked_tuned: Asked
-    choices: tuple[Reasoned, ...]
-    spared: Saved | None = None
-
-    @property
-    def seen(self) -> list[object]:
-        """All that the base gets to see, for a digest."""
-        return [self.material.digest, [[each.ids.tolist() for each in group] for group in self.asked.general]]
 
 
 def evaluate(
@@ -95,10 +70,10 @@ def evaluate(
     """
     model = artefact.verify(run / "model", "model")
     if (head := targets.read(run / "model")) is not None:
-        seed = _seed(run) if base.kind == "config" else 0
+        seed = seed_of(run) if base.kind == "config" else 0
         where = headed.Where(snapshot=snapshot, base=base, run=run, head=head, seed=seed)
         return headed.evaluate(where, text=text, settings=settings, progress=progress)
-    job = _job(snapshot, base, run, text, settings)
+    job = open_job(snapshot, base, run, text, settings)
     chosen = suites(settings.suites, run.parent.parent.parent)
     for choice in job.choices:
         progress.chose(choice)
@@ -125,7 +100,7 @@ def evaluate(
     return _publish(run, job, sides, facts)
 
 
-def _drawn(grader: Code, job: _Job, both: Both) -> tuple[list[list[str]], list[list[str]]]:
+def _drawn(grader: Code, job: Job, both: Both) -> tuple[list[list[str]], list[list[str]]]:
     """Draw several answers of both models to every question that is asked in words."""
     decoding, tokenizer = job.asked.decoding, job.renderer.tokenizer
     how = Drawing(
@@ -147,7 +122,7 @@ def _drawn(grader: Code, job: _Job, both: Both) -> tuple[list[list[str]], list[l
 def _both(base: Base, run: Path, progress: Progress) -> Both:
     """Return the two models, not loaded yet."""
     device = device_here()
-    seed = _seed(run) if base.kind == "config" else 0
+    seed = seed_of(run) if base.kind == "config" else 0
     return Both(
         open_base=lambda: load_base(base, device=device, seed=seed),
         open_tuned=lambda: load_tuned(base, run / "model", device=device),
@@ -158,7 +133,7 @@ def _both(base: Base, run: Path, progress: Progress) -> Both:
 
 
 def _beside(
-    snapshot: Path, job: _Job, chosen: Sequence[Suite], both: Both, settings: EvaluateSettings
+    snapshot: Path, job: Job, chosen: Sequence[Suite], both: Both, settings: EvaluateSettings
 ) -> dict[str, Any]:
     """Return what is measured beside the task: suites, probes, and held-out rows that were trained on."""
     folder = both.store.parent
@@ -177,7 +152,7 @@ def _beside(
     }
 
 
-def _service(job: _Job, rows: Sequence[Row], settings: EvaluateSettings, folder: Path) -> serve.Service:
+def _service(job: Job, rows: Sequence[Row], settings: EvaluateSettings, folder: Path) -> serve.Service:
     """Return the first prompts of both models, the base's with the prompt that would take the place of tuning."""
     asked = [place for place, ids in enumerate(job.asked_tuned.prompts) if ids is not None]
     asked = asked[: settings.production.requests]
@@ -199,68 +174,6 @@ def _plain(renderer: Renderer) -> Renderer:
     return dataclasses.replace(renderer, settings=renderer.settings.model_copy(update={"system": None}))
 
 
-def _job(snapshot: Path, base: Base, run: Path, text: TextSettings, settings: EvaluateSettings) -> _Job:
-    """Render everything and take every decision, before a model is loaded or the test split counted as opened."""
-    renderer = open_renderer(base.folder, text)
-    rows = choose(load_split(snapshot, settings.split), settings.max_rows)
-    if not rows:
-        raise DataError(
-            f"{snapshot}: no {settings.split} rows", "at least one", f"name a {settings.split} file or raise its share"
-        )
-    drop = context.dropped(_plan(run))
-    student = context.student_renderer(renderer, drop)
-    seen = [context.student_row(row, drop) for row in rows]
-    require_same_prompts(seen, student, context.student_renderer(open_renderer(run / "model", text), drop))
-    material, shorter = together(gather([context.teacher_row(row, drop) for row in rows], renderer), seen, student)
-    pieces = retain.general_sequences(renderer) if settings.retention else []
-    task = recognise(material.questions, settings)
-    limit = new_tokens(material, renderer, settings)
-    tokenizer = renderer.tokenizer
-    decoding = Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit.value, pad_id=tokenizer.pad_id)
-    general = [sequences for _, sequences in pieces]
-
-    def asked(part: Material) -> Asked:
-        return Asked(prompts=part.prompts, rows=part.sequences, general=general, decoding=decoding)
-
-    return _Job(
-        snapshot_digest=artefact.read(snapshot, "snapshot").digest,
-        renderer=renderer,
-        material=material,
-        general_rows=tuple(row for row, _ in pieces),
-        asked=asked(material),
-        asked_tuned=asked(shorter),
-        choices=(task, deciding_metric(material.questions, task.value, settings), limit),
-        spared=None if drop is None else _spared(material, shorter),
-    )
-
-
-def _spared(whole: Material, shorter: Material) -> Saved:
-    """Count the tokens of the prompts that base and tuned model are asked."""
-    counts = [sum(len(prompt) for prompt in part.prompts if prompt is not None) for part in (whole, shorter)]
-    return Saved(requests=len(whole.questions), with_prompt=counts[0], without=counts[1])
-
-
-def new_tokens(material: Material, renderer: Renderer, settings: EvaluateSettings) -> Reasoned:
-    """Choose how long an answer may be."""
-    name = "evaluate.max_new_tokens"
-    if settings.max_new_tokens is not None:
-        return Reasoned(name=name, value=settings.max_new_tokens, reason="as set")
-    references = [question.reference for question in material.questions if question.reference is not None]
-    longest = max((len(renderer.tokenizer.encode(text, special=False)) for text in references), default=0)
-    value = min(longest + longest // 4 + 8, _MOST_NEW_TOKENS)
-    return Reasoned(name=name, value=value, reason=f"the longest right answer has {longest} tokens")
-
-
-def _seed(run: Path) -> int:
-    """Return the seed of a base that began with random weights."""
-    return _plan(run)["seed"]
-
-
-def _plan(run: Path) -> dict[str, Any]:
-    """Return what the run was trained with."""
-    return json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]
-
-
 def _side(name: str, answered: Answered, renderer: Renderer) -> Side:
     return Side(
         name=name,
@@ -274,7 +187,7 @@ def _side(name: str, answered: Answered, renderer: Renderer) -> Side:
 
 
 def _conclude(
-    job: _Job,
+    job: Job,
     sides: tuple[Side, Side],
     answered: tuple[Answered, Answered],
     settings: EvaluateSettings,
@@ -296,7 +209,7 @@ def _conclude(
     }
 
 
-def _conditions(job: _Job, base: Base, run: Path, model_digest: str, settings: EvaluateSettings) -> dict[str, Any]:
+def _conditions(job: Job, base: Base, run: Path, model_digest: str, settings: EvaluateSettings) -> dict[str, Any]:
     """Return what must be alike for two evaluations to be comparable, and what was compared."""
     decoding = job.asked.decoding
     return {
@@ -323,7 +236,7 @@ def _conditions(job: _Job, base: Base, run: Path, model_digest: str, settings: E
     }
 
 
-def _publish(run: Path, job: _Job, sides: tuple[Side, Side], facts: dict[str, Any]) -> Path:
+def _publish(run: Path, job: Job, sides: tuple[Side, Side], facts: dict[str, Any]) -> Path:
     questions = job.material.questions
     answers = [entry for side in sides for entry in stored.answers_of(questions, side)]
     numbers = [

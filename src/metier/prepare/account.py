@@ -10,8 +10,8 @@ import numpy as np
 from metier.core.types import Reasoned
 from metier.prepare.balance.training import Training
 from metier.prepare.decisions import Decisions
+from metier.prepare.division import SPLITS, TRAIN, Division
 from metier.prepare.places import Places
-from metier.prepare.split import SPLITS, TRAIN, Division
 
 _MOST_NAMES = 1000
 _EDGES = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600)

@@ -7,7 +7,7 @@ from metier.core import artefact, seeds
 from metier.core.progress import Progress
 from metier.core.types import Row
 from metier.prepare import summary, tokens
-from metier.prepare.split import SPLITS
+from metier.prepare.division import SPLITS
 from metier.report.page import Chapter, Page
 from metier.text.census import Census, census
 from metier.text.proof import paint

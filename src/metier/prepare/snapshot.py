@@ -21,6 +21,7 @@ from metier.prepare.cleaning.seen import Seen
 from metier.prepare.contamination.find import benchmark_digests
 from metier.prepare.contamination.part import part_leaks
 from metier.prepare.decisions import FILE, Decision, Decisions, kept
+from metier.prepare.division import NONE, SPLITS, TRAIN, Division
 from metier.prepare.duplicates.exact import Exact
 from metier.prepare.duplicates.find import Duplicates, embedding_files
 from metier.prepare.duplicates.find import find as find_duplicates
@@ -34,7 +35,7 @@ from metier.prepare.scale.entrance import Entrance
 from metier.prepare.scale.run import opened
 from metier.prepare.scale.work import Job
 from metier.prepare.settings import DataSettings, PrepareSettings
-from metier.prepare.split import NONE, SPLITS, TRAIN, Division, divide
+from metier.prepare.split import divide
 from metier.prepare.spool import Filling, Look, Spool
 from metier.prepare.summary import report
 

@@ -6,67 +6,19 @@ others are added, except at the edges of a label that would otherwise have far t
 time it is the latest units that are held out instead.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from metier.core import seeds
 from metier.core.errors import DataError
-from metier.core.types import Dropped, Reasoned
+from metier.core.types import Reasoned
 from metier.prepare.candidate import Role
-from metier.prepare.places import ROLES, Places
+from metier.prepare.division import NONE, SPLITS, TEST, TRAIN, VALIDATION, Division, Gone
+from metier.prepare.holdout import drawn_lowest, latest
+from metier.prepare.places import Places
 from metier.prepare.settings import PrepareSettings
 from metier.prepare.units import Units, units_of
-
-SPLITS: tuple[Role, ...] = ROLES
-RULE = "split"
-"""What drops rows here, in the decision file."""
-
-_MANY_HELD_OUT = 100
-
-TRAIN, VALIDATION, TEST = range(3)
-NONE = -1
-
-
-class Gone(NamedTuple):
-    """Rows that were dropped for one reason: their numbers, what to say, and the row that each is like (-1: none)."""
-
-    numbers: np.ndarray
-    reason: str
-    detail: str
-    others: np.ndarray | None = None
-    rule: str = RULE
-
-
-@dataclass(slots=True, eq=False)
-class Division:
-    """The outcome: `splits` int8 [rows], a place in `SPLITS` or -1 (dropped); the drops, and what there is to say."""
-
-    splits: np.ndarray
-    gone: list[Gone] = field(default_factory=list)
-    choices: list[Reasoned] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def drop(self, gone: Gone) -> None:
-        """Take rows out of their splits."""
-        if len(gone.numbers):
-            self.splits[gone.numbers] = NONE
-            self.gone.append(gone)
-
-    def dropped(self, places: Places) -> Iterator[Dropped]:
-        """Yield what was dropped, row by row."""
-        for entry in self.gone:
-            others = entry.others if entry.others is not None else np.full(len(entry.numbers), -1)
-            for number, other in zip(entry.numbers.tolist(), others.tolist(), strict=True):
-                place = places[number]
-                detail = entry.detail + (f" {places.source(other)}" if other >= 0 else "")
-                yield Dropped(
-                    source=place.source, reason=entry.reason, detail=detail, label=place.label, rule=entry.rule,
-                    row_id=place.id,
-                )  # fmt: skip
 
 
 def divide(
@@ -112,9 +64,9 @@ def divide(
             division.warnings.append(f"all rows are near-duplicates of {len(units)}; they are split all the same")
             units = units_of(places, free, clusters=None, group_inputs=grouping, most=most, seed=seed)
         _require_enough(units, shares, len(free), grouped=bool(places.groups[free].any()))
-        taken = _latest(units, shares, division) if settings.split.by == "time" else None
+        taken = latest(units, shares, division) if settings.split.by == "time" else None
         if taken is None:
-            taken = _drawn(units, shares, division, stratify=settings.split.stratify)
+            taken = drawn_lowest(units, shares, division, stratify=settings.split.stratify)
         if units.alone:
             _tell_of_common_questions(units.alone, most, division)
         division.splits[free] = taken[units.of]
@@ -177,95 +129,6 @@ def _require_enough(units: Units, shares: Mapping[int, float], rows: int, *, gro
         f"at least {needed}, one for each split",
         "add rows; or set prepare.validation_share and prepare.test_share to 0",
     )
-
-
-def _latest(units: Units, shares: Mapping[int, float], division: Division) -> np.ndarray:
-    """Hold out the units whose last row is latest: training never sees what comes after a held-out row's unit.
-
-    Returns:
-        int8 [units].
-    """
-    known = np.isfinite(units.latest)
-    times = np.unique(units.latest[known])
-    needed = 1 + sum(share > 0 for share in shares.values())
-    if len(times) < needed:
-        raise DataError(
-            f"prepare.split.by: time, but the rows stand at {len(times)} different time(s)",
-            f"at least {needed}, one for each split",
-            "name the column as prepare.columns.time, or set prepare.split.by: random",
-        )
-    taken = np.zeros(len(units), np.int8)
-    order = np.argsort(units.latest[known], kind="stable")
-    rows = np.cumsum(units.sizes[known][order][::-1])[::-1]  # rows from each unit on
-    ordered, wanted, edge = units.latest[known][order], 0.0, len(times)
-    for position, split in enumerate(split for split in (TEST, VALIDATION) if shares[split]):
-        wanted += shares[split] * rows[0]
-        start = ordered[max(int(np.searchsorted(-rows, -wanted, side="right")) - 1, 0)]
-        lowest = needed - 1 - position  # times that must be left before this one
-        edge = min(max(int(np.searchsorted(times, start)), lowest), edge - 1)
-        taken[known & (taken == TRAIN) & (units.latest >= times[edge])] = split
-    first = times[edge]
-    reason = f"prepare.split.by: time; nothing that is trained on is from {_date(first)} or later; labels take no part"
-    division.choices.append(Reasoned(name="trained on the past", value=f"before {_date(first)}", reason=reason))
-    if not known.all():
-        rows_without = int(units.sizes[~known].sum())
-        division.warnings.append(f"{rows_without:,} row(s) without a time, or beside one without, stay in training")
-    return taken
-
-
-def _date(seconds: float) -> str:
-    return str(np.datetime64(int(seconds), "s")).replace("T", " ")
-
-
-def _drawn(units: Units, shares: Mapping[int, float], division: Division, *, stratify: bool) -> np.ndarray:
-    """Hold out the units with the lowest places, label by label; int8 [units]."""
-    total = units.sizes.sum()
-    widest = max(2.0, 2 * min(share for share in shares.values() if share) * total)
-    small = units.sizes <= widest
-    strata = units.labels if stratify else np.full(len(units), -1)
-    taken = np.zeros(len(units), np.int8)
-    for label in np.unique(strata[small]):
-        members = np.flatnonzero(small & (strata == label))
-        members = members[np.argsort(units.at[members], kind="stable")]
-        taken[members] = _of_stratum(units.at[members], shares)
-    order = np.lexsort((units.at, ~small))
-    _fill_empty(order, shares, taken)
-    kept = int(np.count_nonzero(~small & (taken == TRAIN)))
-    if kept:
-        reason = f"each has more than {widest:,.0f} rows, too many for a held-out split"
-        division.choices.append(Reasoned(name="groups kept in training", value=kept, reason=reason))
-    return taken
-
-
-def _of_stratum(at: np.ndarray, shares: Mapping[int, float]) -> np.ndarray:
-    """Give the lowest places of one label to the test, the next to the validation; one unit stays in training."""
-    taken, edge, start = np.zeros(len(at), np.int8), 0.0, 0
-    for split in (TEST, VALIDATION):
-        share = shares[split]
-        drawn = int(np.count_nonzero((edge <= at) & (at < edge + share)))
-        count = min(_near(drawn, share * len(at)), len(at) - 1 - start) if share else 0
-        taken[start : start + count] = split
-        edge, start = edge + share, start + count
-    return taken
-
-
-def _near(drawn: int, wanted: float) -> int:
-    """Return `drawn`, moved near to what the share asks for: within one standard deviation and one row at least.
-
-    A large label may be three off: its share is near enough then, and rows stay where they are when others come.
-    """
-    slack = max(1.0, math.sqrt(wanted) * (3 if wanted >= _MANY_HELD_OUT else 1))
-    lowest = max(math.ceil(wanted - slack), 1 if wanted >= 0.5 else 0)
-    return min(max(drawn, lowest), math.floor(wanted + slack))
-
-
-def _fill_empty(order: np.ndarray, shares: Mapping[int, float], taken: np.ndarray) -> None:
-    """Give a split that drew nothing the lowest unit that is left; training keeps at least one."""
-    for split in (TEST, VALIDATION):
-        if shares[split] and not (taken == split).any():
-            free = order[taken[order] == TRAIN]
-            other = order[(taken[order] != TRAIN) & (taken[order] != split)]
-            taken[free[0] if len(free) > 1 else other[0]] = split
 
 
 def _tell_of_common_questions(alone: int, most: float, division: Division) -> None:

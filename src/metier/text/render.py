@@ -23,7 +23,7 @@ from metier.core.types import (
     TaskRow,
     TextRow,
 )
-from metier.text import layout
+from metier.text import layout, windows
 from metier.text import template as templates
 from metier.text.guard import Marked
 from metier.text.layout import Conversation, Layout
@@ -112,12 +112,14 @@ def render(row: Row, renderer: Renderer) -> tuple[Sequence, ...] | Dropped:
 
 def render_many(rows: Items[Row], renderer: Renderer) -> list[tuple[Sequence, ...] | Dropped]:
     """Render rows together, which is faster; see `render`. A hundred or so at once are enough."""
-    ids = iter(_text_ids([row for row in rows if isinstance(row, TextRow)], renderer))
+    plain = [row for row in rows if isinstance(row, TextRow)]
+    special = renderer.settings.special_tokens_in_text
+    ids = iter(windows.text_ids(plain, renderer.tokenizer, special=special))
     conversations = [conversation_of(row, renderer) for row in rows if not isinstance(row, TextRow)]
     texts = layout.beginnings(conversations, renderer.tokenizer, renderer.template)
     laid = (_laid_out(*each, renderer) for each in zip(conversations, texts, strict=True))
     return [
-        _windows(row, next(ids), renderer) if isinstance(row, TextRow) else _sequences(row, next(laid), renderer)
+        _windowed(row, next(ids), renderer) if isinstance(row, TextRow) else _sequences(row, next(laid), renderer)
         for row in rows
     ]
 
@@ -252,41 +254,11 @@ def _sequence(laid: Layout, row: Row) -> Sequence:
     return Sequence(ids=np.asarray(laid.ids, np.int32), weights=weights, row_id=row.id, source=row.source)
 
 
-def _text_ids(rows: Items[TextRow], renderer: Renderer) -> list[list[int] | DataError]:
-    """Encode plain texts; one that is not Unicode spoils no other."""
-    special, tokenizer = renderer.settings.special_tokens_in_text, renderer.tokenizer
-    try:
-        return list(tokenizer.encode_batch([row.text for row in rows], special=special))
-    except DataError as error:
-        return [error] if len(rows) == 1 else [ids for row in rows for ids in _text_ids([row], renderer)]
-
-
-def _windows(row: TextRow, ids: list[int] | DataError, renderer: Renderer) -> tuple[Sequence, ...] | Dropped:
-    """Cut the ids of a text, closed by the end-of-text token, into windows of about equal length, at most `limit`.
-
-    Each window begins with the BOS; without one, with the last token of the window before (as context), so that every
-    token but the very first is learnt exactly once.
-    """
+def _windowed(row: TextRow, ids: list[int] | DataError, renderer: Renderer) -> tuple[Sequence, ...] | Dropped:
     if isinstance(ids, DataError):
         return _dropped(row, NOT_UNICODE, str(ids))
-    bos, end = renderer.tokenizer.bos_id, renderer.tokenizer.end_of_text_id
-    if ids[:1] == [bos]:  # written in the text itself, where special tokens in texts are wanted
-        ids = ids[1:]
-    closed = ids if end is None or ids[-1:] == [end] else [*ids, end]
-    stream = np.asarray(closed if bos is None else [bos, *closed], np.int32)
-    if not ids or len(stream) < 2 or row.weight <= 0:
-        return _dropped(row, NOTHING_LEARNT, "no text" if row.weight > 0 else "weight 0")
-    count = -(-(len(stream) - 1) // (renderer.limit - 1))
-    pieces = np.array_split(stream[1:], count)
-    firsts = [stream[:1], *(stream[:1] if bos is not None else piece[-1:] for piece in pieces[:-1])]
-    return tuple(_window(first, piece, row) for first, piece in zip(firsts, pieces, strict=True))
-
-
-def _window(first: np.ndarray, piece: np.ndarray, row: TextRow) -> Sequence:
-    ids = np.concatenate((first, piece))
-    weights = np.full(len(ids), row.weight, np.float32)
-    weights[0] = 0
-    return Sequence(ids=ids, weights=weights, row_id=row.id, source=row.source)
+    found = windows.cut(row, ids, renderer.tokenizer, renderer.limit)
+    return found or _dropped(row, NOTHING_LEARNT, "no text" if row.weight > 0 else "weight 0")
 
 
 def _too_long(row: Row, tokens: int, renderer: Renderer) -> Dropped:

@@ -16,11 +16,11 @@ from metier.evaluate import openings
 from metier.evaluate.answer import Asked, Decoding
 from metier.evaluate.both import Both
 from metier.evaluate.conditions import batch_plan
+from metier.evaluate.job import new_tokens
 from metier.evaluate.metrics import Side
 from metier.evaluate.opponents import prompted, remote
 from metier.evaluate.opponents.ground import PROMPT, REMOTE, Ground
 from metier.evaluate.questions import Material, Question, choose, gather
-from metier.evaluate.run import new_tokens
 from metier.evaluate.stored import Evaluation
 from metier.model.load import device_here, load_base
 from metier.text.render import Renderer, open_renderer

@@ -12,8 +12,8 @@ from metier.prepare.balance.sample import over, times, wanted
 from metier.prepare.balance.settings import BalanceSettings, ClassKind
 from metier.prepare.balance.training import Training
 from metier.prepare.balance.weigh import weights
+from metier.prepare.division import TRAIN, Division, Gone
 from metier.prepare.reading.part import DataFile
-from metier.prepare.split import TRAIN, Division, Gone
 from metier.prepare.spool import Spool
 
 RULE = "balance"

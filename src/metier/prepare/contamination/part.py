@@ -8,7 +8,7 @@ import numpy as np
 from metier.prepare.contamination.find import Leak, find
 from metier.prepare.contamination.settings import ContaminationSettings
 from metier.prepare.decisions import Decision
-from metier.prepare.split import TEST, TRAIN, Division, Gone
+from metier.prepare.division import TEST, TRAIN, Division, Gone
 from metier.prepare.spool import Spool
 
 RULE = "contamination"

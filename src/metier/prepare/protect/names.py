@@ -5,12 +5,12 @@ A text is cut into words once and the words are looked up together; only where o
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
+from metier.prepare.protect.capitals import TOKEN, Word, may_join, told, words_of
 from metier.prepare.protect.gazetteer import Gazetteer, gazetteer
 from metier.prepare.protect.spans import Span, places
-from metier.prepare.protect.surrogates import is_surrogate_name
 from metier.prepare.protect.vocabulary import CAPITAL, words
 
 _WORD = rf"{CAPITAL}(?:[\w\u2019'-]*\w)?"
@@ -52,8 +52,6 @@ _NEEDLES = (
 """How signs in small letters are found fast: what they begin with, behind the character before them."""
 
 _SMALL_SEQUENCE = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]{2,})?")
-_TOKEN = re.compile(r"[\w\u2019']+")
-_POSSESSIVE = re.compile(r"['\u2019]s?$")
 _TITLES, _NAMING, _GREETING = words("titles"), words("naming"), words("greeting")
 _ORGANISATION = words("organisations")
 _SAYS_NAME = re.compile(
@@ -75,27 +73,6 @@ _NEAR = re.compile(
 _GAP = re.compile(r"[.,:?]?(?:(?: is| was| should be| me| him| her| by| as| it to| to)\b:?)?[,:]?\s{1,3}")
 _FOLLOWING = re.compile(r",? (\w+)")
 _BEFORE = 30
-
-
-class _Word(NamedTuple):
-    start: int
-    end: int
-    text: str
-    given: bool
-    family: bool
-    plain: bool
-    stop: bool
-    place: bool
-
-    @property
-    def name(self) -> bool:
-        """Tell whether the word is in a list of names."""
-        return self.given or self.family
-
-    @property
-    def strong(self) -> bool:
-        """Tell whether the word is a name and nothing else."""
-        return (self.given or self.family) and not self.plain and not self.place
 
 
 class _Lookup(NamedTuple):
@@ -129,9 +106,9 @@ def names(text: str) -> Iterator[Span]:
         found += [(match.start(), match.group()) for match in capital.finditer(text) if match.group() in look.capital]
     for needle in _NEEDLES:
         if needle in text:
-            found += [(place + 1, _TOKEN.match(text, place + 1).group()) for place in places(text, needle)]  # type: ignore[union-attr]
+            found += [(place + 1, TOKEN.match(text, place + 1).group()) for place in places(text, needle)]  # type: ignore[union-attr]
     if text.islower():
-        every = ((match.start(), match.group()) for match in _TOKEN.finditer(text))
+        every = ((match.start(), match.group()) for match in TOKEN.finditer(text))
         found += [(place, word) for place, word in every if word in look.known.small or word in look.signs]
     end = 0
     for place, word in sorted(found):
@@ -166,15 +143,15 @@ def _after_sign(text: str, end: int, known: Gazetteer) -> Span | None:
     if not capital and small is None:
         return None
     before = text[max(0, end - _BEFORE) : start]
-    told = (
+    named = (
         before.rstrip(" .,").rpartition(" ")[2].rpartition("\n")[2] in _TITLES or _SAYS_NAME.search(before) is not None
     )
     match = _SEQUENCE.match(text, start) if capital else None
     if match is None:
-        return small if told else None
-    run = _words(match.group())
-    if told:
-        return _span(text, _told(run), start)
+        return small if named else None
+    run = words_of(match.group())
+    if named:
+        return _span(text, told(run), start)
     if len(run) <= 3 and not any(word.plain or word.place for word in run) and _GREETS.search(before):
         return _span(text, (run[0].start, run[-1].end), start)
     return None
@@ -212,25 +189,19 @@ def _around(text: str, place: int, *, strong: bool) -> Span | None:
         match = _SEQUENCE.match(text, place)
     if match is None:
         return None
-    run, start = _words(match.group()), match.start()
+    run, start = words_of(match.group()), match.start()
     at = next((index for index, word in enumerate(run) if word.start <= place - start < word.end), None)
     if at is None or run[-1].text.lower() in _ORGANISATION or not (strong or _meant(text, run, at, start)):
         return None
     first, last = at, at
-    while last + 1 < len(run) and last - first < 3 and _may_join(run[last + 1]):
+    while last + 1 < len(run) and last - first < 3 and may_join(run[last + 1]):
         last += 1
-    while first > 0 and last - first < 3 and _may_join(run[first - 1]):
+    while first > 0 and last - first < 3 and may_join(run[first - 1]):
         first -= 1
     return _span(text, (run[first].start, run[last].end), start)
 
 
-@lru_cache(maxsize=1 << 14)
-def _words(found: str) -> tuple[_Word, ...]:
-    """Return the words of a run, which are often the same ones ("San Francisco"); places count from its start."""
-    return tuple(_word(token.start(), token.group()) for token in _TOKEN.finditer(found))
-
-
-def _meant(text: str, run: Sequence[_Word], at: int, start: int) -> bool:
+def _meant(text: str, run: Sequence[Word], at: int, start: int) -> bool:
     """Tell whether a word that is a name and something else is meant as a name; the run begins at `start`."""
     word = run[at]
     follower = run[at + 1] if at + 1 < len(run) else None
@@ -247,44 +218,6 @@ def _meant(text: str, run: Sequence[_Word], at: int, start: int) -> bool:
     place = start + word.start
     before = text[max(0, place - _BEFORE) : place]
     return before.endswith(" ") and _NEAR.search(before) is not None
-
-
-def _may_join(word: _Word) -> bool:
-    """Tell whether a word beside a name belongs to it: an initial, a name, or a word that is nothing we know."""
-    return (
-        (len(word.text) == 1 and word.text != "I")
-        or not word.plain
-        or (word.name and not word.stop and len(word.text) > 2)
-    )
-
-
-def _word(start: int, text: str) -> _Word:
-    bare, *facts = _facts(text)
-    return _Word(start, start + len(bare), bare, *facts)
-
-
-@lru_cache(maxsize=1 << 16)
-def _facts(text: str) -> tuple[str, bool, bool, bool, bool, bool]:
-    """Return a word without its possessive, and what it can be: given, family, plain, stop, place."""
-    known = gazetteer()
-    bare = _POSSESSIVE.sub("", text)
-    shown = bare.title() if bare.isupper() and len(bare) > 2 else bare
-    small = bare.lower()
-    ours = is_surrogate_name(bare)
-    return (
-        bare, shown in known.given, shown in known.family, small in known.plain or ours, small in known.stop or ours,
-        shown in known.places,
-    )  # fmt: skip
-
-
-def _told(run: Sequence[_Word]) -> tuple[int, int] | None:
-    """Take what follows "my name is": up to four words, ordinary ones at the end left out."""
-    kept = list(run[:4])
-    while kept and kept[-1].plain and not (kept[-1].name and not kept[-1].stop):
-        kept.pop()
-    if not kept or kept[0].stop or (kept[0].plain and not kept[0].name):
-        return None
-    return kept[0].start, kept[-1].end
 
 
 def _small_after(text: str, start: int, known: Gazetteer) -> Span | None:
