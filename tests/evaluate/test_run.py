@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,13 +13,17 @@ from metier.core import artefact
 from metier.core.errors import DataError, ModelError, NonFiniteError, SettingsError
 from metier.core.progress import Silent
 from metier.core.types import Reasoned
+from metier.evaluate import stored
 from metier.evaluate.answer import losses
 from metier.evaluate.compare import compare
 from metier.evaluate.questions import gather
+from metier.forest.read import row_losses
 from metier.model.find import find
+from metier.model.load import load_base
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.snapshot import prepare
-from metier.text.render import open_renderer
+from metier.text.preferences import turned
+from metier.text.render import open_renderer, render
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from tests.evaluate.conftest import Workplace, build
@@ -326,15 +331,28 @@ def test_rows_too_long_to_train_on_are_asked_but_not_measured(spoiled: Workplace
     assert 0 < loss["rows"] < facts["verdict"]["rows"]
 
 
-def test_preference_rows_are_refused(spoiled: Workplace, tmp_path: Path) -> None:
-    rows = [{"prompt": f"question {n}", "chosen": "yes", "rejected": "no"} for n in range(40)]
+def test_of_two_answers_the_better_one_should_be_likelier(spoiled: Workplace, tmp_path: Path) -> None:
+    rows = [{"prompt": f"question {n}", "chosen": "yes", "rejected": "no" * (1 + 9 * (n % 2))} for n in range(40)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     snapshot = prepare(
-        DataSettings(train="pairs.jsonl"), PrepareSettings(), folder=tmp_path, store=spoiled.store, seed=0,
-        progress=Silent(),
+        DataSettings(train="pairs.jsonl"), PrepareSettings(validation_share=0.5), folder=tmp_path, store=spoiled.store,
+        seed=0, progress=Silent(),
     ).path  # fmt: skip
-    with pytest.raises(DataError, match="preference row"):
-        Workplace(store=spoiled.store, snapshot=snapshot, base=spoiled.base, run=spoiled.run).evaluate()
+    place = Workplace(store=spoiled.store, snapshot=snapshot, base=spoiled.base, run=spoiled.run)
+    facts = place.evaluate(split="validation")
+    assert facts["metric"]["value"] == "preferred"
+    preferred = facts["verdict"]
+    model = load_base(spoiled.base, device=torch.device("cpu"))
+    renderer = open_renderer(spoiled.base.folder, TextSettings())
+    held_out = load_split(snapshot, "validation")
+    sides = [[render(side(row), renderer)[0] for row in held_out] for side in (lambda row: row, turned)]
+    nats = [[loss for loss, _ in row_losses(model, each)] for each in sides]
+    right = [better < worse for better, worse in zip(*nats, strict=True)]
+    assert sum(right) > 0, "ten times no is less likely than yes, whatever the model"
+    assert preferred["base"]["value"] == pytest.approx(sum(right) / len(right))
+    assert preferred["rows"] == len(held_out)
+    kept = stored.read(spoiled.run)
+    assert np.array_equal(kept.sides["base"].numbers["margin"] > 0, right), "and is there to be compared with later"
 
 
 def test_a_model_that_packing_cannot_serve_is_measured_row_by_row(labels: Workplace) -> None:

@@ -77,6 +77,36 @@ def test_from_a_file_to_a_chat_with_the_tuned_model(server: Process) -> None:
     assert not list(client.fine_tuning.jobs.list(extra_query={"metadata[team]": "b"}))
 
 
+def test_preferences_are_learnt(server: Process) -> None:
+    """The hosted format of preferences: afterwards the preferred answer is what the model says."""
+    client = server.client()
+    turns = [{"role": "assistant", "content": text} for text in ("yes", "no")]
+    lines = [
+        {
+            "input": {"messages": [{"role": "user", "content": f"is {number} good?"}]},
+            "preferred_output": turns[:1],
+            "non_preferred_output": turns[1:],
+        }
+        for number in range(30)
+    ]
+    file = upload(client, "".join(json.dumps(line) + "\n" for line in lines))
+    made = client.fine_tuning.jobs.create(
+        model=MODEL, training_file=file, extra_body={"settings": QUICK | {"train.max_steps": 40}},
+        method={"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.3, "batch_size": 8, "n_epochs": 10}}},
+    )  # fmt: skip
+    job = wait(client, made.id, "succeeded")
+    assert job.method.type == "dpo"
+    assert job.method.dpo.hyperparameters.beta == 0.3
+    rows = client.files.content(job.result_files[0]).text.splitlines()[1:]
+    first, last = (float(rows[place].split(",")[1]) for place in (0, -1))
+    assert first == pytest.approx(0.693, abs=0.01), "log 2: nothing is preferred yet"
+    assert last < 0.5 * first
+    answer = client.chat.completions.create(
+        model=job.fine_tuned_model, messages=[{"role": "user", "content": "is 77 good?"}], logprobs=True, max_tokens=3
+    )
+    assert answer.choices[0].logprobs
+
+
 def test_an_upload_in_parts_is_the_file(server: Process) -> None:
     client, text = server.client(), chat_rows().encode()
     begun = client.uploads.create(bytes=len(text), filename="a.jsonl", mime_type="text/jsonl", purpose="fine-tune")
@@ -107,7 +137,9 @@ def test_a_job_whose_rows_cannot_be_learnt_fails_in_words(server: Process) -> No
     ("options", "words"),
     [
         ({"model": "gpt-9"}, "not trained here"),
-        ({"method": {"type": "dpo"}}, "only 'supervised'"),
+        ({"method": {"type": "reinforcement"}}, "only 'supervised' and 'dpo'"),
+        ({"method": {"type": "dpo", "supervised": {"hyperparameters": {"n_epochs": 1}}}}, "method.supervised"),
+        ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0}}}}, "beta"),
         ({"hyperparameters": {"learning_rate_multiplier": 2.0}}, "train.learning_rate"),
         ({"extra_body": {"settings": {"data.train": "/etc/passwd"}}}, "names under train and model"),
         ({"extra_body": {"settings": {"train.regularise.replay_file": "/etc/passwd"}}}, "names under train"),

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from metier.core.errors import DataError, SettingsError
 from metier.core.types import Dropped, Message, PreferenceRow
+from metier.text.preferences import turned
 from metier.text.render import NOT_UNICODE, NOTHING_LEARNT, REFUSED, TOO_LONG, Renderer, prompt, render, render_many
 from tests.text.bases import base, chat, labelled, opened, plain, sentence_piece_base
 
@@ -109,11 +110,17 @@ def test_a_refused_conversation_is_dropped_with_the_template_s_words(tmp_path: P
     assert "no system turn, please" in result.detail
 
 
-def test_preference_rows_are_not_learnt_yet(renderer: Renderer):
-    turn = (Message(role="assistant", content="a"),)
-    row = PreferenceRow(id="p", source="rows.jsonl:1", prompt=(Message(role="user"),), chosen=turn, rejected=turn)
-    with pytest.raises(DataError, match=r"rows\.jsonl:1: a preference row"):
-        render(row, renderer)
+def test_a_preference_is_rendered_as_its_better_answer(renderer: Renderer):
+    asked = (Message(role="user", content="q"), Message(role="assistant", content="x"), Message(role="user"))
+    better, worse = ((Message(role="assistant", content=text),) for text in ("good", "bad"))
+    row = PreferenceRow(id="p", source="rows.jsonl:1", prompt=asked, chosen=better, rejected=worse, weight=2.0)
+    (sequence,) = render(row, renderer)
+    learnt = renderer.tokenizer.decode(sequence.ids[sequence.weights > 0], skip_special=True)
+    assert learnt.strip() == "good", "nothing of the prompt, and nothing of the worse answer"
+    assert set(sequence.weights) == {0.0, 2.0}
+    assert prompt(row, renderer).reference == "good"
+    (other,) = render(turned(row), renderer)
+    assert "bad" in renderer.tokenizer.decode(other.ids[other.weights > 0], skip_special=True)
 
 
 def test_questions_need_answers(renderer: Renderer):

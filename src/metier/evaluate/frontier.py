@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from metier.core import artefact
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.report import Figure, Report, Series, Table, Verdict
 from metier.evaluate import retain
-from metier.evaluate.answer import Answered, Asked, Decoding, answer
-from metier.evaluate.metrics import Side
+from metier.evaluate.answer import Asked, Decoding, answer
 from metier.evaluate.questions import choose, gather
+from metier.evaluate.said import side_of
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
 from metier.evaluate.task import deciding_metric, recognise
@@ -61,7 +59,7 @@ def measure(
     pieces = retain.general_sequences(renderer)
     asked = Asked(
         prompts=material.prompts,
-        rows=material.sequences,
+        rows=material.measured,
         general=[sequences for _, sequences in pieces],
         decoding=_decoding(material.questions, renderer, settings),
     )
@@ -73,7 +71,7 @@ def measure(
     for scale in SCALES:
         with scaled(tuned, first_model, scale):
             second = answer(tuned, asked, name=f"scale {scale:g}", progress=progress)
-        sides = (_side("base", first, renderer), _side("tuned", second, renderer))
+        sides = (side_of("base", first, renderer.tokenizer), side_of("tuned", second, renderer.tokenizer))
         facts = summarise(material.questions, *sides, settings)
         kept = retain.ledger([row for row, _ in pieces], first.general, second.general, settings)
         points.append(
@@ -188,13 +186,3 @@ def _decoding(questions: Sequence[Any], renderer: Renderer, settings: EvaluateSe
     if deciding_metric(questions, task, settings.model_copy(update={"graders": ()})).value == "loss":
         limit = 1
     return Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit, pad_id=tokenizer.pad_id)
-
-
-def _side(name: str, answered: Answered, renderer: Renderer) -> Side:
-    return Side(
-        name=name,
-        outputs=tuple(None if e is None else renderer.tokenizer.decode(list(e.ids)) for e in answered.completions),
-        ended=tuple(entry is None or entry.finish == "stop" for entry in answered.completions),
-        nats=np.ascontiguousarray(answered.rows[:, 0]),
-        tokens=np.ascontiguousarray(answered.rows[:, 1]),
-    )

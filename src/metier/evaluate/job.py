@@ -66,7 +66,7 @@ def open_job(snapshot: Path, base: Base, run: Path, text: TextSettings, settings
     general = [sequences for _, sequences in pieces]
 
     def asked(part: Material) -> Asked:
-        return Asked(prompts=part.prompts, rows=part.sequences, general=general, decoding=decoding)
+        return Asked(prompts=part.prompts, rows=part.measured, general=general, decoding=decoding)
 
     return Job(
         snapshot_digest=artefact.read(snapshot, "snapshot").digest,

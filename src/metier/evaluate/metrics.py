@@ -14,8 +14,11 @@ from metier.evaluate.task import METRICS_OF, Task
 from metier.score.answers import flags, of_answers, of_head
 from metier.score.metrics import METRICS, metric_of
 
-NUMBERS = ("brier", "confidence")
-"""What a head tells of every row beside its answer: Brier's score, and the probability of what it chose."""
+MARGIN = "margin"
+"""How much likelier the better of two answers is than the worse one, in nats, times the row's weight."""
+
+NUMBERS = ("brier", "confidence", MARGIN)
+"""What is told of every row beside its answer. Of a head: Brier's score, and the probability of what it chose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,7 +26,8 @@ class Side:
     """One model's part: `outputs` [R] (None where nothing was asked), whether each `ended`, and its losses.
 
     `nats` and `tokens` are float64 [R], weighted sums over the labels of a row; 0 and 0 where it was not measured.
-    `numbers`: name (see `NUMBERS`) -> float64 [R], where a head gives every class a probability. `graded`: metric of a
+    `numbers`: name (see `NUMBERS`) -> float64 [R], where a head gives every class a probability, or a row has two
+    answers. `graded`: metric of a
     grader -> its columns float64 [R, k].
     """
 
@@ -55,6 +59,8 @@ def columns(questions: Sequence[Question], task: Task, side: Side) -> dict[str, 
             found[name] = whole
     losses = np.stack([side.nats, side.tokens], axis=1)
     found |= {"loss": losses, "perplexity": losses}
+    if MARGIN in side.numbers:
+        found["preferred"] = flags(side.numbers[MARGIN] > 0)
     if not asked and np.any(side.tokens):
         found["bits_per_byte"] = _bits(questions, side)
     return {name: found[name] for name in METRICS if name in found} | dict(side.graded)

@@ -7,7 +7,8 @@ from typing import Literal
 
 from metier.core import digest, seeds
 from metier.core.errors import DataError, ModelError
-from metier.core.types import Dropped, LabelledRow, Row, Sequence, TextRow
+from metier.core.types import Dropped, LabelledRow, PreferenceRow, Row, Sequence, TextRow
+from metier.text.preferences import turned
 from metier.text.render import Prompt, Renderer, prompt, render
 
 _PROMPTS_COMPARED = 50
@@ -18,6 +19,7 @@ class Question:
     """One held-out row. `reference` is the right answer; None for plain text, which is only measured by its loss.
 
     `headed`: it is answered by a head, with one label, a JSON list of labels or a number; None: in writing.
+    `preference`: the row has a worse answer, too.
     """
 
     row_id: str
@@ -28,6 +30,7 @@ class Question:
     slice: str | None = None
     labelled: bool = False
     headed: Literal["label", "labels", "score"] | None = None
+    preference: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,18 +38,29 @@ class Material:
     """R questions with what a model gets to see of them.
 
     `prompts` [R]: token ids, None for plain text. `sequences` [R]: for the loss; empty where a row is too long to
-    train on. `left_out`: rows that can be neither asked nor measured.
+    train on. `worse` [R]: the same for the worse answers of preferences; else empty. `left_out`: rows that can be
+    neither asked nor measured.
     """
 
     questions: tuple[Question, ...]
     prompts: tuple[list[int] | None, ...]
     sequences: tuple[tuple[Sequence, ...], ...]
     left_out: tuple[Dropped, ...]
+    worse: tuple[tuple[Sequence, ...], ...] = ()
+
+    @property
+    def measured(self) -> tuple[tuple[Sequence, ...], ...]:
+        """All whose loss is wanted: the R rows, then their worse answers, where every row has one."""
+        return (
+            (*self.sequences, *self.worse)
+            if all(question.preference for question in self.questions)
+            else self.sequences
+        )
 
     @property
     def digest(self) -> str:
         """SHA-256 of all token ids that a model gets to see."""
-        seen = [[sequence.ids.tolist() for sequence in entry] for entry in self.sequences]
+        seen = [[sequence.ids.tolist() for sequence in entry] for entry in self.measured]
         return digest.of_value([self.prompts, seen])
 
     def only(self, row_ids: Collection[str]) -> "Material":
@@ -57,6 +71,7 @@ class Material:
             questions=tuple(self.questions[place] for place in places),
             prompts=tuple(self.prompts[place] for place in places),
             sequences=tuple(self.sequences[place] for place in places),
+            worse=tuple(self.worse[place] for place in places),
         )
 
 
@@ -73,25 +88,45 @@ def gather(rows: Many[Row], renderer: Renderer) -> Material:
     """Render rows as questions.
 
     Raises:
-        DataError: not one row can be asked or measured; or they are preference rows.
+        DataError: not one row can be asked or measured.
         ProofError: the template is not prefix-stable for a row.
     """
-    questions, prompts, sequences, left_out = [], [], [], []
+    questions, prompts, sequences, worse, left_out = [], [], [], [], []
     for row in rows:
         rendered = render(row, renderer)
         asked = _asked(row, renderer)
-        if isinstance(asked, Dropped) or (asked is None and isinstance(rendered, Dropped)):
-            left_out.append(rendered if isinstance(rendered, Dropped) else asked)
+        other = render(turned(row), renderer) if isinstance(row, PreferenceRow) else ()
+        missing = _missing(row, asked, rendered, other)
+        if missing is not None or isinstance(asked, Dropped) or isinstance(other, Dropped):
+            left_out.append(missing)
             continue
         questions.append(_question(row, asked))
         prompts.append(asked.ids if asked else None)
         sequences.append(() if isinstance(rendered, Dropped) else rendered)
+        worse.append(other)
     if not questions:
         why = f" ({left_out[0].source}: {left_out[0].reason})" if left_out else ""
         raise DataError(f"none of {len(rows)} held-out rows can be evaluated{why}", "at least one")
     return Material(
-        questions=tuple(questions), prompts=tuple(prompts), sequences=tuple(sequences), left_out=tuple(left_out)
+        questions=tuple(questions),
+        prompts=tuple(prompts),
+        sequences=tuple(sequences),
+        left_out=tuple(left_out),
+        worse=tuple(worse),
     )
+
+
+def _missing(
+    row: Row,
+    asked: Prompt | Dropped | None,
+    rendered: tuple[Sequence, ...] | Dropped,
+    worse: tuple[Sequence, ...] | Dropped,
+) -> Dropped | None:
+    """Return why a row can be neither asked nor measured; one too long to train on can be asked all the same."""
+    if isinstance(asked, Dropped):
+        return rendered if isinstance(rendered, Dropped) else asked
+    needed = (rendered, worse) if asked is None or isinstance(row, PreferenceRow) else ()
+    return next((each for each in needed if isinstance(each, Dropped)), None)
 
 
 def together(whole: Material, rows: Many[Row], renderer: Renderer) -> tuple[Material, Material]:
@@ -148,4 +183,5 @@ def _question(row: Row, asked: Prompt | None) -> Question:
         group=row.group,
         slice=row.slice,
         labelled=isinstance(row, LabelledRow) and row.answer == "label",
+        preference=isinstance(row, PreferenceRow),
     )

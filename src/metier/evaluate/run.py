@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from metier.core import artefact, digest
@@ -27,6 +26,7 @@ from metier.evaluate.metrics import Side, columns, scored
 from metier.evaluate.probes import run as probe_run
 from metier.evaluate.production import measure as serve
 from metier.evaluate.questions import choose
+from metier.evaluate.said import side_of
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.suites import harness, ledger
 from metier.evaluate.suites import run as suite_run
@@ -86,7 +86,7 @@ def evaluate(
     if not took:
         progress.say("base: answers kept from an earlier evaluation (same rows, prompts, decoding and machine)")
     second, took_tuned = both.answers("tuned", job.asked_tuned, None)
-    sides = (_side("base", first, job.renderer), _side("tuned", second, job.renderer))
+    sides = (side_of("base", first, job.renderer.tokenizer), side_of("tuned", second, job.renderer.tokenizer))
     where = Where(folder=store.parent, draw=lambda grader: _drawn(grader, job, both))
     sides, grading = graded(job.material.questions, sides, settings, where=where, progress=progress)
     facts = _conclude(job, sides, (first, second), settings, grading) | {
@@ -172,18 +172,6 @@ def _service(job: Job, rows: Sequence[Row], settings: EvaluateSettings, folder: 
 def _plain(renderer: Renderer) -> Renderer:
     """Return a renderer without the task's system turn: suites ask about everything else."""
     return dataclasses.replace(renderer, settings=renderer.settings.model_copy(update={"system": None}))
-
-
-def _side(name: str, answered: Answered, renderer: Renderer) -> Side:
-    return Side(
-        name=name,
-        outputs=tuple(
-            None if entry is None else renderer.tokenizer.decode(list(entry.ids)) for entry in answered.completions
-        ),
-        ended=tuple(entry is None or entry.finish == "stop" for entry in answered.completions),
-        nats=np.ascontiguousarray(answered.rows[:, 0]),
-        tokens=np.ascontiguousarray(answered.rows[:, 1]),
-    )
 
 
 def _conclude(

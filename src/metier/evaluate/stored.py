@@ -105,6 +105,7 @@ def answers_of(questions: Sequence[Question], side: Side) -> list[Answer]:
                 "group": question.group,
                 "labelled": question.labelled,
                 "headed": question.headed,
+                "preference": question.preference,
             },
         )
         for question, output, ended in zip(questions, side.outputs, side.ended, strict=True)
@@ -121,13 +122,13 @@ def _question(entry: dict[str, Any]) -> Question:
         slice=entry["slice"],
         labelled=entry["extra"]["labelled"],
         headed=entry["extra"].get("headed"),
+        preference=entry["extra"].get("preference", False),
     )
 
 
 def _side(name: Which, answers: list[dict[str, Any]], losses: dict[tuple[str, str, str], float]) -> Side:
     own = [entry for entry in answers if entry["model"] == name]
     sums = np.array([[losses.get((name, e["row_id"], part), 0.0) for part in ("nats", "tokens")] for e in own])
-    headed = bool(own) and own[0]["extra"].get("headed") is not None
     return Side(
         name=name,
         outputs=tuple(entry["output"] if entry["extra"]["asked"] else None for entry in own),
@@ -137,7 +138,7 @@ def _side(name: Which, answers: list[dict[str, Any]], losses: dict[tuple[str, st
         numbers={
             number: np.array([losses[(name, entry["row_id"], number)] for entry in own])
             for number in NUMBERS
-            if headed and all((name, entry["row_id"], number) in losses for entry in own)
+            if own and all((name, entry["row_id"], number) in losses for entry in own)
         },
     )
 

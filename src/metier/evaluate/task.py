@@ -82,6 +82,8 @@ def deciding_metric(
     name = "evaluate.metric"
     references = [question.reference for question in questions if question.reference is not None]
     measured = (*METRICS_OF[task], "loss") if references else ("loss",)
+    preferences = bool(questions) and all(question.preference for question in questions)
+    measured += ("preferred",) if preferences else ()
     headed = _of_head(questions) is not None
     if headed:
         measured = (*METRICS_OF[task], *(CALIBRATION if task == "label" else ()))
@@ -99,6 +101,8 @@ def deciding_metric(
             )
         return Reasoned(name=name, value=settings.metric, reason="as set")
     value, reason = _HEADED[task] if headed else _automatic(references, task)
+    if preferences:
+        value, reason = "preferred", "every row has a better and a worse answer"
     return Reasoned(name=name, value=value, reason=reason)
 
 

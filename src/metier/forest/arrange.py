@@ -35,21 +35,24 @@ class Arrangement:
         return sum(sum(forest.lengths) for _, forest in self.forests)
 
 
-def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True) -> Arrangement:
+def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True, together: int = 1) -> Arrangement:
     """Split sequences into forests of at most `budget` tokens (one longer sequence gets a forest of its own).
 
     Args:
         sequences: those of one step.
         budget: most tokens computed at once.
         share: False only packs side by side.
+        together: so many neighbours stand in one forest, in their order, whatever they need: 2 for pairs.
 
     Returns:
         Forests by first-fit decreasing over subtrees; a beginning that subtrees of different forests share is in the
         trunk. A trunk holds no place that predicts a label, so each forest has all labels of its sequences.
     """
     if not share:
-        groups = bins([needed(sequence) for sequence in sequences], budget)
-        made = [(tuple(group), grow([sequences[i] for i in group], share=False)) for group in groups]
+        items = [list(range(first, first + together)) for first in range(0, len(sequences), together)]
+        groups = bins([sum(needed(sequences[i]) for i in item) for item in items], budget)
+        chosen = [[i for number in group for i in items[number]] for group in groups]
+        made = [(tuple(group), grow([sequences[i] for i in group], share=False)) for group in chosen]
         return Arrangement(trunk=None, forests=tuple(made))
     whole = trie([sequence.ids[: needed(sequence)] for sequence in sequences], [0] * len(sequences))
     if sum(node.length for node in whole.nodes) <= budget:
@@ -62,6 +65,7 @@ def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True) -> Ar
         for low, high in parts
         for half in _within([whole.order[place] for place in range(low, high)], sequences, above, budget)
     ]
+    items = items if together == 1 else _joined(items, together)
     sizes = [_size(sequences, item, above) for item in items]
     made = []
     for group in bins(sizes, budget):
@@ -161,6 +165,18 @@ def _within(item: list[int], sequences: Many[Sequence], above: list[Above], budg
         return [item]
     middle = len(item) // 2
     return [half for part in (item[:middle], item[middle:]) for half in _within(part, sequences, above, budget)]
+
+
+def _joined(items: list[list[int]], together: int) -> list[list[int]]:
+    """Join the items that neighbours have come into, over as many neighbours as there are between them."""
+    found: dict[int, list[int]] = {}
+    for item in items:
+        numbers = {place // together for place in item}
+        joined = [*item]
+        for other in {id(found[number]): found[number] for number in numbers if number in found}.values():
+            joined += other
+        found |= dict.fromkeys({place // together for place in joined}, joined)
+    return list({id(item): item for item in found.values()}.values())
 
 
 def _size(sequences: Many[Sequence], item: list[int], above: list[Above]) -> int:

@@ -56,9 +56,9 @@ class Way:
         """Return the decoder's last states [M, E] where each label is predicted. Call inside `attention(model)`."""
         return score.states(model, forest) if self.packed else score.states_alone(model, forest)
 
-    def arrange(self, sequences: list[Sequence], budget: int, *, share: bool = True) -> Arrangement:
-        """Split sequences into forests of at most `budget` tokens."""
-        return arrange(sequences, budget, share=share and self.packed)
+    def arrange(self, sequences: list[Sequence], budget: int, *, share: bool = True, together: int = 1) -> Arrangement:
+        """Split sequences into forests of at most `budget` tokens; see `arrange.arrange`."""
+        return arrange(sequences, budget, share=share and self.packed, together=together)
 
     def reasoned(self) -> Reasoned:
         """Say how the model is computed, and why."""

@@ -13,7 +13,7 @@ from metier.score.exact import clean, exact_match
 from metier.score.overlap import word_f1
 
 
-def flags(values: Sequence[float]) -> np.ndarray:
+def flags(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return float64 [n, 2]: the value of each row, and that it counts."""
     return np.stack([np.asarray(values, dtype=np.float64), np.ones(len(values))], axis=1)
 

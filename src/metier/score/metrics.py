@@ -86,6 +86,11 @@ METRICS: dict[str, Metric] = {
         statistic=regression.correlation,
     ),
     "ended": Metric(title="ended", meaning="answers that ended by themselves, not at the limit", per_row=("ended",)),
+    "preferred": Metric(
+        title="prefers the better",
+        meaning="pairs whose better answer the model finds likelier than the worse one",
+        per_row=("preferred",),
+    ),
     "loss": Metric(
         title="loss",
         meaning="surprise at the right answers; lower is better",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def render(row: Row, renderer: Renderer) -> tuple[Sequence, ...] | Dropped:
 
     Raises:
         ProofError: the template is not prefix-stable for this row.
-        DataError: the row is too long and `text.too_long` is "refuse"; or it is a preference row.
+        DataError: the row is too long and `text.too_long` is "refuse"; or there is no answer in it to learn.
     """
     return render_many([row], renderer)[0]
 
@@ -127,8 +127,10 @@ def render_many(rows: Items[Row], renderer: Renderer) -> list[tuple[Sequence, ..
 def conversation_of(row: Row, renderer: Renderer) -> Conversation:
     """Return what the template sees of a row; labelled rows are a user's text and the assistant's label.
 
+    Of a preference it is the better answer, and nothing of the prompt is learnt.
+
     Raises:
-        DataError: a preference row, which cannot be learnt yet, or plain text.
+        DataError: a judged row or a task, which cannot be learnt yet, or plain text.
     """
     if isinstance(row, LabelledRow):
         messages = (Message(role="user", content=row.text), Message(role="assistant", content=row.label))
@@ -136,9 +138,7 @@ def conversation_of(row: Row, renderer: Renderer) -> Conversation:
     elif isinstance(row, ChatRow):
         messages, tools = row.messages, row.tools
     elif isinstance(row, PreferenceRow):
-        raise DataError(
-            f"{row.source}: a preference row", "chat, labelled or text rows", "this version learns no preferences"
-        )
+        messages, tools = (*(replace(turn, weight=0.0) for turn in row.prompt), *row.chosen), row.tools
     elif isinstance(row, JudgedRow):
         raise DataError(
             f"{row.source}: a judged row", "chat, labelled or text rows",

@@ -18,6 +18,7 @@ from metier.train.fit import Fit
 from metier.train.noise import noisy
 from metier.train.objectives.classify import Headed
 from metier.train.objectives.distil import Distil
+from metier.train.objectives.prefer import Prefer
 from metier.train.objectives.regularised import Attention, BaseModel, Regularised
 from metier.train.objectives.supervised import Objective, Supervised
 from metier.train.replay import MixedOrder, count_per_step
@@ -52,6 +53,8 @@ def objective(model: torch.nn.Module, train: TrainSettings, way: Way, *, view: V
     settings = train.regularise
     if view.targets is not None:
         return Headed(view.targets.kind, way)
+    if view.prefers:
+        return Prefer(view.objective.prefer, way)
     if view.distils:
         assert train.micro_batch_tokens is not None  # chosen by then
         return Distil(_base(model, way, "objective distil", progress), way, budget=train.micro_batch_tokens)

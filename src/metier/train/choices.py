@@ -18,6 +18,9 @@ from metier.train.settings import TrainSettings
 _OF_ADAPTERS = {"bottleneck": 1e-3, "prompt": 3e-2, "prefix": 1e-2, "ia3": 1e-2, "peft": 2e-3}
 """Peak rates of methods whose weights are far from those of the base: learnt tokens and factors want large steps."""
 
+_OF_PREFERENCES = 0.1
+"""Rate of preferences as a share of that of answers: their gradient does not end where the answer is likely."""
+
 _ROWS_SEEN = 3500
 _MOST_EPOCHS = 10
 _BESIDE_ADAMW = {
@@ -46,7 +49,7 @@ def epochs(settings: TrainSettings, rows: int, *, plain_text: bool) -> Reasoned:
     return Reasoned(name=name, value=value, reason=f"{rows:,} rows; early stopping watches the validation loss")
 
 
-def learning_rate(settings: TrainSettings, method: str, parameters: int) -> Reasoned:
+def learning_rate(settings: TrainSettings, method: str, parameters: int, *, prefers: bool = False) -> Reasoned:
     """Choose the peak learning rate."""
     name = "train.learning_rate"
     if settings.learning_rate not in (None, "auto"):
@@ -60,6 +63,8 @@ def learning_rate(settings: TrainSettings, method: str, parameters: int) -> Reas
         value, what = 1e-3 if small else 2e-5 if parameters > 500_000_000 else 1e-4, f"{method} training of"
     factor, why = _BESIDE_ADAMW[settings.optimiser.name]
     reason = f"{what} {parameters / 1e6:.1f} million parameters{f'; {factor:g} × that of AdamW: {why}' if why else ''}"
+    if prefers:
+        factor, reason = factor * _OF_PREFERENCES, f"{reason}; a preference is learnt at a tenth of that"
     return Reasoned(name=name, value=value * factor, reason=reason)
 
 

@@ -30,7 +30,7 @@ def finish(
     best = place.step if place.best_step is None else place.best_step
     checkpoint.load_judged(checkpoint.folder(run, best), model)
     source = material.validation if len(material.validation) else material.train
-    if material.view.generates:  # the certificate speaks of the rows of the snapshot
+    if material.view.generates or material.view.prefers:  # the certificate speaks of the rows of the snapshot
         source = render_rows(material.rows[:64], material.renderer, Silent())
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
     reference.record(run, model, sequences, material.rows, material.renderer)
@@ -62,7 +62,7 @@ def write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Materi
         "steps": place.step,
         "planned_steps": fit.order.steps,
         "epochs": fit.order.epoch(place.step - 1),
-        "rows": len(material.train),
+        "rows": material.trained_rows,
         "tokens": place.tokens,
         "seconds": place.seconds,
         "seconds_with_loading": perf_counter() - started,

@@ -43,7 +43,8 @@ class Fit:
 
     `frozen` holds the states of all sequences where the lowest layers never change: first those of `rendered`, then
     those of `validation`. `until`: the step after which `run` returns with a checkpoint published; None: the last one.
-    `quiz`: validation rows that are answered at checks; None: the loss alone is measured, and decides.
+    `quiz`: validation rows that are answered at checks; None: the loss alone is measured, and decides. `together`: so
+    many sequences that follow each other are computed in one forest.
     """
 
     run_folder: Path
@@ -61,6 +62,7 @@ class Fit:
     frozen: Frozen | None = None
     until: int | None = None
     quiz: Quiz | None = None
+    together: int = 1
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
@@ -225,7 +227,7 @@ class Fit:
 
     def _arrange(self, sequences: Many[Sequence], numbers: Many[int]) -> Arrangement:
         assert self.settings.micro_batch_tokens is not None  # chosen by the planner
-        work = self.way.arrange(list(sequences), self.settings.micro_batch_tokens)
+        work = self.way.arrange(list(sequences), self.settings.micro_batch_tokens, together=self.together)
         return work if self.frozen is None else self.frozen.give(work, numbers)
 
     def _validation_batches(self) -> list[Arrangement]:

@@ -55,9 +55,9 @@ def adapted(
         method_choice,
         choices.precision(settings.model, device, width=_width(model), kept=choices.kept(run), measure=rates),
         *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
-        choices.learning_rate(settings.train, method, parameters),
+        choices.learning_rate(settings.train, method, parameters, prefers=material.view.prefers),
         choices.shape(settings.train),
-        choices.epochs(settings.train, len(material.train), plain_text=material.plain_text),
+        choices.epochs(settings.train, material.trained_rows, plain_text=material.plain_text),
     ]
     if material.view.targets is not None:
         model = give_head(model, material.view.targets)

@@ -32,6 +32,11 @@ class Material:
     general: Rendered | None = None
     view: View
 
+    @property
+    def trained_rows(self) -> int:
+        """Number of training rows."""
+        return len(self.train) // self.view.together
+
 
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:
     """Load, prove and render the rows of a snapshot; rendered rows are cached beside the runs."""

@@ -14,7 +14,7 @@ from metier.core.progress import Progress
 from metier.model.arithmetic import float32_means_float32
 from metier.model.find import Base
 from metier.text.rendered import Rendered
-from metier.train import choices, frozen, replay
+from metier.train import choices, frozen, preferring, replay
 from metier.train.assemble import disturbed, objective, order, with_states
 from metier.train.finish import finish, write_settings, write_summary
 from metier.train.fit import Fit
@@ -95,7 +95,7 @@ def assembled(
     train, model, way = settings.train, loaded.model, loaded.way
     chosen = {choice.name: choice.value for choice in loaded.chosen}
     schedule = train.schedule.model_copy(update={"shape": chosen["train.schedule.shape"]})
-    sizes = (len(material.train), len(material.general or ()))
+    sizes = (material.trained_rows, len(material.general or ()))
     tokens = train.micro_batch_tokens or UNPLANNED_TOKENS
     train = train.model_copy(update={"schedule": schedule, "micro_batch_tokens": tokens})
     fit = Fit(
@@ -105,19 +105,23 @@ def assembled(
         way=way,
         attention=disturbed(way.attention, train.regularise, material.train),
         rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
-        validation=_validation_sample(material.validation),
+        validation=_validation_sample(material.validation, material.view.together),
         order=order(train, sizes, chosen["train.epochs"], settings.seed, curriculum=material.view.curriculum),
         settings=train,
         peak_rate=chosen["train.learning_rate"],
         seed=settings.seed,
         arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),
     )
+    if material.view.prefers:
+        return preferring.compared(fit, material.train, folder=states.parent if states else run, progress=progress)
     if train.regularise.neftune_alpha is not None or not material.view.plain:
         return fit  # noise: what enters a layer is never the same twice; other objectives read other rows, or states
     return with_states(fit, settings.model.frozen_cache_gb, progress, folder=states or run / frozen.FOLDER)
 
 
-def _validation_sample(rendered: Rendered) -> list[Any]:
-    """Return at most 256 validation sequences, evenly spread, so that a check costs seconds on any data."""
-    count = min(_VALIDATION_ROWS, len(rendered))
-    return [rendered.sequence(place * len(rendered) // count) for place in range(count)]
+def _validation_sample(rendered: Rendered, together: int) -> list[Any]:
+    """Return the sequences of at most 256 validation rows, evenly spread, so that a check costs seconds on any data."""
+    rows = len(rendered) // together
+    count = min(_VALIDATION_ROWS, rows)
+    chosen = [place * rows // count for place in range(count)]
+    return [rendered.sequence(row * together + place) for row in chosen for place in range(together)]

@@ -99,7 +99,31 @@ class GuardSettings(Settings):
     """Events in successive steps after which training stops, whatever `on_spike` says."""
 
 
-ObjectiveName = Literal["auto", "chat", "classify", "multilabel", "regress", "distil"]
+ObjectiveName = Literal["auto", "chat", "classify", "multilabel", "regress", "distil", "prefer"]
+
+
+class PreferSettings(Settings):
+    """How the better of two answers is learnt; docs/objectives.md has the formulas."""
+
+    loss: Literal["sigmoid", "ipo", "hinge"] = "sigmoid"
+    """`sigmoid`: DPO. `ipo` stops where the two answers are far enough apart, so that certain preferences are not
+    learnt without end. `hinge` does so too, and gives nothing to pairs that are that far apart already."""
+
+    beta: float = Field(0.1, gt=0)
+    """How far from the base a preference may lead: smaller values lead further."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """sigmoid: share of the rows whose answers may stand the wrong way round."""
+
+    likelihood: float = Field(0.0, ge=0)
+    """How much the mean negative log-likelihood of the better answer counts beside: 1 keeps it from becoming less
+    likely together with the worse one, where answers must be exact."""
+
+    @model_validator(mode="after")
+    def _asked_of_the_right_one(self) -> "PreferSettings":
+        if self.label_smoothing and self.loss != "sigmoid":
+            raise ValueError(f"label_smoothing only matters with loss: sigmoid (found loss: {self.loss})")
+        return self
 
 
 class ObjectiveSettings(Settings):
@@ -108,7 +132,8 @@ class ObjectiveSettings(Settings):
     name: ObjectiveName = "auto"
     """`chat`: to write the answer (plain text: to go on). With a head that is read at the last token of the prompt:
     `classify` one label of several, `multilabel` any number of labels, `regress` a number. `distil`: to answer without
-    the long prompt as the base does with it. `auto`: regress for rows with a score, else chat."""
+    the long prompt as the base does with it. `prefer`: to find the better of two answers likelier. `auto`: regress for
+    rows with a score, prefer for rows with a better and a worse answer, else chat."""
 
     drop: Literal["system", "examples", "all"] = "system"
     """distil: what the student does not see: the `system` turn, the `examples` (turns before the last question), or
@@ -118,12 +143,18 @@ class ObjectiveSettings(Settings):
     """distil: the answers at which teacher and student are compared: those of the rows, or what the teacher itself
     says with the long prompt (greedily; rows then need no answer worth learning)."""
 
+    prefer: PreferSettings = PreferSettings()
+    """prefer: how."""
+
     @model_validator(mode="after")
     def _asked_of_the_right_one(self) -> "ObjectiveSettings":
         fields = type(self).model_fields
-        idle = [name for name, value in self if name != "name" and value != fields[name].default]
+        changed = [name for name, value in self if name != "name" and value != fields[name].default]
+        idle = [name for name in changed if name != "prefer"]
         if idle and self.name != "distil":
             raise ValueError(f"{', '.join(idle)} only matter with name: distil (found name: {self.name})")
+        if "prefer" in changed and self.name not in ("prefer", "auto"):
+            raise ValueError(f"prefer only matters with name: prefer (found name: {self.name})")
         return self
 
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Progress
-from metier.core.types import Dropped, LabelledRow, Reasoned, Row
+from metier.core.types import Dropped, LabelledRow, PreferenceRow, Reasoned, Row
 from metier.model.find import Base
-from metier.text import context
+from metier.text import context, preferences
 from metier.text.pooled import pooled, pooled_row
 from metier.text.proof import check, paint
 from metier.text.render import Renderer
@@ -44,7 +44,17 @@ class View:
     @property
     def plain(self) -> bool:
         """Whether the model learns to write what the rows say."""
-        return self.targets is None and not self.distils
+        return self.targets is None and not self.distils and not self.prefers
+
+    @property
+    def prefers(self) -> bool:
+        """Whether the model learns which of two answers is the better one."""
+        return self.objective.name == "prefer"
+
+    @property
+    def together(self) -> int:
+        """How many sequences a row becomes that have to be computed in one forest."""
+        return 2 if self.prefers else 1
 
     @property
     def generates(self) -> bool:
@@ -64,6 +74,8 @@ def choose(settings: ObjectiveSettings, rows: Items[Row]) -> Reasoned:
     scored = sum(isinstance(row, LabelledRow) and row.answer == "score" for row in rows)
     if scored == len(rows):
         return Reasoned(name=name, value="regress", reason="every row is a text and a number")
+    if all(isinstance(row, PreferenceRow) for row in rows):
+        return Reasoned(name=name, value="prefer", reason="every row has a better and a worse answer")
     return Reasoned(name=name, value="chat", reason="the model learns to write what the rows say")
 
 
@@ -88,6 +100,8 @@ def view(
     """
     choice = choose(settings, rows)
     objective = settings.model_copy(update={"name": choice.value})
+    if objective.name == "prefer":
+        preferences.require_preferences(rows)
     kind = _HEADS.get(objective.name)
     student = context.student_renderer(renderer, objective.drop) if objective.name == "distil" else renderer
     targets = fit(rows, kind) if kind is not None else None
@@ -162,6 +176,12 @@ def render(found: View, rows: Items[Row], *, store: Path, digest: str, progress:
         check(taught, found.teacher, rendered=whole, progress=progress).raise_if_broken()
     if found.targets is not None:
         return pooled(whole, rows, found.targets, found.teacher)
+    if found.prefers:
+        turned = [preferences.turned(row) for row in rows]
+        worse = _cached(turned, found.teacher, store, f"{digest}/worse", progress)
+        if prove:
+            check(turned, found.teacher, rendered=worse, progress=progress).raise_if_broken()
+        return preferences.paired(whole, worse)
     if not found.distils:
         return whole
     seen = [found.seen(row) for row in rows]
@@ -180,6 +200,9 @@ def painted(found: View, row: Row) -> list[tuple[str, bool]]:
     Raises:
         ProofError: see `render.render`.
     """
+    if found.prefers:
+        worse = paint(preferences.turned(row), found.renderer)
+        return [*paint(row, found.renderer), ("\n\n[worse:]\n", False), *worse]
     if found.targets is None:
         return paint(found.seen(row), found.renderer)
     cut = pooled_row(row, found.renderer)

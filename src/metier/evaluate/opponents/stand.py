@@ -21,6 +21,7 @@ from metier.evaluate.metrics import Side
 from metier.evaluate.opponents import prompted, remote
 from metier.evaluate.opponents.ground import PROMPT, REMOTE, Ground
 from metier.evaluate.questions import Material, Question, choose, gather
+from metier.evaluate.said import side_of
 from metier.evaluate.stored import Evaluation
 from metier.model.load import device_here, load_base
 from metier.text.render import Renderer, open_renderer
@@ -71,7 +72,7 @@ def _local(
     limit, prompting, rows = how
     tokenizer = renderer.tokenizer
     decoding = Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit, pad_id=tokenizer.pad_id)
-    asked = Asked(prompts=material.prompts, rows=material.sequences, general=[], decoding=decoding)
+    asked = Asked(prompts=material.prompts, rows=material.measured, general=[], decoding=decoding)
     device = device_here()
 
     def opened() -> Any:
@@ -82,13 +83,7 @@ def _local(
         store=ground.store, progress=ground.progress,
     )  # fmt: skip
     answered, _ = both.answers("base", asked, [material.digest, []])
-    side = Side(
-        name=name,
-        outputs=tuple(None if one is None else tokenizer.decode(list(one.ids)) for one in answered.completions),
-        ended=tuple(one is None or one.finish == "stop" for one in answered.completions),
-        nats=np.ascontiguousarray(answered.rows[:, 0]),
-        tokens=np.ascontiguousarray(answered.rows[:, 1]),
-    )
+    side = side_of(name, answered, tokenizer)
     key = digest.of_value([ground.base.digest, None if prompting is None else prompting.digest])
     facts = _conditions(name, ground, material.questions, renderer) | {
         "tuned": {"name": name, "digest": ground.base.digest if prompting is None else key},

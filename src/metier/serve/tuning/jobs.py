@@ -195,12 +195,13 @@ def _asked(row: Any) -> JobBody:
 def _written(row: Any) -> dict[str, Any]:
     body = _asked(row)
     chosen = project.hyperparameters(body).model_dump()
+    method = body.method.type if body.method is not None else "supervised"
     return {
         "id": row.id, "object": "fine_tuning.job", "created_at": row.created, "finished_at": row.finished,
         "model": body.model, "fine_tuned_model": row.model, "organization_id": "metier", "status": row.status,
         "training_file": body.training_file, "validation_file": body.validation_file,
         "result_files": [row.result_file] if row.result_file else [], "hyperparameters": chosen,
-        "method": {"type": "supervised", "supervised": {"hyperparameters": chosen}}, "seed": body.seed or 0,
+        "method": {"type": method, method: {"hyperparameters": chosen}}, "seed": body.seed or 0,
         "trained_tokens": row.tokens, "estimated_finish": None, "integrations": [],
         "error": json.loads(row.error) if row.error else {"code": None, "message": None, "param": None},
         "metadata": body.metadata, "user_provided_suffix": body.suffix,

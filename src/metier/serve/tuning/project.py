@@ -11,7 +11,14 @@ from metier.core.errors import InputError, SettingsError
 from metier.core.settings import parse_overrides
 from metier.model.find import Base
 from metier.serve.refusal import Refusal, unsupported
-from metier.serve.wire.tuning import Hyperparameters, JobBody
+from metier.serve.wire.tuning import (
+    Hyperparameters,
+    JobBody,
+    Method,
+    PreferenceHyperparameters,
+    Preferences,
+    Supervised,
+)
 
 _SECTIONS = ("train.", "model.")
 
@@ -22,8 +29,8 @@ def check(body: JobBody) -> None:
     Raises:
         Refusal: it is not; names the parameter.
     """
-    if body.method is not None and body.method.type != "supervised":
-        raise unsupported("method.type", "only 'supervised' is trained here")
+    if body.method is not None:
+        _check_method(body.method)
     if body.method is not None and body.hyperparameters is not None:
         raise unsupported("hyperparameters", "method says the same")
     if hyperparameters(body).learning_rate_multiplier not in ("auto", 1):
@@ -36,11 +43,21 @@ def check(body: JobBody) -> None:
     overrides(body)
 
 
+def _check_method(method: Method) -> None:
+    if method.type == "reinforcement":
+        raise unsupported("method.type", "only 'supervised' and 'dpo' are trained here")
+    for other in ("supervised", "dpo", "reinforcement"):
+        if other != method.type and getattr(method, other) is not None:
+            raise unsupported(f"method.{other}", f"the method is of the type {method.type!r}")
+
+
 def hyperparameters(body: JobBody) -> Hyperparameters:
     """Return how a job trains, wherever the request says it."""
-    if body.method is not None and body.method.supervised is not None:
-        return body.method.supervised.hyperparameters
-    return body.hyperparameters or Hyperparameters()
+    if body.method is None:
+        return body.hyperparameters or Hyperparameters()
+    if body.method.type == "dpo":
+        return (body.method.dpo or Preferences()).hyperparameters
+    return (body.method.supervised or Supervised()).hyperparameters
 
 
 def overrides(body: JobBody) -> list[str]:
@@ -54,6 +71,10 @@ def overrides(body: JobBody) -> list[str]:
     for name in settings:
         if not name.startswith(_SECTIONS) or not name.replace(".", "").replace("_", "").isalnum() or "file" in name:
             raise Refusal(400, f"settings: {name[:80]!r}; wanted: names under train and model", param="settings")
+    if isinstance(chosen, PreferenceHyperparameters):
+        settings["train.objective.name"] = "prefer"
+        if chosen.beta != "auto":
+            settings["train.objective.prefer.beta"] = chosen.beta
     if chosen.n_epochs != "auto":
         settings["train.epochs"] = chosen.n_epochs
     if chosen.batch_size != "auto":

@@ -28,12 +28,24 @@ class Supervised(Body):
     hyperparameters: Hyperparameters = Hyperparameters()
 
 
+class PreferenceHyperparameters(Hyperparameters):
+    """How a job learns from preferences; a small `beta` may lead far from the base."""
+
+    beta: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = "auto"
+
+
+class Preferences(Body):
+    """How a job learns from better and worse answers."""
+
+    hyperparameters: PreferenceHyperparameters = PreferenceHyperparameters()
+
+
 class Method(Body):
-    """What a job does. `dpo` and `reinforcement` are not served yet."""
+    """What a job does. `reinforcement` is not served yet."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
-    dpo: dict[str, Any] | None = None
+    dpo: Preferences | None = None
     reinforcement: dict[str, Any] | None = None
 
 

@@ -122,9 +122,11 @@ class Bench:
 
     def _chosen(self, loaded: Loaded, plan: TrainingPlan) -> list[Reasoned]:
         """Return the choices of a trial: those of its training settings are made anew."""
-        rows, plain = len(self._material.train), self._material.plain_text
+        rows, plain = self._material.trained_rows, self._material.plain_text
         again = (
-            choices.learning_rate(plan.train, _value(loaded, "model.method"), self._parameters),
+            choices.learning_rate(
+                plan.train, _value(loaded, "model.method"), self._parameters, prefers=self._material.view.prefers
+            ),
             choices.shape(plan.train),
             choices.epochs(plan.train, rows, plain_text=plain),
         )

@@ -18,14 +18,14 @@ class Remembering(Way):
     memory: dict[bytes, Arrangement] = field(default_factory=dict, compare=False, repr=False)
     room: list[int] = field(default_factory=lambda: [_MOST_TOKENS], compare=False, repr=False)
 
-    def arrange(self, sequences: list[Sequence], budget: int, *, share: bool = True) -> Arrangement:
+    def arrange(self, sequences: list[Sequence], budget: int, *, share: bool = True, together: int = 1) -> Arrangement:
         """Split sequences into forests of at most `budget` tokens, or return what was made of them before."""
-        key = blake2b(f"{budget} {share} {self.packed}".encode(), digest_size=16)
+        key = blake2b(f"{budget} {share} {self.packed} {together}".encode(), digest_size=16)
         for sequence in sequences:
             key.update(len(sequence).to_bytes(8, "big") + sequence.ids.tobytes() + sequence.weights.tobytes())
         found = self.memory.get(key.digest())
         if found is None:
-            found = Way.arrange(self, sequences, budget, share=share)
+            found = Way.arrange(self, sequences, budget, share=share, together=together)
             if found.computed <= self.room[0]:
                 self.room[0] -= found.computed
                 self.memory[key.digest()] = found
