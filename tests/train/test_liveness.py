@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from metier.core.settings import Settings, model_in
-from metier.train.settings import TrainSettings
+from metier.train.settings import PreferSettings, TrainSettings
 from tests.train.conftest import plan, planted_snapshot
 from tests.train.test_guard import FAST
 
@@ -78,8 +78,9 @@ BESIDE: dict[str, dict[str, Any]] = {
 """Setting -> what it is compared with where that is not the default."""
 
 
-ELSEWHERE = {"objective.name", "objective.drop", "objective.answers"}
-"""Shown by tests/train/test_learning.py: another objective needs other rows."""
+PREFER = {f"objective.prefer.{name}" for name in PreferSettings.model_fields}
+ELSEWHERE = {"objective.name", "objective.drop", "objective.answers"} | PREFER
+"""Shown by tests/train/test_learning.py and test_prefer.py: another objective needs other rows."""
 
 
 def leaves(kind: type[Settings], path: str = "") -> Iterator[str]:

@@ -10,6 +10,7 @@ from metier.core.errors import DataError
 from metier.core.types import LabelledRow
 from metier.score import kinds
 from metier.score.kinds import Kind
+from metier.text.preferences import answered
 from metier.text.render import Renderer
 from metier.text.rows import load_split
 
@@ -50,7 +51,7 @@ def make(
     Raises:
         DataError: there are no training or validation rows, or none of them has a question and an answer.
     """
-    train, held = (load_split(snapshot, split) for split in ("train", "validation"))
+    train, held = ([answered(row) for row in load_split(snapshot, split)] for split in ("train", "validation"))
     for rows, split in ((train, "training"), (held, "validation")):
         if not rows:
             raise DataError(

@@ -3,7 +3,7 @@
 Shapes: T = tokens of one sequence.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +93,13 @@ class PreferenceRow(RowBase):
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def better(self) -> ChatRow:
+        """The conversation with the better answer, of which nothing but that answer is learnt."""
+        common = {field.name: getattr(self, field.name) for field in fields(RowBase)}
+        asked = (replace(turn, weight=0.0) for turn in self.prompt)
+        return ChatRow(messages=(*asked, *self.chosen), tools=self.tools, **common)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

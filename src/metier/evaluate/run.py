@@ -39,6 +39,7 @@ from metier.evaluate.worst import worst
 from metier.model.find import Base
 from metier.model.load import device_here, load_base, load_tuned
 from metier.text import targets
+from metier.text.preferences import answered
 from metier.text.render import Renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
@@ -139,7 +140,7 @@ def _beside(
     folder = both.store.parent
     measured = suite_run.run(chosen, _plain(job.renderer), both)
     measured += harness.run(settings.suites, job.renderer, both, folder)
-    train, held_out = (load_split(snapshot, name) for name in ("train", settings.split))
+    train, held_out = ([answered(row) for row in load_split(snapshot, name)] for name in ("train", settings.split))
     production = None
     if settings.production.requests:
         production = serve.measure(_service(job, held_out, settings, folder), both, settings.production)

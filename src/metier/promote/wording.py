@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metier.core.errors import DataError
-from metier.core.types import ChatRow, Dropped, LabelledRow, Row, Sequence
+from metier.core.types import ChatRow, Dropped, LabelledRow, PreferenceRow, Row, Sequence
 from metier.promote.reference import Reference
 from metier.text import context, targets
 from metier.text.pooled import pooled_row
@@ -99,4 +99,4 @@ def _rendered_otherwise(row: Row, renderer: Renderer, reference: Reference, inde
 
 
 def _prompt_ids(row: Row, renderer: Renderer) -> tuple[int, ...] | None:
-    return tuple(prompt(row, renderer).ids) if isinstance(row, ChatRow | LabelledRow) else None
+    return tuple(prompt(row, renderer).ids) if isinstance(row, ChatRow | LabelledRow | PreferenceRow) else None

@@ -14,6 +14,11 @@ def turned(row: Row) -> Row:
     return replace(row, chosen=row.rejected, rejected=row.chosen) if isinstance(row, PreferenceRow) else row
 
 
+def answered(row: Row) -> Row:
+    """Return a preference as the conversation with its better answer; other rows as they are."""
+    return row.better if isinstance(row, PreferenceRow) else row
+
+
 def require_preferences(rows: Items[Row]) -> None:
     """Check that every row has two answers.
 

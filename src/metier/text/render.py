@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence as Items
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +132,12 @@ def conversation_of(row: Row, renderer: Renderer) -> Conversation:
     Raises:
         DataError: a judged row or a task, which cannot be learnt yet, or plain text.
     """
+    row = row.better if isinstance(row, PreferenceRow) else row
     if isinstance(row, LabelledRow):
         messages = (Message(role="user", content=row.text), Message(role="assistant", content=row.label))
         tools: tuple[dict[str, Any], ...] = ()
     elif isinstance(row, ChatRow):
         messages, tools = row.messages, row.tools
-    elif isinstance(row, PreferenceRow):
-        messages, tools = (*(replace(turn, weight=0.0) for turn in row.prompt), *row.chosen), row.tools
     elif isinstance(row, JudgedRow):
         raise DataError(
             f"{row.source}: a judged row", "chat, labelled or text rows",

@@ -9,7 +9,7 @@ import yaml
 
 from metier.core import digest
 from metier.core.errors import DataError, InputError
-from metier.core.types import ChatRow, LabelledRow, Message, Row
+from metier.core.types import ChatRow, LabelledRow, Message, PreferenceRow, Row
 
 _FORM = "a text file, or YAML with `system: …` and `examples: [{user: …, assistant: …}]`"
 
@@ -36,10 +36,11 @@ class Prompting:
             row = ChatRow(
                 id=row.id, source=row.source, group=row.group, slice=row.slice, weight=row.weight, messages=turns
             )  # fmt: skip
-        if not isinstance(row, ChatRow):
+        if not isinstance(row, (ChatRow, PreferenceRow)):
             return row
-        own = [message for message in row.messages if message.role in ("system", "developer")]
-        rest = [message for message in row.messages if message.role not in ("system", "developer")]
+        turns = row.messages if isinstance(row, ChatRow) else row.prompt
+        own = [message for message in turns if message.role in ("system", "developer")]
+        rest = [message for message in turns if message.role not in ("system", "developer")]
         parts = [*(message.content for message in own), *([self.system] if self.system else [])]
         system = [Message(role="system", content="\n\n".join(parts))] if parts else []
         shown = [
@@ -47,7 +48,8 @@ class Prompting:
             for pair in self.examples
             for role, text in zip(("user", "assistant"), pair, strict=True)
         ]
-        return replace(row, messages=(*system, *shown, *rest))
+        turns = (*system, *shown, *rest)
+        return replace(row, messages=turns) if isinstance(row, ChatRow) else replace(row, prompt=turns)
 
 
 def read(path: Path) -> Prompting:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metier.core.types import ChatRow, LabelledRow
+from metier.core.types import ChatRow, LabelledRow, PreferenceRow
 from metier.promote.reference import Reference
 from metier.promote.wording import Wording
 from metier.text.render import conversation_of, open_renderer, prompt
@@ -36,7 +36,7 @@ def conversations(folder: Path, wording: Wording, reference: Reference) -> list[
     found = []
     for index, sequence in enumerate(reference.sequences):
         row, ids = wording.rows[sequence.row_id], reference.prompt_ids[index]
-        if ids is None or not isinstance(row, ChatRow | LabelledRow) or not reference.worded:
+        if ids is None or not isinstance(row, ChatRow | LabelledRow | PreferenceRow) or not reference.worded:
             continue
         talk = conversation_of(row, renderer)
         last = max(number for number, turn in enumerate(talk.messages) if turn["role"] == "assistant")
