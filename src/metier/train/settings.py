@@ -144,7 +144,7 @@ class ObjectiveSettings(Settings):
     says with the long prompt (greedily; rows then need no answer worth learning)."""
 
     prefer: PreferSettings = PreferSettings()
-    """prefer: how."""
+    """prefer: which loss, and how far from the base it may lead."""
 
     @model_validator(mode="after")
     def _asked_of_the_right_one(self) -> "ObjectiveSettings":
