@@ -27,16 +27,21 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=100)
     parser.add_argument("--tasks", nargs="*", default=["mmlu", "blimp", "lambada", "truthfulqa", "gsm8k"])
     options = parser.parse_args()
-    if _INSIDE not in os.environ:
-        command = [str(environments.build("lm-eval")), "-m", "bench.harness", "--model", options.model]
-        command += ["--items", str(options.items), "--tasks", *options.tasks]
-        environment = dict(os.environ) | {_INSIDE: "1", "PYTHONPATH": f"{REPOSITORY / 'src'}:{REPOSITORY}"}
-        environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        raise SystemExit(subprocess.run(command, check=False, env=environment, cwd=REPOSITORY).returncode)
+    inside("bench.harness", ["--model", options.model, "--items", str(options.items), "--tasks", *options.tasks])
     print(json.dumps(machine.describe()))
     for task in options.tasks:
         for line in compare(task, Path(options.model), options.items):
             print(json.dumps(line), flush=True)
+
+
+def inside(module: str, arguments: list[str]) -> None:
+    """Start a module again in the environment of the harness and end with it; returns where that is this process."""
+    if _INSIDE in os.environ:
+        return
+    environment = dict(os.environ) | {_INSIDE: "1", "PYTHONPATH": f"{REPOSITORY / 'src'}:{REPOSITORY}"}
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [str(environments.build("lm-eval")), "-m", module, *arguments]
+    raise SystemExit(subprocess.run(command, check=False, env=environment, cwd=REPOSITORY).returncode)
 
 
 def compare(task: str, model: Path, most: int) -> list[dict[str, Any]]:
@@ -68,7 +73,8 @@ def _differ(one: list[float], other: list[float]) -> int:
     return sum(abs(a - b) > 1e-6 for a, b in zip(one, other, strict=True))
 
 
-def _timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
+def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Do something; returns what it found, CPU seconds and seconds."""
     wall, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     found = work()
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -100,7 +106,7 @@ def _asked(name: str, folder: Path, backend: Any) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(folder), include_defaults=False)
-    out, cpu, wall = _timed(
+    out, cpu, wall = timed(
         lambda: lm_eval.simple_evaluate(
             model=backend, tasks=[name], task_manager=manager, bootstrap_iters=0, log_samples=True
         )
@@ -131,7 +137,7 @@ def _ours(suite: Any, model: Path, most: int) -> dict[str, Any]:
         everything = run.everything(question, renderer)
         return run.measured(question, answer(loaded, everything, name="", progress=Silent()), renderer).tolist()
 
-    values, cpu, wall = _timed(work)
+    values, cpu, wall = timed(work)
     return {"score": sum(values) / len(values), "values": values, "cpu": cpu, "wall": wall}
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import shutil
@@ -220,6 +221,21 @@ def test_compare(metier, done, run_id):
     wrong = metier("compare", "base", "nothing", folder=done)
     assert wrong.code == 2
     assert run_id in wrong.err
+
+
+def test_an_evaluation_asks_everybody_that_it_is_told_to(metier, done, run_id, tmp_path):
+    folder = Path(shutil.copytree(done, tmp_path / done.name))
+    (folder / "best.txt").write_text("Name the colour.")
+    asked = ["--evaluate.against", json.dumps(["prompt:best.txt", run_id])]
+    first = metier("evaluate", *asked, folder=folder)
+    assert first.code == 0
+    assert "Against others" in first.out
+    assert "prompt:best.txt" in first.out
+    assert "identical" in first.out, "the run itself"
+    again = metier("evaluate", *asked, folder=folder)
+    assert "against prompt:best.txt" not in again.err, "it was asked before"
+    gone = metier("evaluate", "--evaluate.against", '["prompt:gone.txt"]', folder=folder)
+    assert (gone.code, "gone.txt" in gone.err) == (2, True)
 
 
 def test_the_shell_completes_commands_and_runs(monkeypatch, done, run_id):

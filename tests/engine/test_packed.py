@@ -1,8 +1,9 @@
+import copy
 import platform
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from metier.engine.decoder import opened
 from metier.engine.limits import Limits
@@ -63,8 +64,48 @@ def test_without_room_nothing_is_packed() -> None:
         assert not any(isinstance(module, PackedLinear) for module in model.modules())
 
 
-def test_an_adapters_own_layers_are_left_alone() -> None:
-    model = get_peft_model(build(), LoraConfig(r=2, target_modules=["q_proj"]))
+def _adapted(**settings: object) -> PeftModel:
+    """A model with LoRA that says something, in evaluation mode."""
+    torch.manual_seed(1)
+    model = get_peft_model(build(), LoraConfig(r=2, target_modules=["q_proj", "up_proj"], **settings))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    return model.eval()
+
+
+def test_an_adapter_is_folded_into_what_is_packed() -> None:
+    model, ids = _adapted(), torch.arange(40)[None] % 60
+    before = dict(model.named_modules())
+    with torch.inference_mode():
+        wanted = model(input_ids=ids).logits
+        with packed(model):
+            kinds = {name.rpartition(".")[2]: type(module) for name, module in model.named_modules()}
+            found = model(input_ids=ids).logits
+        with model.disable_adapter(), packed(model):
+            without = model(input_ids=ids).logits
+        exact = copy.deepcopy(model).double()(input_ids=ids).logits
+    assert kinds["q_proj"] is kinds["k_proj"] is PackedLinear
+    assert "lora_A" not in kinds
+    assert (found - exact).abs().max() <= 2 * (wanted - exact).abs().max(), "it rounds as the library's own way does"
+    assert (without - wanted).abs().max() > 1e-2, "an adapter that is switched off is not folded in"
+    assert dict(model.named_modules()) == before
+
+
+def test_an_adapter_that_is_not_folded_in_would_be_seen() -> None:
+    """Fault: folding the wrong weight changes what the model says far beyond rounding."""
+    model, ids = _adapted(), torch.arange(40)[None] % 60
+    with torch.inference_mode():
+        wanted = model(input_ids=ids).logits
+        with packed(model):
+            next(module for name, module in model.named_modules() if name.endswith("q_proj")).weight.mul_(1.01)
+            assert (model(input_ids=ids).logits - wanted).abs().max() > 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:.*lora_bias:UserWarning")
+@pytest.mark.parametrize("settings", [{"use_dora": True}, {"lora_bias": True}, {"lora_dropout": 0.5}])
+def test_what_one_product_cannot_compute_is_left_to_the_library(settings: dict[str, object]) -> None:
+    model = _adapted(**settings).train("lora_dropout" in settings)
     with packed(model):
         names = [name for name, module in model.named_modules() if isinstance(module, PackedLinear)]
     assert any("k_proj" in name for name in names)

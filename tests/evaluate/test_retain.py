@@ -7,6 +7,7 @@ import pytest
 from metier.core.types import ChatRow, Row, TextRow
 from metier.evaluate.retain import general_rows, general_sequences, ledger
 from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
+from metier.evaluate.suites.settings import SuiteSettings
 from metier.text.render import open_renderer
 from metier.text.settings import TextSettings
 
@@ -65,7 +66,9 @@ def test_verdicts(rise: float, spread: float, verdict: str) -> None:
 def test_the_margin_decides() -> None:
     found = [
         ledger(
-            ROWS, *losses(0.1), EvaluateSettings(resampling=ResamplingSettings(samples=300), retention_margin=margin)
+            ROWS,
+            *losses(0.1),
+            EvaluateSettings(resampling=ResamplingSettings(samples=300), suites=SuiteSettings(loss_margin=margin)),
         )["verdict"]
         for margin in (0.05, 0.2)
     ]

@@ -194,7 +194,7 @@ def test_looking_at_the_test_split_is_counted_and_validation_is_not(spoiled: Wor
         ("metric", "macro_f1", lambda facts: facts["verdict"]["name"]),
         ("margin", 1.0, lambda facts: facts["verdict"]["verdict"]),
         ("retention", False, lambda facts: facts["retention"]),
-        ("retention_margin", 50.0, lambda facts: facts["retention"]["verdict"]),
+        ("suites", {"loss_margin": 50.0}, lambda facts: facts["retention"]["verdict"]),
         ("resampling", {"samples": 150}, lambda facts: facts["conditions"]["settings"]["resampling"]),
         ("confidence", 0.8, lambda facts: facts["verdict"]["difference"]["low"]),
         ("worst", 3, lambda facts: len(facts["worst"])),

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metier.advise.curve import Curve
-from metier.advise.ways import Way
-from metier.score.stats import Paired, Sampling, compare, share
+from metier.advise.ways import Way, paired
+from metier.score.stats import Paired, share
 from metier.score.verdict import Decision, Word, decide
 
 READABLE = 0.5
 """Share of answers in the form of the task below which scores say nothing of how well a model knows it."""
-
-_RESAMPLES = 2000
 
 Answer = Literal["tune", "do not tune", "cannot tell"]
 
@@ -72,12 +70,11 @@ def choose(
     best = max(ways, key=lambda way: (round(way.mean, 9), -way.tried.effort))
     simpler = sorted((way for way in ways if way.tried.effort < best.tried.effort), key=_simplicity)
     confidence = 1 - (1 - rules.confidence) / max(1, len(ways) - 1)
-    sampling = Sampling(samples=_RESAMPLES, confidence=confidence)
 
     def against(first: Way, second: Way) -> Against:
-        (paired,) = compare([share("score", first.scores, second.scores)], groups=groups, sampling=sampling)
-        found = decide(paired, higher_is_better=True, margin=rules.margin, confidence=confidence)
-        return Against(first=first.name, second=second.name, paired=paired, decision=found)
+        pair = paired(share("score", first.scores, second.scores), groups=groups, confidence=confidence)
+        found = decide(pair, higher_is_better=True, margin=rules.margin, confidence=confidence)
+        return Against(first=first.name, second=second.name, paired=pair, decision=found)
 
     pairs = [(way, against(way, best)) for way in simpler]
     chosen = next((way for way, entry in pairs if entry.decision.word in ("equivalent", "worse")), best)

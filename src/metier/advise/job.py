@@ -1,11 +1,13 @@
 """What is asked of every way and every base: questions apart from what is right, what was learnt from, how long."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from metier.advise import task
 from metier.advise.settings import AdviseSettings
 from metier.advise.task import Known, Question
+from metier.advise.ways import Tried, Way, judged
 from metier.core.errors import DataError
 from metier.core.types import LabelledRow
 from metier.score import kinds
@@ -34,6 +36,17 @@ class Task:
     def texts(self) -> list[str]:
         """Return what is asked, [n]."""
         return [question.text for question in self.asked]
+
+    @property
+    def groups(self) -> list[str | None]:
+        """Return the group of each question, [n]."""
+        return [question.group for question in self.asked]
+
+    def judge(self, tried: Tried, right: Sequence[str]) -> Way:
+        """Judge what a way answered: the one place where what is right is looked at."""
+        scores = task.scores(self.kind, tried.outputs, right)
+        formed = task.in_form(self.kind, tried.outputs, self.known.answers)
+        return judged(tried, scores, formed, groups=self.groups, confidence=self.settings.confidence)
 
 
 def make(

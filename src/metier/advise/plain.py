@@ -13,16 +13,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from metier.advise.passages import Space
 from metier.advise.ways import NotMeasured, Tried
 from metier.core import extras
-from metier.core.errors import ModelError
 from metier.score import structured
 from metier.score.kinds import Kind
-from metier.text.tokenizer import Tokenizer
+from metier.text.embeddings import Embeddings
 
 _MOST_VALUES = 200
 _MOST_STEPS = 300
@@ -82,24 +79,13 @@ def lexical(texts: Sequence[str], asked: Sequence[str]) -> tuple[Any, Any]:
 
 
 def embedded(folder: Path) -> Space:
-    """Return the space of a static embedding model: the mean of the rows of a text's tokens.
+    """Return the space of a static embedding model.
 
     Raises:
-        ModelError: the folder holds no such model.
+        DataError: the folder holds no such model.
     """
-    try:
-        tables = load_file(folder / "model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder}: {error}", "model.safetensors and tokenizer.json of a static model") from error
-    table = next((value for value in tables.values() if value.ndim == 2), None)
-    if table is None:
-        raise ModelError(f"{folder}: no table of token vectors", "one array [tokens, numbers]")
-    tokenizer = Tokenizer.load(folder)
-
-    def space(texts: Sequence[str], asked: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        return _means(tokenizer, table, texts), _means(tokenizer, table, asked)
-
-    return space
+    model = Embeddings(folder, "advise.embeddings")
+    return lambda texts, asked: (model.of(list(texts)), model.of(list(asked)))
 
 
 def nearest(rows: Any, answers: Sequence[str], questions: Any) -> list[str]:
@@ -107,14 +93,6 @@ def nearest(rows: Any, answers: Sequence[str], questions: Any) -> list[str]:
     likeness = rows @ questions.T
     dense = likeness if isinstance(likeness, np.ndarray) else likeness.toarray()
     return [answers[place] for place in dense.argmax(axis=0)]
-
-
-def _means(tokenizer: Tokenizer, table: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-    means = np.zeros((len(texts), table.shape[1]))
-    for place, ids in enumerate(tokenizer.encode_batch(texts, special=False)):
-        if ids:
-            means[place] = table[ids].astype(np.float64).mean(axis=0)
-    return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
 
 def _regression(kind: Kind) -> Callable[[Any, Sequence[str], Any], list[str] | None]:

@@ -20,7 +20,7 @@ from metier.advise.ready import best_prompt, ready
 from metier.advise.report import KIND, facts_of
 from metier.advise.report import report as told
 from metier.advise.settings import AdviseSettings
-from metier.advise.ways import NotMeasured, Tried, Way, judged
+from metier.advise.ways import NotMeasured, Tried, Way
 from metier.core import artefact, digest
 from metier.core.errors import InputError
 from metier.core.progress import Progress
@@ -84,8 +84,7 @@ def advise(where: Where, settings: AdviseSettings, teach: Teach, progress: Progr
     measured = _measured(where, job, right, teach, clock, progress)
     now = f"{where.bases[0].name}: {measure.ZERO_SHOT}"
     rules = Rules(margin=settings.margin, confidence=settings.confidence)
-    groups = [question.group for question in job.asked]
-    choice = choose(measured.ways, now=now, rules=rules, groups=groups, curve=measured.curve)
+    choice = choose(measured.ways, now=now, rules=rules, groups=job.groups, curve=measured.curve)
     facts: dict[str, Any] = {
         "schema": SCHEMA,
         "conditions": _conditions(where, job, settings),
@@ -118,21 +117,13 @@ def _measured(
         seats.append(seat)
     for seat in seats:
         found += measure.trained(seat, job, teach, snapshot=where.snapshot, work=_work(where, job, seat.base))
-    ways = tuple(_way(job, entry, right) for entry in found if isinstance(entry, Tried))
+    ways = tuple(job.judge(entry, right) for entry in found if isinstance(entry, Tried))
     missing = [entry for entry in found if isinstance(entry, NotMeasured)]
     curve = _curve(ways, [seat.base.name for seat in seats], job.settings)
     if curve is None:
         why = "fewer than two quick trainings were long enough to answer in the form of the task; raise advise.steps"
         missing.append(NotMeasured(name="data still needed", why=why))
     return Measured(ways=ways, missing=tuple(missing), curve=curve)
-
-
-def _way(job: Task, tried: Tried, right: Sequence[str]) -> Way:
-    """Judge what a way answered: the one place where what is right is looked at."""
-    return judged(
-        tried, task.scores(job.kind, tried.outputs, right), task.in_form(job.kind, tried.outputs, job.known.answers),
-        groups=[question.group for question in job.asked], confidence=job.settings.confidence,
-    )  # fmt: skip
 
 
 def _curve(ways: Sequence[Way], bases: Sequence[str], settings: AdviseSettings) -> Curve | None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from metier.score.stats import Estimate, Sampling, compare, share
+from metier.score.stats import Estimate, Measure, Paired, Sampling, compare, share
 
 _RESAMPLES = 2000
 
@@ -70,7 +70,12 @@ class Way:
 
 
 def judged(tried: Tried, scores: np.ndarray, in_form: float, *, groups: Sequence[str | None], confidence: float) -> Way:
-    """Put scores, float64 [n], to what a way answered; rows of one group are no independent evidence."""
-    sampling = Sampling(samples=_RESAMPLES, confidence=confidence)
-    (found,) = compare([share("score", scores, scores)], groups=groups, sampling=sampling)
+    """Put scores, float64 [n], to what a way answered."""
+    found = paired(share("score", scores, scores), groups=groups, confidence=confidence)
     return Way(tried=tried, scores=scores, level=found.first, in_form=in_form)
+
+
+def paired(measure: Measure, *, groups: Sequence[str | None], confidence: float) -> Paired:
+    """Compare two ways row by row; rows of one group are no independent evidence."""
+    (found,) = compare([measure], groups=groups, sampling=Sampling(samples=_RESAMPLES, confidence=confidence))
+    return found

@@ -23,14 +23,14 @@ def gate(
     from metier.cli.output import put_page
     from metier.core import artefact
     from metier.core.errors import GateError
-    from metier.evaluate import stored
+    from metier.evaluate import against, stored
     from metier.evaluate.gate import decide
     from metier.project import find_run
     from metier.report.page import page_of
 
     with opened(context, project, as_json=json) as place:
         path = find_run(place, run) if run is not None else flow.locate(place, flow.prepare(place).path).path
-        found = decide.conditions(stored.read(path).facts, place.project.gate)
+        found = decide.conditions(stored.read(path).facts, place.project.gate, against.read(path))
     name = run if run is not None and "@" in run else path.name
     report = decide.report(name, found)
     if junit is not None:

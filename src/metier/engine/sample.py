@@ -17,8 +17,8 @@ from metier.engine.way import Together, fact, text_config
 
 __all__ = ["Completion", "complete"]
 
-_TOGETHER = 32
-_READ_TOKENS = 1024
+_TOGETHER = 64
+_READ_TOKENS = 2048
 
 
 def complete(

@@ -65,6 +65,19 @@ def compare(first: Path | Evaluation | None, second: Path | Evaluation | None) -
     return _told(parts, title, command)
 
 
+def conclude(first: Path | Evaluation | None, run: Path) -> dict[str, Any]:
+    """Return what `compare` concludes as values: who, the metric that decides of both, and where they were not alike.
+
+    Raises:
+        DataError: as `compare`.
+    """
+    parts = _parts(first, run)
+    _require_same_rows(*parts)
+    drawn = _drawn(parts)
+    same = {"verdict": "identical", "more_rows": None} if parts[0].digest == parts[1].digest else {}
+    return {"name": parts[0].name, "differing": drawn.differing, "verdict": drawn.facts["verdict"] | same}
+
+
 def _parts(first: Path | Evaluation | None, second: Path | Evaluation | None) -> tuple[_Part, _Part]:
     """Read the evaluations; the base is the one that the other side was evaluated against."""
     evaluations = [stored.read(run) if isinstance(run, Path) else run for run in (first, second)]
@@ -90,14 +103,32 @@ def _require_same_rows(first: _Part, second: _Part) -> None:
         )
 
 
-def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
-    names = (parts[0].name, parts[1].name)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Drawn:
+    """Both sides as far as they can be held against each other, and what follows."""
+
+    sides: tuple[Side, Side]
+    settings: EvaluateSettings
+    differing: list[str]
+    facts: dict[str, Any]
+
+
+def _drawn(parts: tuple[_Part, _Part]) -> _Drawn:
+    """Summarise two evaluations of the same rows in pairs."""
     asked = parts[1].evaluation.facts["conditions"]
     settings = EvaluateSettings.model_validate(asked["settings"])
     questions = parts[1].evaluation.questions
     sides, settings = _measured_alike(questions, _graded_alike(parts, settings), settings)
     differing = conditions.different(parts[0].evaluation.facts["conditions"], asked)
     facts = summarise(questions, *sides, settings, differing=differing)
+    return _Drawn(sides=sides, settings=settings, differing=differing, facts=facts)
+
+
+def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
+    names = (parts[0].name, parts[1].name)
+    asked, questions = parts[1].evaluation.facts["conditions"], parts[1].evaluation.questions
+    drawn = _drawn(parts)
+    sides, settings, facts = drawn.sides, drawn.settings, drawn.facts
     evidence = (
         tables.metrics_table(facts, names, settings.confidence),
         tables.slices_table(facts, names),

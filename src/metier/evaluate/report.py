@@ -1,11 +1,11 @@
 """A run's evaluation as a Report: the verdict in one sentence, then the evidence; imports no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from metier.core.report import Cell, Example, Report, Verdict
-from metier.evaluate import stored, tables
+from metier.evaluate import against, stored, tables
 from metier.evaluate.probes.tables import probe_tables
 from metier.evaluate.production.tables import production_lines, production_table
 from metier.evaluate.stored import Evaluation
@@ -22,11 +22,12 @@ def report(run: Path) -> Report:
         DataError: the run was not evaluated, or its evaluation was changed since.
     """
     evaluation = stored.read(run)
-    facts = evaluation.facts
+    facts, others = evaluation.facts, against.read(run)
     confidence = facts["conditions"]["settings"]["confidence"]
     retention = tables.retention_tables(facts["retention"], _NAMES) if facts["retention"] else ()
     evidence = (
         tables.metrics_table(facts, _NAMES, confidence),
+        against.table(others, run.name),
         *retention,
         tables.suites_table(facts, _NAMES),
         production_table(facts, _NAMES),
@@ -39,7 +40,7 @@ def report(run: Path) -> Report:
     figures = (tables.fields_figure(facts, _NAMES), tables.labels_figure(facts, _NAMES))
     return Report(
         title=f"Evaluation of {run.name}",
-        verdict=verdict(facts),
+        verdict=verdict(facts, others),
         facts=_facts(facts),
         tables=tuple(table for table in evidence if table is not None),
         figures=tuple(figure for figure in figures if figure is not None),
@@ -48,7 +49,7 @@ def report(run: Path) -> Report:
     )
 
 
-def verdict(facts: Mapping[str, Any]) -> Verdict:
+def verdict(facts: Mapping[str, Any], others: Sequence[Mapping[str, Any]] = ()) -> Verdict:
     """Say in one sentence whether the tuned model is better than its base, and what speaks against being glad.
 
     A base that knows nothing of the task is beaten by any constant answer, so a tuned model that is not clearly above
@@ -59,7 +60,7 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
         return Verdict(text=f"{found.text}: as good without the long prompt as the base with it", good=True)
     if facts["verdict"]["verdict"] != "better":
         return found
-    caveats = []
+    caveats = [f"{name} is better than it (below)" for name in against.behind(others)]
     constant = _constant_answer(facts)
     low = facts["verdict"]["tuned"]["low"]
     metric = metric_of(facts["verdict"]["name"])

@@ -68,11 +68,11 @@ def ledger(rows: Sequence[Row], base: np.ndarray, tuned: np.ndarray, settings: E
         found.append(measure("loss", np.where(inside, base, 0.0), np.where(inside, tuned, 0.0)))
     estimates = stats.compare(found, groups=None, sampling=sampling(settings))
     return {
-        "verdict": kept(estimates[0], margin=settings.retention_margin),
-        "margin": settings.retention_margin,
+        "verdict": kept(estimates[0], margin=settings.suites.loss_margin),
+        "margin": settings.suites.loss_margin,
         "metrics": [judged(paired, paired.name, settings) for paired in estimates[:2]],
         "kinds": [
-            judged(paired, "loss", settings) | {"kind": kind, "kept": kept(paired, margin=settings.retention_margin)}
+            judged(paired, "loss", settings) | {"kind": kind, "kept": kept(paired, margin=settings.suites.loss_margin)}
             for kind, paired in zip(kinds, estimates[2:], strict=True)
         ],
     }

@@ -24,7 +24,11 @@ class ResamplingSettings(Settings):
 class EvaluateSettings(Settings):
     """One evaluation: which rows, how answers are made, and what counts as a difference."""
 
-    moved: ClassVar[Mapping[str, str]] = {"samples": "resampling.samples", "seed": "resampling.seed"}
+    moved: ClassVar[Mapping[str, str]] = {
+        "samples": "resampling.samples",
+        "seed": "resampling.seed",
+        "retention_margin": "suites.loss_margin",
+    }
 
     split: Literal["test", "validation"] = "test"
     """Which held-out rows are asked. Each evaluation on `test` is counted: what is looked at often is no test."""
@@ -62,8 +66,9 @@ class EvaluateSettings(Settings):
     suites: SuiteSettings = SuiteSettings()
     """What else the model should still be able to do: suites that come with metier, and benchmarks that you have."""
 
-    retention_margin: float = Field(0.05, ge=0)
-    """The largest acceptable rise of that loss, in nats per token; 0.05 is five per cent of perplexity."""
+    against: tuple[str, ...] = ()
+    """Who else it is compared with, beside its base, on the same rows: `prompt:FILE` (the base with your best prompt),
+    `remote:MODEL` (at `evaluate.judge.url`), another run, or a version such as `support@3` or `support@production`."""
 
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """How often intervals hold the truth."""

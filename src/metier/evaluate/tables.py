@@ -195,7 +195,7 @@ def retention_tables(retention: Mapping[str, Any], names: Names) -> tuple[Table,
             rows=(*whole, *kinds),
             note=(
                 f"Kept: the loss rose by at most {retention['margin']:g} nats per token, interval included "
-                "(evaluate.retention_margin). Lost: it rose by more. The kinds of text are there to look for causes."
+                "(evaluate.suites.loss_margin). Lost: it rose by more. The kinds of text are there to look for causes."
             ),
         ),
     )

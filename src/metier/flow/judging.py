@@ -1,5 +1,6 @@
 """From a model to a judgement: what pays before anybody trains, and whether the tuned model is better than its base."""
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -8,7 +9,7 @@ from metier.core.errors import DataError
 from metier.core.progress import OnlyBars
 from metier.core.report import Report
 from metier.evaluate import stored
-from metier.evaluate.opponents.ground import Ground, is_opponent
+from metier.evaluate.opponents.ground import PROMPT, Ground, is_opponent
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.stored import Evaluation
 from metier.flow.data import prepare
@@ -47,13 +48,20 @@ def advise(place: Place) -> Stage:
 
 
 def evaluate(place: Place, run: Run) -> Stage:
-    """Compare base and tuned model on the same held-out rows.
+    """Compare base and tuned model on the same held-out rows, and with everybody whom `evaluate.against` names.
 
     Raises:
-        InputError: the run is not trained yet.
+        InputError: the run is not trained yet, or an opponent is not there.
+        DataError: an opponent did not answer.
     """
     require_trained(place, run)
-    settings = place.project.evaluate
+    stage = _against_base(place, run)
+    _against_others(place, run)
+    return stage
+
+
+def _against_base(place: Place, run: Run) -> Stage:
+    settings = place.project.evaluate.model_copy(update={"against": ()})  # others change nothing between these two
     key = key_of(run, evaluate=settings, text=run.plan.text)
     target = run.path / "evaluation"
     if ledger.is_done(run.path, "evaluate", key, target):
@@ -66,6 +74,53 @@ def evaluate(place: Place, run: Run) -> Stage:
     path = measure(run.snapshot, run.base, run.path, text=run.plan.text, settings=settings, progress=place.progress)
     ledger.remember(run.path, "evaluate", key, path)
     return Stage(name="evaluate", path=path, seconds=perf_counter() - started)
+
+
+def _against_others(place: Place, run: Run) -> None:
+    """Hold an evaluated run against others; what is concluded stands beside its evaluation."""
+    names = place.project.evaluate.against
+    if not names:
+        return
+    from metier.evaluate import against
+    from metier.evaluate.compare import conclude
+
+    ground = _ground(place, run.path)
+    evaluation = artefact.read(run.path / stored.FOLDER, stored.KIND).digest
+    key = digest.of_value([evaluation, [_identity(place, name) for name in names]])
+    target = run.path / against.FOLDER
+    if ledger.is_done(run.path, "against", key, target):
+        return
+    found = []
+    for name in names:
+        place.progress.say(f"evaluate: against {name}")
+        found.append({**conclude(_opponent(place, name, ground, run.path), run.path), "name": name})
+    ledger.remember(run.path, "against", key, against.write(run.path, found))
+
+
+def _identity(place: Place, name: str) -> list[str | None]:
+    """Return what the answers of an opponent are a function of."""
+    from metier.evaluate.opponents import prompted
+
+    if name.startswith(PROMPT):
+        return [name, prompted.read((place.folder / Path(name.removeprefix(PROMPT)).expanduser()).resolve()).digest]
+    if is_opponent(name):
+        return [name, place.project.evaluate.judge.url]
+    return [name, artefact.read(find_run(place, name) / "model", "model").digest]
+
+
+def _opponent(place: Place, name: str, ground: Ground, run: Path) -> Path | Evaluation:
+    """Return the evaluation of a run or a version if it was asked these rows, else ask: it, a prompt, an endpoint."""
+    from metier.evaluate import conditions
+    from metier.evaluate.opponents.stand import stand
+
+    if is_opponent(name):
+        return stand(name, ground)
+    path = find_run(place, name)
+    if artefact.exists(path / stored.FOLDER, stored.KIND):
+        asked = (stored.read(each).facts["conditions"] for each in (path, run))
+        if not conditions.unpairable(*asked):
+            return path
+    return stand(name, replace(ground, model=path / "model"))
 
 
 def compare(place: Place, first: str, second: str) -> Report:

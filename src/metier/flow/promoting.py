@@ -7,7 +7,7 @@ from metier.core import registry
 from metier.core.aliases import Move
 from metier.core.errors import InputError
 from metier.core.registry import Version
-from metier.evaluate import stored
+from metier.evaluate import against, stored
 from metier.evaluate.gate import decide as gate
 from metier.flow.data import prepare
 from metier.flow.found import locate
@@ -53,7 +53,7 @@ def promote(place: Place, name: str | None, *, alias: str, despite: str | None =
     )  # fmt: skip
     held = [
         Condition(name=condition.name, holds=condition.holds, told=condition.told)
-        for condition in gate.conditions(evaluation, place.project.gate)
+        for condition in gate.conditions(evaluation, place.project.gate, against.read(path))
     ]
     decision = decide(path, held, asks, despite)
     if name is not None and "@" in name:

@@ -11,10 +11,9 @@ from metier.advise.bases.licences import Found
 from metier.advise.bases.nature import Nature
 from metier.advise.bases.zero_shot import Scored
 from metier.advise.decide import READABLE
-from metier.score.stats import Measure, Paired, Sampling, compare, ratio, share
+from metier.advise.ways import paired
+from metier.score.stats import Measure, Paired, ratio, share
 from metier.score.verdict import Word, decide
-
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +79,7 @@ def pick(
             others[entry.name] = f"could be better: it was not asked ({entry.scored})"
     if not asked:
         return Pick(chosen=None, reasons=("no base that may be used here was asked",), others=others)
-    sampling = Sampling(samples=_RESAMPLES, confidence=1 - (1 - confidence) / max(1, len(asked) - 1))
-    race = _Race(groups=groups, sampling=sampling, margin=margin)
+    race = _Race(groups=groups, confidence=1 - (1 - confidence) / max(1, len(asked) - 1), margin=margin)
     chosen, reasons, behind = race.run(asked)
     return Pick(chosen=chosen.name, reasons=(*reasons, *_cautions(chosen)), others=others | behind)
 
@@ -102,9 +100,9 @@ def barred(entry: Looked, *, commercial: bool) -> str:
 class _Race:
     """Comparisons of bases in pairs, on the same rows."""
 
-    def __init__(self, *, groups: Sequence[str | None], sampling: Sampling, margin: float) -> None:
+    def __init__(self, *, groups: Sequence[str | None], confidence: float, margin: float) -> None:
         self._groups = groups
-        self._sampling = sampling
+        self._confidence = confidence
         self._margin = margin
 
     def run(self, asked: Sequence[tuple[Looked, Scored]]) -> tuple[Looked, list[str], dict[str, str]]:
@@ -161,12 +159,10 @@ class _Race:
         return self._compared(share("score", first.way.scores, second.way.scores))
 
     def _compared(self, measure: Measure) -> Paired:
-        (found,) = compare([measure], groups=self._groups, sampling=self._sampling)
-        return found
+        return paired(measure, groups=self._groups, confidence=self._confidence)
 
-    def _word(self, paired: Paired) -> Word:
-        found = decide(paired, higher_is_better=True, margin=self._margin, confidence=self._sampling.confidence)
-        return found.word
+    def _word(self, found: Paired) -> Word:
+        return decide(found, higher_is_better=True, margin=self._margin, confidence=self._confidence).word
 
 
 def _size(entry: Looked) -> int:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metier.advise import measure, task
+from metier.advise import measure
 from metier.advise.ask import Clock
 from metier.advise.job import Task
 from metier.advise.measure import Asker, Seat
 from metier.advise.prompts import Recipe
 from metier.advise.task import Question
-from metier.advise.ways import NotMeasured, Tried, Way, judged
+from metier.advise.ways import NotMeasured, Way
 from metier.core.errors import MetierError
 from metier.core.progress import Progress
 from metier.core.types import ChatRow, Dropped, Message
@@ -61,18 +61,9 @@ def score(base: Base, exam: Examination) -> Scored | str:
         found = asker.tried(exam.job, measure.ZERO_SHOT, 3, [Recipe()] * len(exam.right))
         if isinstance(found, NotMeasured):
             return found.why
-        return Scored(way=_judged(found, exam), surprise=_surprise(asker, exam, renderer))
+        return Scored(way=exam.job.judge(found, exam.right), surprise=_surprise(asker, exam, renderer))
     except MetierError as error:
         return str(error)
-
-
-def _judged(found: Tried, exam: Examination) -> Way:
-    job = exam.job
-    return judged(
-        found, task.scores(job.kind, found.outputs, exam.right),
-        task.in_form(job.kind, found.outputs, job.known.answers),
-        groups=[question.group for question in job.asked], confidence=job.settings.confidence,
-    )  # fmt: skip
 
 
 def _surprise(asker: Asker, exam: Examination, renderer: Renderer) -> np.ndarray:

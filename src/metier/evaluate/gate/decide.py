@@ -4,8 +4,8 @@ The gate reads a stored evaluation, so it costs nothing and answers the same eve
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -27,13 +27,19 @@ class Condition:
     told: str
 
 
-def conditions(facts: Mapping[str, Any], settings: GateSettings) -> list[Condition]:
-    """Hold an evaluation against every condition.
+def conditions(
+    facts: Mapping[str, Any], settings: GateSettings, others: Sequence[Mapping[str, Any]] = ()
+) -> list[Condition]:
+    """Hold an evaluation against every condition; `others` are the opponents beside the base, see `against.read`.
 
     Raises:
         SettingsError: a metric of `gate.metrics` was not measured.
     """
-    found = [_required(facts, settings)]
+    margin, unsure = facts["conditions"]["settings"]["margin"], settings.unsure
+    found = [_required(facts["verdict"], settings.require, margin=margin, unsure=unsure)]
+    for entry in others if settings.against != "nothing" else ():
+        held = _required(entry["verdict"], settings.against, margin=margin, unsure=unsure)
+        found.append(replace(held, name=f"against {entry['name']}"))
     if settings.least is not None:
         found.append(_reaches("least", facts["verdict"], settings.least))
     for name, limit in settings.metrics.items():
@@ -120,22 +126,21 @@ def _production(facts: Mapping[str, Any], settings: GateSettings) -> list[Condit
     return found
 
 
-def _required(facts: Mapping[str, Any], settings: GateSettings) -> Condition:
-    verdict = facts["verdict"]
+def _required(verdict: Mapping[str, Any], wanted: str, *, margin: float, unsure: bool) -> Condition:
+    """Hold a verdict against what is wanted: `better`, `not worse` or `nothing`."""
     word, name = verdict["verdict"], metric_of(verdict["name"]).title
     difference = verdict["difference"]
     told = f"{name} {word}, difference {change(verdict['name'], difference['value'])}"
-    if settings.require == "better":
+    if wanted == "better":
         holds = word == "better"
-    elif settings.require == "not worse":
+    elif wanted == "not worse":
         better = metric_of(verdict["name"]).higher_is_better
         end = difference["low"] if better else difference["high"]
-        margin = facts["conditions"]["settings"]["margin"]
         shown = word == "identical" or (end is not None and (end if better else -end) >= -margin)
-        holds = shown or (settings.unsure and word == "cannot tell")
+        holds = shown or (unsure and word == "cannot tell")
     else:
         holds = True
-    return Condition(name="better" if settings.require == "better" else "task", holds=holds, told=told)
+    return Condition(name="better" if wanted == "better" else "task", holds=holds, told=told)
 
 
 def _metric(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -14,6 +14,9 @@ class GateSettings(Settings):
     """What the deciding metric must show against the base: `better`, `not worse` (by more than `evaluate.margin`), or
     `nothing`."""
 
+    against: Literal["better", "not worse", "nothing"] = "not worse"
+    """The same against everybody else that `evaluate.against` named and the evaluation asked."""
+
     least: float | None = None
     """The least (for a loss: the largest) value of the deciding metric. Its whole interval must lie on the good side.
     null: any."""

@@ -15,7 +15,8 @@ PROMPT, REMOTE = "prompt:", "remote:"
 class Ground:
     """What opponents are asked: the rows of a snapshot under a base's tokens, as some evaluation asked them.
 
-    `limit`: longest answer in tokens, None: as the settings say. `only`: ids of the rows, None: all of them.
+    `limit`: longest answer in tokens, None: as the settings say. `only`: ids of the rows, None: all of them. `model`:
+    a trained model that is asked instead of the base, as a run or a version holds it.
     """
 
     snapshot: Path
@@ -28,6 +29,7 @@ class Ground:
     limit: int | None = None
     only: frozenset[str] | None = None
     seed: int = 0
+    model: Path | None = None
 
 
 def is_opponent(name: str) -> bool:

@@ -23,7 +23,7 @@ from metier.evaluate.opponents.ground import PROMPT, REMOTE, Ground
 from metier.evaluate.questions import Material, Question, choose, gather
 from metier.evaluate.said import side_of
 from metier.evaluate.stored import Evaluation
-from metier.model.load import device_here, load_base
+from metier.model.load import device_here, load_base, load_tuned
 from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 
@@ -32,7 +32,7 @@ def stand(name: str, ground: Ground) -> Evaluation:
     """Ask an opponent.
 
     Args:
-        name: `base`, `prompt:FILE` (relative to the project) or `remote:MODEL`.
+        name: `base`, `prompt:FILE` (relative to the project) or `remote:MODEL`; what `ground.model` is called.
         ground: what it is asked.
 
     Returns:
@@ -55,7 +55,7 @@ def stand(name: str, ground: Ground) -> Evaluation:
     prompting = None
     if name.startswith(PROMPT):
         prompting = prompted.read((ground.folder / Path(name.removeprefix(PROMPT)).expanduser()).resolve())
-    elif name != "base":
+    elif name != "base" and ground.model is None:
         raise InputError(f"opponent {name!r}", f"base, {PROMPT}FILE or {REMOTE}MODEL")
     material = plain if prompting is None else gather(prompted.all_before(prompting, rows), renderer)
     return _local(name, ground, material, renderer, (limit, prompting, rows))
@@ -68,25 +68,29 @@ def _local(
     renderer: Renderer,
     how: tuple[int, prompted.Prompting | None, Sequence[Row]],
 ) -> Evaluation:
-    """Ask the base, with a prompt in front of every row or none."""
+    """Ask the base, with a prompt in front of every row or none, or a trained model."""
     limit, prompting, rows = how
     tokenizer = renderer.tokenizer
     decoding = Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit, pad_id=tokenizer.pad_id)
     asked = Asked(prompts=material.prompts, rows=material.measured, general=[], decoding=decoding)
     device = device_here()
 
+    own = ground.base.digest if ground.model is None else artefact.read(ground.model, "model").digest
+
     def opened() -> Any:
+        if ground.model is not None:
+            return load_tuned(ground.base, ground.model, device=device)
         return load_base(ground.base, device=device, seed=ground.seed)
 
     both = Both(
-        open_base=opened, open_tuned=opened, base_key=[ground.base.digest, ground.seed, str(device)],
+        open_base=opened, open_tuned=opened, base_key=[own, ground.seed, str(device)],
         store=ground.store, progress=ground.progress,
     )  # fmt: skip
     answered, _ = both.answers("base", asked, [material.digest, []])
     side = side_of(name, answered, tokenizer)
-    key = digest.of_value([ground.base.digest, None if prompting is None else prompting.digest])
+    key = own if prompting is None else digest.of_value([own, prompting.digest])
     facts = _conditions(name, ground, material.questions, renderer) | {
-        "tuned": {"name": name, "digest": ground.base.digest if prompting is None else key},
+        "tuned": {"name": name, "digest": key},
         "tokenizer": tokenizer.digest,
         "prompt": None if prompting is None else prompting.digest,
         "decoding": {"kind": "greedy", "max_new_tokens": limit, "stop_ids": sorted(decoding.stop_ids)},

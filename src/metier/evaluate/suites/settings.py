@@ -32,6 +32,10 @@ class SuiteSettings(Settings):
     margin: float = Field(0.05, ge=0, le=1)
     """The largest loss of a suite that is acceptable, as a share: 0.05 is five points."""
 
+    loss_margin: float = Field(0.05, ge=0)
+    """The largest acceptable rise of the loss on general text, in nats per token; 0.05 is five per cent of
+    perplexity."""
+
     probes: ProbeSettings = ProbeSettings()
     """Probes of bias, obedience to rows, and memory, on your own rows."""
 
