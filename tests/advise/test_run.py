@@ -12,15 +12,20 @@ import yaml
 from metier import flow
 from metier.advise import measure
 from metier.advise.ask import started
+from metier.advise.job import make
+from metier.advise.measure import Seat, labels
 from metier.advise.report import read, report
 from metier.advise.run import Where, advise
 from metier.advise.settings import AdviseSettings
+from metier.advise.trainings import affordable, trained
+from metier.advise.ways import NotMeasured
 from metier.core import artefact
 from metier.core.errors import DataError, InputError
 from metier.core.progress import Silent
 from metier.model.find import find
 from metier.report.page import page_of
 from metier.report.terminal import show
+from metier.text.render import open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from tests.cli.workshop import make_project, opened
@@ -43,7 +48,7 @@ def advised(base: Path) -> tuple[Path, dict]:
     return folder, read(stage.path)
 
 
-def no_training(snapshot: Path, base: object, run: Path) -> Path:
+def no_training(snapshot: Path, base: object, run: Path, steps: int) -> Path:
     raise AssertionError("nothing is trained here")
 
 
@@ -77,7 +82,7 @@ def test_every_way_is_measured_or_says_why_not(tiny_base):
     for part in ("commonest", "nearest row", "logistic", "as it is", "best instruction", "fixed", "nearest examples"):
         assert part in names
     assert sum(way["family"] == "tuned" for way in facts["ways"]) == 3
-    assert "raise advise.steps" in absent(facts, "data still needed")
+    assert "raise advise.seconds" in absent(facts, "data still needed")
     assert "names no local model" in absent(facts, "sentence embeddings")
     assert "names none" in absent(facts, "passages of documents")
 
@@ -207,3 +212,36 @@ def test_a_snapshot_without_validation_rows_is_refused(tiny_base, tiny_snapshot,
         (folder / "validation.jsonl").write_text("")
     with pytest.raises(DataError, match="no validation rows"):
         advice_of(tmp_path / "s", tiny_base, tmp_path)
+
+
+def test_the_time_that_is_left_decides_how_long_a_quick_training_is():
+    """A slow machine trains less, and few rows are not gone over again and again."""
+    assert affordable(2.0, 600.0, 100_000) == 1280
+    assert affordable(4.0, 600.0, 100_000) == 640
+    assert affordable(2.0, 600.0, 1000) == 160, "three epochs"
+    assert affordable(100.0, 60.0, 100_000) == affordable(2.0, 600.0, 10) == 40
+
+
+def test_what_a_trial_said_is_remembered(tiny_base, tiny_snapshot, tmp_path):
+    asked: list[tuple[str, int]] = []
+
+    def teach(snapshot: Path, base: object, run: Path, steps: int) -> Path:
+        asked.append((run.name, steps))
+        raise InputError("no training here")
+
+    renderer = open_renderer(tiny_base, TextSettings())
+    job, _ = make(tiny_snapshot, renderer, AdviseSettings(rows=4), folder=tmp_path, seed=0)
+    base = find(str(tiny_base), tmp_path)
+    seat = Seat(base=base, label="b", renderer=renderer, clock=started(60), progress=Silent())
+    found = trained(seat, job, teach, snapshot=tiny_snapshot, work=tmp_path, part=1.0)
+    assert [entry.why for entry in found if isinstance(entry, NotMeasured)] == ["no training here"] * 3
+    assert asked == [("portion-100-20", 20), ("portion-25-40", 40), ("portion-50-40", 40), ("portion-100-40", 40)]
+    (tmp_path / "steps.json").write_text('{"steps": 7}')
+    asked.clear()
+    trained(seat, job, teach, snapshot=tiny_snapshot, work=tmp_path, part=1.0)
+    assert asked == [("portion-25-7", 7), ("portion-50-7", 7), ("portion-100-7", 7)]
+
+
+def test_bases_in_folders_are_called_by_their_last_part_unless_two_end_alike():
+    assert labels(["metier-tiny", "/a/b/one", "/a/two"]) == ["metier-tiny", "one", "two"]
+    assert labels(["/a/one", "/b/one", "x"]) == ["/a/one", "/b/one", "x"]

@@ -1,6 +1,6 @@
-"""Measure every way on the same questions: without a model, with prompts, and after quick trainings."""
+"""Measure ways on the same questions: without a model, and with prompts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,19 +11,15 @@ from metier.advise import plain, prompts
 from metier.advise.ask import Clock, Listened, listen
 from metier.advise.job import Task
 from metier.advise.passages import Space
-from metier.advise.portions import SHARES, portion
 from metier.advise.prompts import Recipe
 from metier.advise.task import Question, scores
 from metier.advise.ways import NotMeasured, Tried
 from metier.core import seeds
-from metier.core.errors import InputError, MetierError
+from metier.core.errors import MetierError
 from metier.core.progress import Progress
 from metier.model.find import Base
-from metier.model.load import load_base, load_tuned
+from metier.model.load import load_base
 from metier.text.render import Renderer
-
-Teach = Callable[[Path, Base, Path], Path]
-"""Trains a base quickly on a snapshot, in a run's folder; returns the folder of the model."""
 
 Found = Tried | NotMeasured
 
@@ -48,11 +44,18 @@ def without_model(task: Task, progress: Progress) -> list[Found]:
     return found
 
 
+def labels(names: Sequence[str]) -> list[str]:
+    """Return what bases are called in an advice: of a folder its last part, where no other ends alike."""
+    last = [Path(name).name for name in names]
+    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seat:
-    """Where a base is asked, no model in it yet: how rows become its tokens, until when, and who listens."""
+    """Where a base is asked, no model in it yet: its name for readers, how rows become its tokens, until when."""
 
     base: Base
+    label: str
     renderer: Renderer = field(repr=False)
     clock: Clock
     progress: Progress
@@ -88,8 +91,7 @@ class Asker:
         text: str | None = None,
     ) -> Found:
         """Measure one way of asking, on all questions or not at all."""
-        base = self.seat.base.name
-        name = f"{base}: {name}"
+        base, name = self.seat.base.name, f"{self.seat.label}: {name}"
         self.seat.progress.say(f"advise: {name}")
         answered = self.ask(task, task.asked, recipes)
         if isinstance(answered, str):
@@ -111,7 +113,7 @@ def prompted(asker: Asker, task: Task) -> list[Found]:
     found = [asker.tried(task, ZERO_SHOT, 3, [Recipe()] * count)]
     instruction, how = _best_instruction(asker, task)
     if instruction is None:
-        found.append(NotMeasured(name=f"{asker.seat.base.name}: best instruction", why=how))
+        found.append(NotMeasured(name=f"{asker.seat.label}: best instruction", why=how))
     else:
         best = Recipe(instruction=instruction)
         found.append(asker.tried(task, "best instruction", 4, [best] * count, detail=how, text=instruction))
@@ -128,14 +130,14 @@ def _with_examples(asker: Asker, task: Task, instruction: str | None) -> list[Fo
         entry = asker.tried(task, name, effort, recipes, text=instruction)
         found.append(replace(entry, retrieved=True) if isinstance(entry, Tried) else entry)
 
-    pieces = _passages(task)
+    pieces = passages_of(task)
     if isinstance(pieces, str):
-        found.append(NotMeasured(name=f"{asker.seat.base.name}: passages of documents", why=pieces))
+        found.append(NotMeasured(name=f"{asker.seat.label}: passages of documents", why=pieces))
     else:
         recipes = [Recipe(instruction=instruction, passages=entry) for entry in pieces]
         tried(f"passages of documents ({by})", 5, recipes)
     if not settings.shots:
-        found.append(NotMeasured(name=f"{asker.seat.base.name}: examples in the prompt", why="advise.shots is 0"))
+        found.append(NotMeasured(name=f"{asker.seat.label}: examples in the prompt", why="advise.shots is 0"))
         return found
     same = prompts.fixed_examples(task.kind, task.known, settings.shots)
     recipes = [Recipe(instruction=instruction, examples=same)] * count
@@ -151,43 +153,6 @@ def _with_examples(asker: Asker, task: Task, instruction: str | None) -> list[Fo
         ]
         tried("nearest examples and passages", 8, both)
     return found
-
-
-def trained(seat: Seat, task: Task, teach: Teach, *, snapshot: Path, work: Path) -> list[Found]:
-    """Train quickly on parts of the training rows, and ask each result; the last with passages too, where there are."""
-    found: list[Found] = []
-    spent = 0.0
-    for share in SHARES if task.settings.steps else ():
-        name = f"quick training, {share:.0%} of the rows".replace("%", " %")
-        full = f"{seat.base.name}: {name}"
-        before = seat.clock.left
-        if before <= spent:
-            found.append(NotMeasured(name=full, why=seat.clock.over()))
-            continue
-        target = work / f"portion-{round(100 * share)}"
-        rows = portion(snapshot, target, share, without=[question.row_id for question in task.asked])
-        seat.progress.say(f"advise: {full}")
-        try:
-            model = load_tuned(seat.base, teach(target, seat.base, work / "runs" / f"portion-{round(100 * share)}"))
-        except InputError as error:
-            found.append(NotMeasured(name=full, why=str(error)))
-            continue
-        tuned = Asker(model=model, seat=seat)
-        entry = _tuned(tuned, task, name, 9, [Recipe()] * len(task.asked))
-        spent = before - seat.clock.left
-        found.append(replace(entry, rows=rows) if isinstance(entry, Tried) else entry)
-        pieces = _passages(task) if share == SHARES[-1] else ""
-        if not isinstance(pieces, str):
-            recipes = [Recipe(passages=entry) for entry in pieces]
-            found.append(_tuned(tuned, task, "quick training, with passages", 10, recipes))
-    if not task.settings.steps:
-        found.append(NotMeasured(name=f"{seat.base.name}: quick training", why="advise.steps is 0"))
-    return found
-
-
-def _tuned(tuned: Asker, task: Task, name: str, effort: int, recipes: Sequence[Recipe]) -> Found:
-    entry = tuned.tried(task, name, effort, recipes, detail=f"{task.settings.steps} steps")
-    return replace(entry, family="tuned") if isinstance(entry, Tried) else entry
 
 
 def opened(seat: Seat, seed: int) -> Asker | NotMeasured:
@@ -218,7 +183,7 @@ def _best_instruction(asker: Asker, task: Task) -> tuple[str | None, str]:
     return text, f"the best of {len(tries)} on {count} training rows ({100 * best:.0f} % there)"
 
 
-def _passages(task: Task) -> list[tuple[str, ...]] | str:
+def passages_of(task: Task) -> list[tuple[str, ...]] | str:
     """Return the passages for every question, or why there are none."""
     if not task.settings.documents:
         return "advise.documents names none"

@@ -15,11 +15,12 @@ from metier.advise.curve import Curve, fit
 from metier.advise.decide import READABLE, Rules, choose
 from metier.advise.job import Task
 from metier.advise.job import make as make_job
-from metier.advise.measure import Found, Seat, Teach
+from metier.advise.measure import Found, Seat
 from metier.advise.ready import best_prompt, ready
 from metier.advise.report import KIND, facts_of
 from metier.advise.report import report as told
 from metier.advise.settings import AdviseSettings
+from metier.advise.trainings import Teach, trained
 from metier.advise.ways import NotMeasured, Tried, Way
 from metier.core import artefact, digest
 from metier.core.errors import InputError
@@ -82,7 +83,7 @@ def advise(where: Where, settings: AdviseSettings, teach: Teach, progress: Progr
     renderer = open_renderer(where.bases[0].folder, where.text)
     job, right = make_job(where.snapshot, renderer, settings, folder=where.folder, seed=where.seed)
     measured = _measured(where, job, right, teach, clock, progress)
-    now = f"{where.bases[0].name}: {measure.ZERO_SHOT}"
+    now = f"{_labels(where)[0]}: {measure.ZERO_SHOT}"
     rules = Rules(margin=settings.margin, confidence=settings.confidence)
     choice = choose(measured.ways, now=now, rules=rules, groups=job.groups, curve=measured.curve)
     facts: dict[str, Any] = {
@@ -102,28 +103,33 @@ def _measured(
     """Measure what needs no model, then base after base: prompts of all, then trainings, the project's base first."""
     found: list[Found] = measure.without_model(job, progress)
     seats: list[Seat] = []
-    for base in where.bases:
+    for base, label in zip(where.bases, _labels(where), strict=True):
         try:
             renderer = open_renderer(base.folder, where.text)
         except InputError as error:
-            found.append(NotMeasured(name=base.name, why=str(error)))
+            found.append(NotMeasured(name=label, why=str(error)))
             continue
-        seat = Seat(base=base, renderer=renderer, clock=clock, progress=progress)
+        seat = Seat(base=base, label=label, renderer=renderer, clock=clock, progress=progress)
         asker = measure.opened(seat, job.seed)
         if isinstance(asker, NotMeasured):
             found.append(asker)
             continue
         found += measure.prompted(asker, job)
         seats.append(seat)
-    for seat in seats:
-        found += measure.trained(seat, job, teach, snapshot=where.snapshot, work=_work(where, job, seat.base))
+    for number, seat in enumerate(seats):
+        work, part = _work(where, job, seat.base), 1 / (len(seats) - number)
+        found += trained(seat, job, teach, snapshot=where.snapshot, work=work, part=part)
     ways = tuple(job.judge(entry, right) for entry in found if isinstance(entry, Tried))
     missing = [entry for entry in found if isinstance(entry, NotMeasured)]
     curve = _curve(ways, [seat.base.name for seat in seats], job.settings)
     if curve is None:
-        why = "fewer than two quick trainings were long enough to answer in the form of the task; raise advise.steps"
+        why = "fewer than two quick trainings were long enough to answer in the form of the task; raise advise.seconds"
         missing.append(NotMeasured(name="data still needed", why=why))
     return Measured(ways=ways, missing=tuple(missing), curve=curve)
+
+
+def _labels(where: Where) -> list[str]:
+    return measure.labels([base.name for base in where.bases])
 
 
 def _curve(ways: Sequence[Way], bases: Sequence[str], settings: AdviseSettings) -> Curve | None:

@@ -49,8 +49,9 @@ class AdviseSettings(Settings):
     embeddings: str | None = None
     """Folder of a static embedding model (model.safetensors with one table, tokenizer.json). null: none is measured."""
 
-    steps: int = Field(40, ge=0)
-    """Steps of each quick LoRA training, on 25, 50 and 100 % of the training rows. 0: no training is measured."""
+    steps: int | None = Field(None, ge=0)
+    """Steps of each quick LoRA training, on 25, 50 and 100 % of the training rows. 0: no training is measured. null:
+    as many as the time left allows, at least 40 and at most three epochs."""
 
     max_new_tokens: int | None = Field(None, ge=1)
     """Longest answer, in tokens. null: a quarter more than the longest answer of the training rows, at most 256."""

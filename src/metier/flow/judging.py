@@ -33,15 +33,15 @@ def advise(place: Place) -> Stage:
     from metier.train.run import train as fit
 
     found = locate(place, prepared.path)
-    quick = quickly(found.plan, settings.steps)
 
-    def teach(snapshot: Path, base: Base, run: Path) -> Path:
+    def teach(snapshot: Path, base: Base, run: Path, steps: int) -> Path:
+        quick = quickly(found.plan, steps)
         return fit(snapshot, base, run=run, settings=quick, progress=OnlyBars(place.progress)) / "model"
 
     where = Where(
         snapshot=prepared.path, bases=(found.base, *(find(name, place.folder) for name in settings.bases)),
         folder=place.folder, store=place.store, text=found.plan.text, values=read_file(place.folder / FILE),
-        taught=digest.of_value(quick.as_dict()), seed=place.project.seed,
+        taught=digest.of_value(quickly(found.plan, 1).as_dict()), seed=place.project.seed,
     )  # fmt: skip
     path = measure(where, settings, teach, place.progress)
     return Stage(name="advise", path=path, seconds=perf_counter() - started)

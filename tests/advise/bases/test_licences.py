@@ -92,3 +92,11 @@ def test_any_card_can_be_read(tmp_path_factory, content):
     (folder / "README.md").write_bytes(b"---\n" + content + b"\n---\n")
     (folder / "LICENSE").write_bytes(content)
     assert licences.of(folder).strictest in ("yes", "no", "limits", "not known")
+
+
+def test_what_was_not_looked_up_is_said_to_be_so():
+    read, remembered = named("llama3.1"), named("gemma")
+    assert read is not None
+    assert remembered is not None
+    assert read.where == read.clause
+    assert remembered.where.endswith("not checked against its text")

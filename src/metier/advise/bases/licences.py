@@ -25,7 +25,10 @@ _FAMILIES = {"meta-llama/": "llama", "google/gemma": "gemma", "mistralai/mistral
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Licence:
-    """A licence in our words: "" where it says nothing of a thing. `clause` names where it stands in its text."""
+    """A licence in our words: "" where it says nothing of a thing.
+
+    `clause` names where it stands in its text; `checked`: the text itself was read for this.
+    """
 
     names: tuple[str, ...]
     title: str
@@ -36,6 +39,12 @@ class Licence:
     outputs: str = ""
     pass_on: str = ""
     marks: tuple[str, ...] = ()
+    checked: bool = False
+
+    @property
+    def where(self) -> str:
+        """Return where it stands, and whether that was looked up."""
+        return self.clause if self.checked else f"{self.clause}; not checked against its text"
 
     @property
     def asks(self) -> tuple[tuple[str, str], ...]:

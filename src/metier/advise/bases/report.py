@@ -53,7 +53,7 @@ def _base(entry: Looked, pick: Pick) -> dict[str, Any]:
         "template": None if nature is None else {"chat": nature.chat, "system": nature.system, "tools": nature.tools},
         "licence": {
             "name": licence.name, "said": licence.said, "source": licence.source, "commercial": licence.strictest,
-            "clause": "" if known is None else known.clause, "asks": dict(() if known is None else known.asks),
+            "clause": "" if known is None else known.where, "asks": dict(() if known is None else known.asks),
             "doubts": list(licence.doubts),
         },
         "features": [{"name": one.name, "word": one.word, "says": one.says} for one in entry.features],

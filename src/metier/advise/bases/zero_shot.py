@@ -54,7 +54,7 @@ def score(base: Base, exam: Examination) -> Scored | str:
     """Ask a base as it is; returns why it was not asked where it was not."""
     try:
         renderer = open_renderer(base.folder, exam.text)
-        seat = Seat(base=base, renderer=renderer, clock=exam.clock, progress=exam.progress)
+        seat = Seat(base=base, label=base.name, renderer=renderer, clock=exam.clock, progress=exam.progress)
         asker = measure.opened(seat, exam.job.seed)
         if isinstance(asker, NotMeasured):
             return asker.why
