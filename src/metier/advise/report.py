@@ -191,9 +191,7 @@ def _changes(choice: Choice, ways: Sequence[Way], missing: Sequence[NotMeasured]
             f"({100 * ahead.low:.0f} to {100 * ahead.high:.0f} %)"
         )
     if any(way.tried.family == "tuned" for way in ways):
-        found.append(
-            "a longer training: the quick one took few steps from one seed; `metier run` trains and tests in full"
-        )
+        found.append("a longer training: the quick one was short and of one seed; metier run trains and tests in full")
     else:
         found.append("a training: none was measured, so none is ruled out")
     if any("documents" in entry.name for entry in missing):

@@ -119,6 +119,7 @@ def _drawn(parts: tuple[_Part, _Part]) -> _Drawn:
     settings = EvaluateSettings.model_validate(asked["settings"])
     questions = parts[1].evaluation.questions
     sides, settings = _measured_alike(questions, _graded_alike(parts, settings), settings)
+    settings = _decided_alike(sides, settings)
     differing = conditions.different(parts[0].evaluation.facts["conditions"], asked)
     facts = summarise(questions, *sides, settings, differing=differing)
     return _Drawn(sides=sides, settings=settings, differing=differing, facts=facts)
@@ -165,6 +166,14 @@ def _graded_alike(parts: tuple[_Part, _Part], settings: EvaluateSettings) -> tup
         for side in sides
     )
     return one, other
+
+
+def _decided_alike(sides: tuple[Side, Side], settings: EvaluateSettings) -> EvaluateSettings:
+    """Let the task's own metric decide where a grader was to and did not look at both."""
+    names = [named(grader) for grader in settings.graders]
+    shared = [key.split("/", 2)[2] for key in sides[0].graded]
+    is_grader = any(settings.metric.startswith(name) for name in names) and settings.metric not in shared
+    return settings.model_copy(update={"metric": "auto"}) if is_grader else settings
 
 
 def _measured_alike(

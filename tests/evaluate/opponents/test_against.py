@@ -1,6 +1,7 @@
 """Everybody else a run is held against: kept beside its evaluation, told in its report, asked by the gate."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,14 @@ def test_a_trained_model_is_asked_the_rows_that_it_never_saw(spoiled: Workplace)
 def test_the_setting_that_moved_is_named() -> None:
     with pytest.raises(ValueError, match="retention_margin"):
         EvaluateSettings.model_validate({"retention_margin": 0.1})
+
+
+def test_graders_look_at_an_opponent_too_and_decide_where_they_do(spoiled: Workplace) -> None:
+    brief = {"type": "style", "most_words": 1, "name": "brief"}
+    spoiled.evaluate(graders=[brief], metric="brief")
+    asked = ground(spoiled)
+    graded = stand(PROMPT, asked)
+    assert "graded/share/brief" in graded.sides["tuned"].graded or "graded/mean/brief" in graded.sides["tuned"].graded
+    assert conclude(graded, spoiled.run)["verdict"]["name"].endswith("brief")
+    nobody = replace(asked, settings=asked.settings.model_copy(update={"graders": ()}))
+    assert conclude(stand(PROMPT, nobody), spoiled.run)["verdict"]["name"] == "accuracy"

@@ -112,6 +112,12 @@ def grade(
     return Grading(tables=grading.tables, faults=tuple(faults), judges=grading.judges)
 
 
+def alone(graders: Sequence[Grader]) -> list[Grader]:
+    """Return the graders that need nothing but one model's answers: no judge, no other answers, no further draws."""
+    asking = (Pairwise, ScoreModel, LabelModel, Multi)
+    return [one for one in graders if not isinstance(one, asking) and not (isinstance(one, Code) and one.k > 1)]
+
+
 def _whole(table: np.ndarray, asked: Sequence[int], questions: Sequence[Question]) -> np.ndarray:
     whole = np.zeros((len(questions), table.shape[1]))
     whole[list(asked)] = table

@@ -16,6 +16,7 @@ from metier.evaluate import openings
 from metier.evaluate.answer import Asked, Decoding
 from metier.evaluate.both import Both
 from metier.evaluate.conditions import batch_plan
+from metier.evaluate.graders.grade import Where, alone, grade
 from metier.evaluate.job import new_tokens
 from metier.evaluate.metrics import Side
 from metier.evaluate.opponents import prompted, remote
@@ -97,7 +98,7 @@ def _local(
         "batches": batch_plan(material.prompts, limit),
         "precision": "float32", "device": device.type, "threads": torch.get_num_threads(), "torch": torch.__version__,
     }  # fmt: skip
-    return _evaluation(name, facts, _labelled(material.questions, rows), side)
+    return _evaluation(name, facts, _labelled(material.questions, rows), side, ground)
 
 
 def _remote(name: str, ground: Ground, rows: Sequence[Row], renderer: Renderer, limit: int) -> Evaluation:
@@ -119,10 +120,18 @@ def _remote(name: str, ground: Ground, rows: Sequence[Row], renderer: Renderer, 
         "decoding": {"kind": "greedy", "max_new_tokens": limit, "stop_ids": []},
         "batches": None, "precision": None, "device": "remote",
     }  # fmt: skip
-    return _evaluation(name, facts, questions, side)
+    return _evaluation(name, facts, questions, side, ground)
 
 
-def _evaluation(name: str, facts: dict[str, Any], questions: tuple[Question, ...], side: Side) -> Evaluation:
+def _evaluation(
+    name: str, facts: dict[str, Any], questions: tuple[Question, ...], side: Side, ground: Ground
+) -> Evaluation:
+    """Return an opponent's answers with what graders say that need no judge: nobody pays for an opponent's."""
+    found = grade(
+        questions, (side.outputs, side.outputs), alone(ground.settings.graders), judge_settings=ground.settings.judge,
+        where=Where(folder=ground.folder, draw=lambda grader: ([], [])), progress=ground.progress,
+    )  # fmt: skip
+    side = replace(side, graded={metric: pair[1] for metric, pair in found.tables.items()})
     return Evaluation(run=Path(name), facts={"conditions": facts}, questions=questions, sides={"tuned": side})
 
 
