@@ -3,10 +3,12 @@ import pytest
 
 from metier.advise import curve
 from metier.advise.decide import Rules, choose
+from metier.advise.ready import ready
 from metier.advise.report import facts_of
 from metier.advise.settings import AdviseSettings
 from metier.advise.ways import NotMeasured, Tried, Way, judged
 from metier.score.prices import PriceSettings
+from metier.text.settings import TextSettings
 
 ROWS = 100
 RULES = Rules(margin=0.02, confidence=0.95)
@@ -122,3 +124,15 @@ def test_more_rows_are_only_named_where_they_would_settle_it():
     alone = told(way("near", "plain", range(60)), way("other", "plain", range(59)), way("zero", "prompt", range(5)))
     assert alone["why_open"] == "no training was measured"
     assert "more validation rows" not in alone["verdict"]["text"]
+
+
+def test_a_training_that_is_advised_has_to_beat_the_best_prompt():
+    choice = decided(way("near", "plain", range(30)), way("zero", "prompt", range(10)), way("lora", "tuned", range(80)))
+    told, values = ready({"data": "x", "evaluate": {"margin": 0.02}}, choice, TextSettings(), prompt="prompt:best.yaml")
+    assert values["evaluate"] == {"margin": 0.02, "against": ["prompt:best.yaml"]}
+    assert values["model"] == {"method": "lora"}
+    assert "metier run" in told
+    assert ready(values, choice, TextSettings(), prompt="prompt:best.yaml")[1] == values, "it is named once"
+    assert "evaluate" not in ready({"data": "x"}, choice, TextSettings())[1]
+    plain = decided(way("near", "plain", range(99)), way("zero", "prompt", range(10)), way("lora", "tuned", range(40)))
+    assert ready({"data": "x"}, plain, TextSettings(), prompt="prompt:best.yaml")[1] == {"data": "x"}

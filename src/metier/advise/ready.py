@@ -8,13 +8,16 @@ from metier.advise.ways import Way
 from metier.text.settings import TextSettings
 
 
-def ready(values: Mapping[str, Any], choice: Choice, text: TextSettings) -> tuple[str, dict[str, Any]]:
+def ready(
+    values: Mapping[str, Any], choice: Choice, text: TextSettings, *, prompt: str | None = None
+) -> tuple[str, dict[str, Any]]:
     """Return a comment and the settings of the project, changed where the advice says so.
 
     Args:
         values: metier.yaml as it stands.
         choice: what to do.
         text: the project's text settings; an instruction is added to its system turn.
+        prompt: the opponent that a tuned model has to beat, as `evaluate.against` names it; None: there is none.
     """
     way, settings = choice.chosen, dict(values)
     lines = [f"What metier advise recommends: {way.name} ({100 * way.mean:.1f} % on validation rows)."]
@@ -30,6 +33,10 @@ def ready(values: Mapping[str, Any], choice: Choice, text: TextSettings) -> tupl
         lines.append("Whoever asks the model finds examples and passages for each question: no setting here does that.")
     if way.tried.family == "tuned":
         settings["model"] = {**_section(values, "model"), "method": "lora"}
+        if prompt is not None:
+            section = _section(values, "evaluate")
+            others = section.get("against") or []
+            settings["evaluate"] = {**section, "against": [*others, *({prompt} - {*others})]}
         lines.append("Next: `metier run`. The quick training was short; the real one takes the usual number of epochs.")
     elif way.tried.family == "plain":
         lines.append("It needs no language model and no training; the settings below are yours, unchanged.")

@@ -32,6 +32,7 @@ from metier.text.render import open_renderer
 from metier.text.settings import TextSettings
 
 SCHEMA = "metier.advice/1"
+_FOLDER = "advice"
 PROMPT = "prompt.yaml"
 """The best prompt that is the same for all questions, for `metier compare prompt:FILE`."""
 
@@ -93,7 +94,8 @@ def advise(where: Where, settings: AdviseSettings, teach: Teach, progress: Progr
     }
     progress.say(facts["verdict"]["text"])
     written = {PROMPT: best_prompt(measured.ways, where.bases[0].name)}
-    comment, values = ready(where.values, choice, where.text)
+    opponent = f"prompt:{where.store.name}/{_FOLDER}/{PROMPT}" if written[PROMPT] is not None else None
+    comment, values = ready(where.values, choice, where.text, prompt=opponent)
     return _publish(where, facts, written | {"metier.yaml": values}, comment)
 
 
@@ -171,7 +173,7 @@ def _conditions(where: Where, job: Task, settings: AdviseSettings) -> dict[str, 
 
 
 def _publish(where: Where, facts: dict[str, Any], written: Mapping[str, Any], comment: str) -> Path:
-    target = where.store / "advice"
+    target = where.store / _FOLDER
     page = page_of(told(facts))
     with artefact.publish(target, kind=KIND, facts={"schema": SCHEMA}) as folder:
         (folder / "advice.json").write_text(json.dumps(as_plain(facts), indent=1, ensure_ascii=False) + "\n", "utf-8")
