@@ -97,7 +97,10 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
         argument = rest.pop(0)
         name, equals, text = argument.partition("=")
         if not name.startswith("--") or len(name) < 3:
-            raise SettingsError(f"argument {argument!r}", "an option such as --train.learning-rate 2e-4")
+            raise SettingsError(
+                f"argument {argument!r}", "an option such as --train.learning-rate 2e-4",
+                "put settings behind a command's own arguments: metier compare A B --train.epochs 1",
+            )  # fmt: skip
         if not equals:
             if not rest:
                 raise SettingsError(f"option {name} has no value", f"{name} VALUE")
