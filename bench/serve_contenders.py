@@ -19,7 +19,7 @@ from bench import serve_models
 from bench.environments import python
 from bench.places import REPOSITORY, cache
 
-CONTENDERS = ("metier", "transformers", "llama.cpp")
+CONTENDERS = ("metier", "transformers", "transformers-plain", "llama.cpp")
 STREAMS = 16
 _START_SECONDS = 180
 
@@ -79,12 +79,14 @@ def _command(name: str, model: str, *, port: int, threads: int) -> tuple[str, li
             sys.executable, "-m", "metier", "serve", "--project", str(project), f"--serve.port={port}",
             f"--serve.limits.together={STREAMS}",
         ]  # fmt: skip
-    if name == "transformers":
+    if name.startswith("transformers"):
         # its own choice of blocks takes all free memory
-        blocks = ["--cb-block-size", "32", "--cb-num-blocks", "512", "--cb-max-batch-tokens", "512"]
+        blocks = ["--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "512"]
+        blocks += ["--cb-max-batch-tokens", "512"]
         return str(folder), [
-            str(python(name).parent / "transformers"), "serve", str(folder), "--continuous-batching", "--device", "cpu",
-            "--dtype", "float32", "--port", str(port), "--host", "127.0.0.1", *blocks,
+            str(python("transformers").parent / "transformers"), "serve", str(folder), "--device", "cpu",
+            "--dtype", "float32", "--port", str(port), "--host", "127.0.0.1",
+            *(() if name.endswith("plain") else blocks),
         ]  # fmt: skip
     return folder.name, [
         str(python(name)), str(REPOSITORY / "bench" / "serve_llama.py"), str(_gguf(folder)), str(port), str(threads),

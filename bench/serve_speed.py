@@ -1,9 +1,10 @@
 """Serving, side by side: our server, the library's own with continuous batching, and llama.cpp's, all in float32.
 
-python -m bench.serve_speed [--model S] [--threads 1] [--rounds 3] [--contenders metier transformers llama.cpp]
+python -m bench.serve_speed [--model S] [--threads 1] [--rounds 3] [--contenders metier transformers ...]
 
 All servers stand ready; in every round each takes its turn, in an order that turns, so that a busy machine slows all
 alike. CPU seconds are those of the server's process, so they mean something on a busy machine too.
+`transformers-plain` is the library's without continuous batching.
 """
 
 import argparse
