@@ -39,7 +39,8 @@ def open_database(store: Path, tables: Any, *, durable: bool = False) -> Any:
     url = _address(sql, store)
     is_file = url.get_backend_name() == "sqlite"
     try:
-        engine = sql.create_engine(url, pool_pre_ping=not is_file)
+        # a statement's values are people's words and secrets: they stay out of errors, and so out of logs
+        engine = sql.create_engine(url, pool_pre_ping=not is_file, hide_parameters=True)
     except (sql.exc.ArgumentError, ModuleNotFoundError) as error:
         raise SettingsError(f"{ADDRESS}: cannot be opened ({error})", "an address such as postgresql://…") from error
     if is_file:

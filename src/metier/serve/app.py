@@ -1,16 +1,20 @@
 """The application: routes, errors in words, nothing that FastAPI would answer in another shape."""
 
+import logging
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from metier.core.__about__ import __version__
 from metier.core.errors import MetierError
 from metier.serve.desk import Desk
+from metier.serve.faults import told
 from metier.serve.gate import Gate, Guards
 from metier.serve.refusal import Refusal, of_error
 from metier.serve.routes import (
@@ -26,6 +30,7 @@ from metier.serve.routes import (
 )
 from metier.serve.upstream import Upstream
 
+LOG = logging.getLogger("metier.serve")
 _MIB = 1 << 20
 
 
@@ -65,6 +70,7 @@ def make_app(desk: Desk, *, local: bool, upstream: Upstream | None = None) -> Fa
     app.add_exception_handler(MetierError, _failed)
     app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(HTTPException, _unknown)
+    app.add_exception_handler(SQLAlchemyError, _unwritten)
     app.add_exception_handler(Exception, _broken)
     return app
 
@@ -100,6 +106,13 @@ def _misunderstood(request: Request, error: Exception) -> JSONResponse:
 def _unknown(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return _answer(Refusal(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}"))
+
+
+def _unwritten(request: Request, error: Exception) -> JSONResponse:
+    """Answer when the database does not do what it is asked, and log that without what it was asked."""
+    id = f"fault-{secrets.token_hex(6)}"
+    LOG.error("%s: %s %s: %s", id, request.method, request.url.path[:200], told(error))
+    return _answer(Refusal(500, f"the database did not do this; the server's log says why under {id}", code="fault"))
 
 
 def _broken(request: Request, error: Exception) -> JSONResponse:

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from metier.serve.faults import told
 from metier.serve.redact import Redactor
 from metier.serve.rollouts.checks import Check
 from metier.serve.settings import RecordSettings
@@ -162,7 +163,7 @@ class Recorder:
                         connection.execute(table.insert(), rows)
             self.written += len(entries)
         except SQLAlchemyError as error:
-            LOG.error("%d traces could not be written: %s", len(entries), _said(error))
+            LOG.error("%d traces could not be written: %s", len(entries), told(error))
             self.dropped += len(entries)
 
     def _forget(self, now: float) -> None:
@@ -184,14 +185,9 @@ class Recorder:
                 for change in changes:
                     connection.execute(change)
         except SQLAlchemyError as error:
-            LOG.error("old traces could not be deleted: %s", _said(error))
+            LOG.error("old traces could not be deleted: %s", told(error))
 
     def close(self) -> None:
         """Write what waits, and end."""
         self._waiting.put(None)
         self._thread.join(timeout=10)
-
-
-def _said(error: SQLAlchemyError) -> str:
-    """Return what the database said, without the rows: they may hold what a log must not."""
-    return str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from metier.core.errors import InputError, MetierError
 from metier.serve import outbound
+from metier.serve.faults import told
 from metier.serve.keys import Caller
 from metier.serve.refusal import Refusal, of_error
 from metier.serve.tables import DELIVERIES, WEBHOOKS
@@ -220,8 +221,8 @@ class Courier(threading.Thread):
         while not self._stopped.wait(_PAUSE_SECONDS):
             try:
                 self._webhooks.deliver(time.time())
-            except SQLAlchemyError:
-                LOG.exception("webhooks could not be delivered")
+            except SQLAlchemyError as error:
+                LOG.error("webhooks could not be delivered: %s", told(error))
 
     def stop(self) -> None:
         """Stop; what waits goes on waiting in the database."""

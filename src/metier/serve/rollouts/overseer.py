@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from metier.core.errors import MetierError
 from metier.serve.audit import Audit
+from metier.serve.faults import told
 from metier.serve.rollouts.book import Rollout, Rollouts
 from metier.serve.rollouts.rules import Decision, decide
 
@@ -36,8 +37,8 @@ class Overseer(threading.Thread):
         while not self._stopped.wait(_PAUSE_SECONDS):
             try:
                 self.look()
-            except (SQLAlchemyError, OSError, MetierError):
-                LOG.exception("rollouts could not be looked at")
+            except (SQLAlchemyError, OSError, MetierError) as error:
+                LOG.error("rollouts could not be looked at: %s", told(error))
 
     def stop(self) -> None:
         """Stop; the rollouts stay as they are."""

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from metier.core import artefact, lock
 from metier.core.errors import LockedError, MetierError
+from metier.serve.faults import told
 from metier.serve.refusal import Refusal
 from metier.serve.tuning.jobs import Jobs
 
@@ -48,8 +49,8 @@ class Foreman(threading.Thread):
                         self._next()
             except LockedError:
                 self._stopped.wait(10 * _PAUSE_SECONDS)
-            except (SQLAlchemyError, OSError, MetierError):
-                LOG.exception("the jobs stumbled")
+            except (SQLAlchemyError, OSError, MetierError) as error:
+                LOG.error("the jobs stumbled: %s", told(error))
                 self._stopped.wait(10 * _PAUSE_SECONDS)
 
     def stop(self) -> None:
