@@ -14,16 +14,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-import httpx2
 import torch
 
 from bench import machine, serve_models
 from bench.serve_contenders import CONTENDERS, STREAMS, Server, running
-from bench.serve_load import Load, first_token, round_trip, saturate
+from bench.serve_load import Load, first_token, round_trips, saturate
 from metier.engine.decoder import Engine, opened
 from metier.engine.limits import Limits
 from metier.engine.request import Request
 from metier.model.load import load_folder
+from metier.serve.prompts import chat_ids
+from metier.serve.wire.inference import ChatMessage
 from metier.text.render import open_renderer
 from metier.text.settings import TextSettings
 
@@ -51,8 +52,8 @@ def beginnings(servers: Sequence[Server], model: str, rounds: int) -> dict[str, 
     for number in range(rounds):
         (long,) = serve_models.prompts(model, 1, LONG, seed=2000 + number)
         for server in turned(servers, number):
-            cold = first_token(server, f"{long} one")[0]
-            found[server.name].append((cold, first_token(server, f"{long} two")[0]))
+            cold = first_token(server, f"{long} one")
+            found[server.name].append((cold, first_token(server, f"{long} two")))
     return found
 
 
@@ -66,14 +67,13 @@ def overhead(server: Server, model: str) -> tuple[float, float]:
     """Return the medians, in seconds, of a request for one token: over HTTP, and of the engine alone for the same."""
     folder = serve_models.folder(model)
     renderer = open_renderer(folder, TextSettings())
-    served: list[float] = []
+    prompts = serve_models.prompts(model, SMALL, 8, seed=3000)
     alone: list[float] = []
-    with httpx2.Client(timeout=60) as client, opened(load_folder(folder), Limits(together=STREAMS)) as engine:
-        for prompt in serve_models.prompts(model, SMALL, 8, seed=3000):
-            served.append(round_trip(client, server, prompt))
-            ids = renderer.tokenizer.encode(prompt, special=False)
+    with opened(load_folder(folder), Limits(together=STREAMS)) as engine:
+        for prompt in prompts:
+            ids = chat_ids([ChatMessage(role="user", content=prompt)], (), renderer)
             alone.append(_timed(lambda ids=ids: _one_token(engine, ids)))
-    return statistics.median(served), statistics.median(alone)
+    return statistics.median(round_trips(server, prompts)), statistics.median(alone)
 
 
 def _one_token(engine: Engine, ids: list[int]) -> None:

@@ -36,11 +36,11 @@ def without(folder: Path, *tables: str) -> sql.Engine:
 
 
 def test_an_error_is_told_by_kind_code_and_place(tmp_path: Path) -> None:
-    open_engine = sql.create_engine("sqlite://")
-    with pytest.raises(IntegrityError) as raised, open_engine.begin() as connection:
+    with sql.create_engine("sqlite://").begin() as connection:
         connection.execute(sql.text("create table t (a text unique)"))
-        for _ in range(2):
-            connection.execute(sql.text("insert into t values (:a)"), {"a": PLANTED})
+        rows = [{"a": PLANTED}, {"a": PLANTED}]
+        with pytest.raises(IntegrityError) as raised:
+            connection.execute(sql.text("insert into t values (:a)"), rows)
     assert PLANTED in str(raised.value)  # what SQLAlchemy would print
     assert told(raised.value) == "IntegrityError (UNIQUE constraint failed: t.a)"
     postgres = DBAPIError("insert", {}, Exception({"C": "23505", "D": f"Key (a)=({PLANTED}) already exists."}))
@@ -56,10 +56,10 @@ def test_threads_that_stumble_do_not_say_over_what(
 ) -> None:
     database = connect(tmp_path)
     hooks, rollouts = Webhooks(database, ()), Rollouts(database)
-    files = Files(database)
-    jobs = Jobs(database, tmp_path / "jobs", base=find(str(tiny_base), tmp_path), files=files, webhooks=hooks)
+    files, base = Files(database), find(str(tiny_base), tmp_path)
+    jobs = Jobs(database, tmp_path / "jobs", base=base, files=files, webhooks=hooks)
     file = files.add(OPEN, filename="a.jsonl", purpose="fine-tune", content=PLANTED.encode())
-    jobs.create(OPEN, JobBody(model=tiny_base.name, training_file=file["id"], metadata={"note": PLANTED}))
+    jobs.create(OPEN, JobBody(model=base.name, training_file=file["id"], metadata={"note": PLANTED}))
     rollouts.start(wanted_of(RolloutSettings(), "production", ("old", PLANTED)))
     without(tmp_path, "events", "deliveries", "traces")
     threads = [Foreman(jobs, tmp_path / "jobs"), Courier(hooks), Overseer(rollouts, Audit(database, tmp_path), bool)]

@@ -58,7 +58,7 @@ class Pass:
         self._spans = spans
         self._layers = layers
         self._shared = shared if beginning.worth(shared, len(single_slots)) and single_slots.device.type == "cpu" else 0
-        self._masks: dict[Any, torch.Tensor | None] = {}
+        self._masks: dict[Any, torch.Tensor] = {}
         self._reach = int(single_positions.max()) + 1 if len(single_positions) else 0
         self._top = int(single_slots.max()) + 1 if len(single_slots) else 0
         self._first = int(single_slots[0]) if len(single_slots) else 0
@@ -102,7 +102,9 @@ class Pass:
             before, after = (keys[one, :, :end], values[one, :, :end]), (keys[:, :, end:], values[:, :, end:])
             output = beginning.attend(shaped, before, after, mask=self._own_mask(query.dtype), scale=options.scale)
         else:
-            output = _attention(shaped, keys, values, self._single_mask(options.window), options, groups=groups)
+            plain = options.softcap is None and options.sinks is None
+            seen = self._added(options.window, query.dtype) if plain else self._single_mask(options.window)
+            output = _attention(shaped, keys, values, seen, options, groups=groups)
         output = output.reshape(self._top, heads, width)
         return output if self._aligned else output[slots]
 
@@ -114,11 +116,16 @@ class Pass:
     def _own_mask(self, dtype: torch.dtype) -> torch.Tensor:
         """Return what is added to the scores of the places behind the common beginning, [S, 1, 1, L]."""
         if "own" not in self._masks:
-            seen = self._single_mask(None)[..., self._shared :]
-            self._masks["own"] = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)
-        found = self._masks["own"]
-        assert found is not None
-        return found
+            self._masks["own"] = self._added(None, dtype)[..., self._shared :].contiguous()
+        return self._masks["own"]
+
+    def _added(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
+        """Return `_single_mask` as what is added to scores: made once a pass, where a bool is turned in every layer."""
+        name = ("added", window)
+        if name not in self._masks:
+            seen = self._single_mask(window)
+            self._masks[name] = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
+        return self._masks[name]
 
     def _single_mask(self, window: int | None) -> torch.Tensor:
         """Return bool [S, 1, 1, L], who sees whom; an empty slot sees its first place, so that nothing is 0 / 0."""
@@ -131,9 +138,7 @@ class Pass:
             if window is not None:
                 seen &= places > ends[:, None] - window
             self._masks[name] = seen[:, None, None]
-        found = self._masks[name]
-        assert found is not None
-        return found
+        return self._masks[name]
 
     def _span_mask(self, span: Span, window: int | None, device: torch.device) -> torch.Tensor | None:
         """Return bool [T, L] for a span; None: everything up to the token itself, with nothing before the span."""

@@ -143,18 +143,22 @@ class Engine:
 
     def _write(self, ready: list[tuple[Run, torch.Tensor]]) -> None:
         """Give every answer that has been read its next token."""
-        whole = []
-        for run, logits in ready:
+        asked = [(run, logits) for run, logits in ready if run.limit > len(run.request.ids)]
+        for run, _ in ready:
             if run.limit == len(run.request.ids):
                 self._leave(run, "length")  # only the prompt was asked about
-            elif not bool(torch.isfinite(logits.max())):
-                self._leave(run, "fault", "logits are not numbers; check the model's weights")
-            else:
-                whole.append((run, logits))
-        if not whole:
+        if not asked:
             return
-        logits = torch.stack([logits for _, logits in whole])
-        for (run, _), drawn in zip(whole, sampler.sample_each(logits, [run.draw for run, _ in whole]), strict=True):
+        logits = sampler.table([logits for _, logits in asked])
+        highest, likeliest = logits.max(dim=-1)
+        sound = torch.isfinite(highest)
+        if not bool(sound.all()):
+            for (run, _), is_sound in zip(asked, sound.tolist(), strict=True):
+                if not is_sound:
+                    self._leave(run, "fault", "logits are not numbers; check the model's weights")
+            logits, likeliest = logits[sound], likeliest[sound]
+        runs = [run for run, _ in asked if not run.ended]
+        for run, drawn in zip(runs, sampler.sample_each(logits, [run.draw for run in runs], likeliest), strict=True):
             if isinstance(drawn, DataError):  # its rules cannot be kept: it ends alone
                 self._leave(run, "fault", str(drawn))
                 continue

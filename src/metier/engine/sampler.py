@@ -28,20 +28,38 @@ class Draw:
     place: int = 0
 
 
-def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list[Chance | None]]:
+def table(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return rows [V] as one table [B, V]; not copied where they lie behind one another, as those of one pass do."""
+    first, step = rows[0], rows[0].nbytes
+    start, storage = first.data_ptr(), first.untyped_storage().data_ptr()
+    for place, row in enumerate(rows):
+        apart = row.data_ptr() != start + place * step or row.untyped_storage().data_ptr() != storage
+        if apart or not row.is_contiguous() or row.nbytes != step:
+            return torch.stack(list(rows))
+    return first.as_strided((len(rows), len(first)), (len(first), 1))
+
+
+def sample(
+    logits: torch.Tensor, draws: Sequence[Draw], likeliest: torch.Tensor | None = None
+) -> tuple[list[int], list[Chance | None]]:
     """Return a token for each row of logits float [B, V], and its chance where that is asked for.
 
     Chances are those of the model before any rule of the request changes them. Draws are by inverse cumulative
     probability with one number a token, a function of the request's seed and the token's place.
+
+    Args:
+        logits: as the model wrote them; left as they are.
+        draws: what each row's token depends on.
+        likeliest: int64 [B], the likeliest token of each row, where that is known already.
     """
     raw = logits.float()
     wanted = [row for row, draw in enumerate(draws) if draw.chances is not None]
-    shaped = raw
+    shaped, tokens = raw, likeliest
     if any(_is_changed(draw) for draw in draws):
-        shaped = raw.clone()
+        shaped, tokens = raw.clone(), None
         for row, draw in enumerate(draws):
             _change(shaped[row], draw)
-    tokens = shaped.argmax(dim=-1)
+    tokens = shaped.argmax(dim=-1) if tokens is None else tokens.clone()
     warm = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0]
     if warm:
         tokens[warm] = _drawn(shaped[warm], [draws[row] for row in warm])
@@ -54,10 +72,12 @@ def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list
     return chosen, found
 
 
-def sample_each(logits: torch.Tensor, draws: Sequence[Draw]) -> list[tuple[int, Chance | None] | DataError]:
+def sample_each(
+    logits: torch.Tensor, draws: Sequence[Draw], likeliest: torch.Tensor | None = None
+) -> list[tuple[int, Chance | None] | DataError]:
     """Return what `sample` returns, row by row of logits [B, V]; for a row whose rules cannot be kept, the error."""
     try:
-        return [*zip(*sample(logits, draws), strict=True)]
+        return [*zip(*sample(logits, draws, likeliest), strict=True)]
     except DataError as error:
         if len(draws) == 1:
             return [error]

@@ -2,11 +2,12 @@
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import time
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 
 import sqlalchemy as sql
 
@@ -18,6 +19,9 @@ SCOPES = ("infer", "train", "admin")
 
 _PREFIX = "mk-"
 _FRESH_SECONDS = 2.0
+_OPEN_SECONDS = 0.25
+"""How long nobody looks whether there is a key by now: shorter, for until then everybody may do everything."""
+
 _TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 
@@ -57,13 +61,21 @@ class Allowance:
     tokens_per_minute: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What was in the database at a moment of the clock: callers by the hash of their key; whether there is no key."""
+
+    at: float
+    callers: Mapping[str, Caller]
+    is_open: bool
+
+
 class Keys:
     """The keys of a project."""
 
     def __init__(self, database: sql.Engine) -> None:
         self._database = database
-        self._known: dict[str, Caller] = {}
-        self._read = -_FRESH_SECONDS
+        self._seen = _Seen(at=-math.inf, callers={}, is_open=False)
 
     def make(self, name: str, scopes: Collection[str], allowance: Allowance = Allowance()) -> str:
         """Make a key and return it; only its hash is kept.
@@ -83,6 +95,7 @@ class Keys:
         }  # fmt: skip
         with self._database.begin() as connection:
             connection.execute(KEYS.insert().values(**values))
+        self._seen = replace(self._seen, at=-math.inf)
         return key
 
     def revoke(self, name: str) -> int:
@@ -91,6 +104,10 @@ class Keys:
             chosen = KEYS.update().where(KEYS.c.name == name, KEYS.c.revoked == 0).values(revoked=int(time.time()))
             return connection.execute(chosen).rowcount
 
+    def is_fresh(self) -> bool:
+        """Tell whether `caller` answers from memory; otherwise it reads the database."""
+        return time.monotonic() - self._seen.at <= (_FRESH_SECONDS if self._seen.callers else _OPEN_SECONDS)
+
     def any(self) -> bool:
         """Tell whether a key is needed: whether one was ever made."""
         with self._database.connect() as connection:
@@ -98,28 +115,30 @@ class Keys:
 
     def caller(self, header: str | None) -> Caller | None:
         """Return who sends `Authorization: Bearer KEY`; None: nobody that is known."""
-        now = time.monotonic()
-        if now - self._read > _FRESH_SECONDS:
-            self._read = now
-            self._known = self._load()
-        if not self._known and not self.any():
+        if not self.is_fresh():
+            self._seen = self._load()
+        seen = self._seen
+        if seen.is_open:
             return OPEN
         kind, _, key = (header or "").partition(" ")
         if kind.lower() != "bearer" or not key:
             return None
         wanted = _hash(key.strip())
-        return next((caller for known, caller in self._known.items() if hmac.compare_digest(known, wanted)), None)
+        return next((caller for known, caller in seen.callers.items() if hmac.compare_digest(known, wanted)), None)
 
-    def _load(self) -> dict[str, Caller]:
+    def _load(self) -> "_Seen":
+        now = time.monotonic()
         with self._database.connect() as connection:
-            rows = connection.execute(sql.select(KEYS).where(KEYS.c.revoked == 0)).all()
-        return {
+            rows = connection.execute(sql.select(KEYS)).all()
+        callers = {
             row.hash: Caller(
                 id=row.id, scopes=frozenset(row.scopes.split(",")), tenant=row.tenant or "",
                 requests_per_minute=row.requests_per_minute, tokens_per_minute=row.tokens_per_minute,
             )
             for row in rows
+            if not row.revoked
         }  # fmt: skip
+        return _Seen(at=now, callers=callers, is_open=not rows)
 
 
 def _hash(key: str) -> str:

@@ -23,7 +23,7 @@ from metier.serve.tables import FEEDBACK, ROLLOUTS, TRACES
 LOG = logging.getLogger("metier.serve")
 _MOST_WAITING = 10_000
 _AT_ONCE = 500
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.2
 _SWEEP_SECONDS = 600.0
 _DAY = 86_400
 
