@@ -55,7 +55,7 @@ def test_threads_that_stumble_do_not_say_over_what(
     tmp_path: Path, tiny_base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = connect(tmp_path)
-    hooks, rollouts = Webhooks(database, ()), Rollouts(database)
+    hooks, rollouts = Webhooks(database, ()), Rollouts(database, tmp_path)
     files, base = Files(database), find(str(tiny_base), tmp_path)
     jobs = Jobs(database, tmp_path / "jobs", base=base, files=files, webhooks=hooks)
     file = files.add(OPEN, filename="a.jsonl", purpose="fine-tune", content=PLANTED.encode())

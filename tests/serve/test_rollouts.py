@@ -26,7 +26,7 @@ HERE = {"host": "localhost"}
 
 
 def started(folder: Path, **chosen: Any) -> tuple[Rollouts, Rollout]:
-    rollouts = Rollouts(connect(folder))
+    rollouts = Rollouts(connect(folder), folder)
     return rollouts, rollouts.start(wanted_of(RolloutSettings(**chosen), "production", ("old", "new")))
 
 
@@ -108,7 +108,7 @@ def test_a_canary_goes_on_step_by_step_to_the_end_and_survives_restarts(tmp_path
     audit = Audit(connect(tmp_path), tmp_path)
 
     def look() -> Rollout:
-        again = Rollouts(connect(tmp_path))
+        again = Rollouts(connect(tmp_path), tmp_path)
         Overseer(again, audit, lambda name: True).look()
         found = again.of("production")
         assert found is not None

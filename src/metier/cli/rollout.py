@@ -9,7 +9,10 @@ from metier.cli.options import HERE, AsJson, ProjectFolder
 
 def rollout(
     context: typer.Context,
-    alias: Annotated[str, typer.Argument(help="The name that people use, such as production.")],
+    alias: Annotated[
+        str,
+        typer.Argument(help="The name that people use, such as desk, or an alias of the registry, support@production."),
+    ],
     between: Annotated[
         tuple[str, str] | None,
         typer.Option(metavar="STABLE CANDIDATE", help="Start one: what serves now, and what is tried."),
@@ -36,7 +39,7 @@ def rollout(
     with opened(context, project, as_json=json) as place:
         place.open_store()
         database = connect(place.store)
-        rollouts, audit = Rollouts(database), Audit(database, place.store)
+        rollouts, audit = Rollouts(database, place.store), Audit(database, place.store)
         if between is not None:
             rollouts.start(wanted_of(place.project.serve.rollouts, alias, between))
             audit.note("command line", f"start {alias}", stable=between[0], candidate=between[1])

@@ -13,6 +13,7 @@ from metier.serve.meters import Meters
 from metier.serve.pool import Pool
 from metier.serve.refusal import Refusal
 from metier.serve.rollouts.book import Rollouts
+from metier.serve.rollouts.registered import is_registered
 from metier.serve.rollouts.rules import STABLE
 from metier.serve.rollouts.shadows import Shadows
 from metier.serve.settings import ServeSettings
@@ -63,7 +64,7 @@ class Desk:
             Refusal: there is no model of that name.
         """
         rollout = self.rollouts.of(name)
-        if rollout is None:
+        if rollout is None or (rollout.state != "running" and is_registered(name)):
             return Chosen(served=self.find(name))
         arm = rollout.arm(key)
         served = self.catalogue.find(rollout.model(arm))

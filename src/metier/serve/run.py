@@ -99,8 +99,8 @@ def open_desk(folder: Path, store: Path, *, base: Base, text: TextSettings, sett
         catalogue.names = jobs.names
     return Desk(
         settings=settings, catalogue=catalogue, pool=Pool(settings), keys=Keys(database), audit=Audit(database, store),
-        limiter=Limiter(settings.limits), recorder=Recorder(database, settings.record), rollouts=Rollouts(database),
-        jobs=jobs, webhooks=webhooks,
+        limiter=Limiter(settings.limits), recorder=Recorder(database, settings.record),
+        rollouts=Rollouts(database, store), jobs=jobs, webhooks=webhooks,
     )  # fmt: skip
 
 

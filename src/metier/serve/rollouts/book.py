@@ -6,11 +6,13 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sql
 
 from metier.core.errors import InputError
+from metier.serve.rollouts import registered
 from metier.serve.rollouts.checks import Check, check_of
 from metier.serve.rollouts.rules import CANDIDATE, STABLE, Count, Rules, rules_of
 from metier.serve.settings import RolloutSettings
@@ -80,10 +82,16 @@ def place(id: str, key: str) -> float:
 
 
 class Rollouts:
-    """The rollouts of a project."""
+    """The rollouts of a project.
 
-    def __init__(self, database: sql.Engine) -> None:
+    Args:
+        database: where they are kept.
+        store: the project's `.metier`, whose registry's aliases they may be of.
+    """
+
+    def __init__(self, database: sql.Engine, store: Path) -> None:
         self._database = database
+        self._store = store
         self._latest: Mapping[str, Rollout] = {}
         self.refresh()
 
@@ -109,10 +117,14 @@ class Rollouts:
         """Start a rollout and return it.
 
         Raises:
-            InputError: one is running for this name already, or the models are one and the same.
+            InputError: one is running for this name already, the models are one and the same, or an alias of the
+                registry means something else.
+            SignatureError: the candidate for such an alias is not what was signed.
         """
         if wanted.stable == wanted.candidate:
             raise InputError(f"rollout {wanted.alias}: {wanted.stable} against itself", "two models")
+        if registered.is_registered(wanted.alias):
+            registered.require_meant(self._store, _contest(wanted))
         self.refresh()
         before = self.of(wanted.alias)
         if before is not None and before.state == "running":
@@ -135,8 +147,24 @@ class Rollouts:
         return started
 
     def end(self, rollout: Rollout, state: State, reason: str) -> bool:
-        """End a rollout that is running; tell whether it was."""
-        return self._change(rollout, state=state, reason=reason)
+        """End a rollout that is running; tell whether it was. An alias of the registry then means who won."""
+        if state == "promoted" and self.is_moved(rollout):
+            state, reason = "stopped", f"{rollout.alias} was moved by somebody"
+        changed = self._change(rollout, state=state, reason=reason)
+        if changed and state == "promoted":
+            self.settle(rollout, reason)
+        return changed
+
+    def settle(self, rollout: Rollout, reason: str) -> None:
+        """Let an alias of the registry mean who was promoted, once; also after a process that died in between."""
+        if registered.is_registered(rollout.alias):
+            registered.promote(self._store, _contest(rollout), rollout=rollout.id, reason=reason)
+
+    def is_moved(self, rollout: Rollout) -> bool:
+        """Tell whether an alias of the registry means another version by now than what served when it started."""
+        if not registered.is_registered(rollout.alias):
+            return False
+        return registered.means(self._store, _contest(rollout)) != _contest(rollout).stable
 
     def step(self, rollout: Rollout, reason: str) -> bool:
         """Give a candidate its next share of the traffic; tell whether it was still at the step before."""
@@ -188,6 +216,10 @@ class Rollouts:
         with self._database.connect() as connection:
             good, total = connection.execute(wanted).one()
         return int(good or 0), int(total)
+
+
+def _contest(rollout: Rollout) -> registered.Contest:
+    return registered.contest(rollout.alias, rollout.stable, rollout.candidate)
 
 
 def _read(row: Any) -> Rollout:

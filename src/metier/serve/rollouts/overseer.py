@@ -9,11 +9,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from metier.core.errors import MetierError
 from metier.serve.audit import Audit
 from metier.serve.faults import told
-from metier.serve.rollouts.book import Rollout, Rollouts
+from metier.serve.rollouts.book import Rollout, Rollouts, State
 from metier.serve.rollouts.rules import Decision, decide
 
 LOG = logging.getLogger("metier.serve")
 _PAUSE_SECONDS = 1.0
+_ENDS: dict[str, State] = {"promote": "promoted", "roll back": "rolled back", "stop": "stopped"}
 
 
 class Overseer(threading.Thread):
@@ -51,8 +52,12 @@ class Overseer(threading.Thread):
         for rollout in self._rollouts.aliases():
             if rollout.state == "running":
                 self._move(rollout, self._decision(rollout))
+            elif rollout.state == "promoted":
+                self._rollouts.settle(rollout, rollout.reason)
 
     def _decision(self, rollout: Rollout) -> Decision:
+        if self._rollouts.is_moved(rollout):
+            return Decision(move="stop", reason=f"{rollout.alias} was moved by somebody")
         if not self._is_served(rollout.candidate):
             return Decision(move="roll back", reason=f"{rollout.candidate} is not served any more")
         if rollout.kind != "canary":
@@ -65,8 +70,7 @@ class Overseer(threading.Thread):
         if decision.move == "step":
             moved = self._rollouts.step(rollout, decision.reason)
         else:
-            state = "promoted" if decision.move == "promote" else "rolled back"
-            moved = self._rollouts.end(rollout, state, decision.reason)
+            moved = self._rollouts.end(rollout, _ENDS[decision.move], decision.reason)
         if moved:
             LOG.info("rollout %s: %s (%s)", rollout.alias, decision.move, decision.reason)
             self._audit.note(

@@ -42,7 +42,7 @@ def rules_of(settings: RolloutSettings) -> Rules:
 class Decision:
     """What to do now, and why."""
 
-    move: Literal["stay", "step", "promote", "roll back"]
+    move: Literal["stay", "step", "promote", "roll back", "stop"]
     reason: str
 
 

@@ -9,6 +9,7 @@ from prometheus_client import generate_latest
 from metier.serve.catalogue import listed
 from metier.serve.desk import caller_of, desk_of
 from metier.serve.refusal import Refusal
+from metier.serve.rollouts.registered import is_registered
 from metier.serve.routes.streams import as_json
 from metier.serve.wire.decisions import FeedbackBody
 
@@ -25,6 +26,7 @@ async def models(request: Request) -> Response:
     found += [
         {"id": rollout.alias, "object": "model", "created": rollout.created, "owned_by": "metier", "parent": None}
         for rollout in desk.rollouts.aliases()
+        if not is_registered(rollout.alias)  # the catalogue has those
     ]
     return as_json({"object": "list", "data": found})
 

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from metier.serve.desk import Desk, desk_of
 from metier.serve.refusal import Refusal
 from metier.serve.rollouts.book import Rollout, wanted_of
+from metier.serve.rollouts.registered import is_registered
 from metier.serve.rollouts.told import told
 from metier.serve.routes.streams import as_json
 from metier.serve.wire.rollouts import EndBody, RolloutBody
@@ -44,7 +45,7 @@ async def end(alias: str, body: EndBody, request: Request) -> Response:
 def _start(desk: Desk, body: RolloutBody) -> dict[str, Any]:
     for name in (body.stable, body.candidate):
         desk.find(name)
-    if desk.catalogue.find(body.alias) is not None:
+    if not is_registered(body.alias) and desk.catalogue.find(body.alias) is not None:
         raise Refusal(400, f"alias {body.alias!r}: a model is called so", param="alias")
     chosen = {name: value for name, value in (("kind", body.kind), ("share", body.share)) if value is not None}
     wanted = wanted_of(desk.settings.rollouts.model_copy(update=chosen), body.alias, (body.stable, body.candidate))

@@ -8,9 +8,9 @@ from metier.serve.wire.body import Body
 
 
 class RolloutBody(Body):
-    """POST /v1/rollouts. What is left out is as serve.rollouts says."""
+    """POST /v1/rollouts. What is left out is as serve.rollouts says; `alias` may be one of the registry, NAME@ALIAS."""
 
-    alias: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    alias: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}(@[a-z0-9][a-z0-9._-]{0,63})?$", max_length=64)
     stable: str = Field(min_length=1, max_length=256)
     candidate: str = Field(min_length=1, max_length=256)
     kind: Literal["split", "shadow", "canary"] | None = None
