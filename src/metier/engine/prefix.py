@@ -30,46 +30,47 @@ def following(name: bytes, tokens: Sequence[int]) -> bytes:
 
 
 class PrefixCache:
-    """Blocks [layers, 2, K, BLOCK, D] within a number of bytes."""
+    """Blocks [layers, 2, K, BLOCK, D], all alike, within a number of bytes.
+
+    They lie in one piece of memory: blocks that came and went each by itself would leave holes between them that the
+    process never gives back, of half the size of the cache.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
-        self._bytes = 0
-        self._blocks: OrderedDict[bytes, torch.Tensor] = OrderedDict()
+        self._store: torch.Tensor | None = None
+        self._free: list[int] = []
+        self._places: OrderedDict[bytes, int] = OrderedDict()
 
     @property
     def size(self) -> int:
         """Memory that the blocks take."""
-        return self._bytes
+        return len(self._places) * self._store[0].nbytes if self._store is not None else 0
 
     def __contains__(self, name: bytes) -> bool:
         """Tell whether a block is there."""
-        return name in self._blocks
+        return name in self._places
 
     def find(self, wanted: Sequence[bytes]) -> list[torch.Tensor]:
-        """Return the blocks that are there, up to the first that is not."""
+        """Return the blocks that are there, up to the first that is not; to be copied before another one is kept."""
         found = []
         for name in wanted:
-            block = self._blocks.get(name)
-            if block is None:
+            place = self._places.get(name)
+            if place is None or self._store is None:
                 break
-            found.append(block)
+            found.append(self._store[place])
         for name in reversed(wanted[: len(found)]):  # a block is never younger than what hangs from it
-            self._blocks.move_to_end(name)
+            self._places.move_to_end(name)
         return found
 
     def keep(self, name: bytes, block: torch.Tensor) -> None:
         """Keep a copy of a block; the least recently used make room."""
-        size = block.numel() * block.element_size()
-        if name in self._blocks or size > self._most:
+        count = self._most // block.nbytes
+        if name in self._places or count == 0:
             return
-        while self._bytes + size > self._most:
-            _, gone = self._blocks.popitem(last=False)
-            self._bytes -= gone.numel() * gone.element_size()
-        self._blocks[name] = block.clone()
-        self._bytes += size
-
-    def forget(self) -> None:
-        """Drop everything."""
-        self._blocks.clear()
-        self._bytes = 0
+        if self._store is None:  # takes memory as it is written to
+            self._store = block.new_empty(count, *block.shape)
+            self._free = list(range(count - 1, -1, -1))
+        place = self._free.pop() if self._free else self._places.popitem(last=False)[1]
+        self._store[place] = block
+        self._places[name] = place
