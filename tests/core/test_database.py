@@ -78,3 +78,42 @@ def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("METIER_DATABASE", "postgresql://host/x")
     with pytest.raises(MissingExtraError, match=r"metier\[postgres\]"):
         open_database(tmp_path, META)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a database that several projects share."""
+    is_server = request.param == "postgresql"
+    address = request.getfixturevalue("postgres") if is_server else f"sqlite:///{tmp_path}/all.db"
+    monkeypatch.setenv("METIER_DATABASE", address)
+    return address
+
+
+def names(folder: Path, *new: str) -> list[str]:
+    """Write names into a project's table and return all that are in it."""
+    engine = open_database(folder, META)
+    with engine.begin() as connection:
+        for name in new:
+            connection.execute(THINGS.insert().values(name=name))
+        found = list(connection.execute(sql.select(THINGS.c.name).order_by(THINGS.c.name)).scalars())
+        assert list(connection.exec_driver_sql("SELECT name FROM things ORDER BY name").scalars()) == found
+    engine.dispose()
+    return found
+
+
+def test_projects_that_share_a_database_see_nothing_of_each_other(shared: str, tmp_path: Path) -> None:
+    assert names(tmp_path / "one", "a") == ["a"]
+    assert names(tmp_path / "two", "a", "b") == ["a", "b"]  # not even their ids are in each other's way
+    assert names(tmp_path / "one") == ["a"]
+
+
+def test_machines_of_one_project_share_a_schema_by_its_name(
+    shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = "&" if "?" in shared else "?"
+    monkeypatch.setenv("METIER_DATABASE", f"{shared}{mark}schema=support_{tmp_path.name[-8:].replace('-', '_')}")
+    assert names(tmp_path / "one", "a") == ["a"]
+    assert names(tmp_path / "two", "b") == ["a", "b"]
+    monkeypatch.setenv("METIER_DATABASE", f'{shared}{mark}schema=a";drop')
+    with pytest.raises(SettingsError, match="schema"):
+        open_database(tmp_path, META)

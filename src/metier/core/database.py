@@ -1,21 +1,29 @@
-"""The project's database: SQLite in `.metier`, or what METIER_DATABASE names; SQLAlchemy is imported when it opens."""
+"""The project's database: SQLite in `.metier`, or what METIER_DATABASE names; SQLAlchemy is imported when it opens.
+
+Several projects may share one server. Each has a schema of its own there, so that no project sees another's versions,
+keys, jobs or traces, and no statement can forget to ask whose they are.
+"""
 
 import os
+import re
+import secrets
 import sqlite3
 from pathlib import Path
 from typing import Any
 
-from metier.core import extras
+from metier.core import artefact, extras, lock
 from metier.core.errors import RunError, SettingsError
 
 ADDRESS = "METIER_DATABASE"
-"""The environment variable that names another database, such as postgresql://user:password@host/name."""
+"""The environment variable that names another database, such as postgresql://user:password@host/name. Machines that
+share one project add ?schema=NAME, the same on each; else the schema is one that the project made up for itself."""
 
 _FILE = "metier.db"
 _EXTRA = "registry"
 _POSTGRES = "postgresql"
 _PATIENCE_MS = 10_000
 _ATTEMPTS = 5
+_SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
 def open_database(store: Path, tables: Any, *, durable: bool = False) -> Any:
@@ -36,7 +44,7 @@ def open_database(store: Path, tables: Any, *, durable: bool = False) -> Any:
         MissingExtraError: its driver is not installed.
     """
     sql = extras.load("sqlalchemy", _EXTRA)
-    url = _address(sql, store)
+    url, schema = _address(sql, store)
     is_file = url.get_backend_name() == "sqlite"
     try:
         # a statement's values are people's words and secrets: they stay out of errors, and so out of logs
@@ -46,29 +54,70 @@ def open_database(store: Path, tables: Any, *, durable: bool = False) -> Any:
     if is_file:
         store.mkdir(parents=True, exist_ok=True)
         sql.event.listen(engine, "connect", _prepare_durable if durable else _prepare)
-    _make(sql, engine, tables)
+    else:
+        sql.event.listen(engine, "connect", _in_schema(schema), insert=True)
+    _make(sql, engine, tables, schema="" if is_file else schema)
     return engine
 
 
-def _address(sql: Any, store: Path) -> Any:
-    """Return where the database is, with the driver that we bring where none is named."""
+def _address(sql: Any, store: Path) -> tuple[Any, str]:
+    """Return where the database is, with the driver that we bring where none is named, and the schema there."""
     named = os.environ.get(ADDRESS)
     if not named:
-        return sql.engine.URL.create("sqlite", database=str(store / _FILE))
+        return sql.engine.URL.create("sqlite", database=str(store / _FILE)), ""
     try:
         url = sql.engine.make_url(named)
     except sql.exc.ArgumentError as error:
         raise SettingsError(f"{ADDRESS}: not an address", "one such as postgresql://user@host/name") from error
     if url.drivername in {_POSTGRES, "postgres"}:
         extras.require("postgres")
-        return url.set(drivername=f"{_POSTGRES}+pg8000")
-    return url
+        url = url.set(drivername=f"{_POSTGRES}+pg8000")
+    schema = _schema(url.query.get("schema"), store)
+    url = url.difference_update_query(["schema"])
+    if url.get_backend_name() == "sqlite" and url.database:  # it has no schemas: a file for each
+        path = Path(url.database)
+        url = url.set(database=str(path.with_name(f"{path.stem}-{schema}{path.suffix}")))
+    return url, schema
 
 
-def _make(sql: Any, engine: Any, tables: Any) -> None:
+def _schema(named: Any, store: Path) -> str:
+    """Return the schema of a project: the one that the address names, or one that is made up once and kept.
+
+    Raises:
+        SettingsError: that is no name of a schema.
+    """
+    if named is not None:
+        if not _SCHEMA.fullmatch(str(named)):
+            raise SettingsError(f"{ADDRESS}: schema {str(named)[:80]!r}", "small letters, digits and _, at most 41")
+        return str(named)
+    folder = store / "database"
+    with lock.held(folder, wait=True):
+        kept = folder / "schema"
+        if not kept.is_file():
+            artefact.write_file(kept, f"metier_{secrets.token_hex(6)}")
+        return kept.read_text(encoding="utf-8")
+
+
+def _in_schema(schema: str) -> Any:
+    """Return what lets a new connection see one schema only."""
+
+    def prepare(connection: Any, record: Any) -> None:
+        before, connection.autocommit = connection.autocommit, True
+        cursor = connection.cursor()
+        cursor.execute(f'SET SESSION search_path TO "{schema}"')
+        cursor.close()
+        connection.autocommit = before
+
+    return prepare
+
+
+def _make(sql: Any, engine: Any, tables: Any, *, schema: str) -> None:
     """Make what tables are missing. Of two processes that try at once the second looks again."""
     for attempt in range(_ATTEMPTS):
         try:
+            if schema:
+                with engine.begin() as connection:
+                    connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
             tables.create_all(engine)
         except sql.exc.DBAPIError as error:
             if attempt + 1 < _ATTEMPTS and not isinstance(error, sql.exc.InterfaceError):
