@@ -10,6 +10,7 @@ from metier.cli.advise import advise
 from metier.cli.augment import augment
 from metier.cli.bases import bases
 from metier.cli.boundary import INTERRUPTED, Boundary, Interrupts, interrupted
+from metier.cli.calibrate import calibrate
 from metier.cli.compare import compare
 from metier.cli.doctor import doctor
 from metier.cli.evaluate import evaluate
@@ -54,6 +55,7 @@ for _registered in (promote, rollback, versions, diff, card, verify_version):
     app.command(rich_help_panel=_VERSIONS)(_registered)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(serve)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(rollout)
+app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(calibrate)
 app.command(rich_help_panel=_SERVE)(key)
 app.command(rich_help_panel=_SERVE, context_settings=LAID_OVER, epilog=SETTINGS_HELP)(export)
 app.command(rich_help_panel=_SERVE)(audit)

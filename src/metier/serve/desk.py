@@ -6,6 +6,7 @@ from fastapi import Request as HttpRequest
 
 from metier.serve.asking import Chosen
 from metier.serve.audit import Audit
+from metier.serve.calibrated import Calibrations
 from metier.serve.catalogue import Catalogue, Served
 from metier.serve.keys import Caller, Keys
 from metier.serve.limits import Limiter
@@ -34,6 +35,7 @@ class Desk:
     limiter: Limiter
     recorder: Recorder
     rollouts: Rollouts
+    calibrations: Calibrations
     meters: Meters = field(default_factory=Meters)
     shadows: Shadows = field(default_factory=Shadows)
     jobs: Jobs | None = None

@@ -60,6 +60,11 @@ class Generation:
         return self._asking.owner
 
     @property
+    def digest(self) -> str:
+        """Which model answers, by its content."""
+        return self._chosen.served.digest
+
+    @property
     def usage(self) -> dict[str, Any]:
         """Return the usage as the API writes it."""
         return {

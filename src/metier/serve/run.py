@@ -17,6 +17,7 @@ from metier.engine.adapters import why_unmixable
 from metier.model.find import Base
 from metier.serve.app import make_app
 from metier.serve.audit import Audit
+from metier.serve.calibrated import Calibrations
 from metier.serve.catalogue import Catalogue
 from metier.serve.database import connect
 from metier.serve.desk import Desk
@@ -112,7 +113,7 @@ def open_desk(folder: Path, store: Path, *, base: Base, text: TextSettings, sett
     return Desk(
         settings=settings, catalogue=catalogue, pool=Pool(settings), keys=Keys(database), audit=Audit(database, store),
         limiter=Limiter(settings.limits), recorder=Recorder(database, settings.record),
-        rollouts=Rollouts(database, store), jobs=jobs, webhooks=webhooks,
+        rollouts=Rollouts(database, store), calibrations=Calibrations(store), jobs=jobs, webhooks=webhooks,
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """POST /v1/decisions: yes or no, one of several, how much; with probabilities that add up to one.
 
 A model with a head answers with the head's own probabilities. One that writes is asked how likely each answer would
-be as its next turn, end of turn included, and the answers on offer share the whole.
+be as its next turn, end of turn included, and the answers on offer share the whole. Where `metier calibrate` has
+fitted how sure the model should be of these answers, that is taken into account, and `calibrated` says so.
 """
 
 import asyncio
@@ -11,18 +12,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from metier.engine.decoder import Engine
 from metier.engine.request import End
 from metier.engine.request import Request as Asked
+from metier.score.temperature import shares
+from metier.serve import deciding
 from metier.serve.asking import asking_of, conversation
 from metier.serve.desk import Desk, desk_of
 from metier.serve.generation import Generation, check_end
 from metier.serve.pool import Open
-from metier.serve.prompts import chat_ids, deadline, unheard
+from metier.serve.prompts import chat_ids, deadline
 from metier.serve.refusal import Refusal
 from metier.serve.routes.streams import as_json, while_heard
 from metier.serve.wire.decisions import ChoiceQuestion, DecisionBody, Predicate, ScoreQuestion
@@ -114,38 +115,28 @@ async def _written(desk: Desk, body: DecisionBody, generation: Generation) -> li
             if isinstance(event, End):
                 check_end(event)
                 sums[number] = sum(chance.logprob for chance in event.prompt)
-    answers, place = [], 0
+    answers, place, known = [], 0, desk.calibrations.of(generation.digest)
     for question, size in zip(body.questions, sizes, strict=True):
         logs = np.array([sums[number] for number in range(place, place + size)])
-        shares = np.exp(logs - logs.max())
-        answers.append(answer_of(question, (shares / shares.sum()).tolist()))
+        fitted = known if known is not None and known.covers(_options(question)) else None
+        told = shares(logs, fitted.temperature if fitted is not None else 1.0)
+        answers.append(answer_of(question, told.tolist()) | {"calibrated": fitted is not None})
         place += size
     return answers
 
 
 def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int]) -> list[Asked]:
     renderer = model.text.renderer
-    tokenizer, requests = renderer.tokenizer, []
-    ending = [tokenizer.eos_id] if tokenizer.eos_id is not None else list(tokenizer.stop_ids[:1])
+    made: list[Asked] = []
+    until = deadline(desk.settings.limits.deadline_seconds)
     for question in body.questions:
         prompt = chat_ids(_messages(body, question.instructions), (), renderer)
         options = _options(question)
         if len(set(options)) < len(options):
             raise Refusal(400, "questions: two answers on offer are the same", param="questions")
         sizes.append(len(options))
-        for option in options:
-            requests.append(
-                Asked(
-                    ids=[*prompt, *tokenizer.encode(option, special=False), *ending],
-                    listen=unheard,
-                    adapter=model.adapter,
-                    most_tokens=0,
-                    chances=0,
-                    score_from=len(prompt),
-                    deadline=deadline(desk.settings.limits.deadline_seconds),
-                )
-            )
-    return requests
+        made += deciding.requests(prompt, options, renderer.tokenizer, adapter=model.adapter, deadline=until)
+    return made
 
 
 async def _headed(desk: Desk, body: DecisionBody, generation: Generation) -> list[dict[str, Any]]:
@@ -155,15 +146,11 @@ async def _headed(desk: Desk, body: DecisionBody, generation: Generation) -> lis
         assert head is not None
         prompt = await asyncio.to_thread(chat_ids, _messages(body, ""), (), model.text.renderer)
         generation.reserve(len(prompt))
-        values = await model.worker.call(partial(_head_values, head=head, ids=prompt))
-    return [answer_of(question, _of_head(question, head, values)) for question in body.questions]
-
-
-@torch.inference_mode()
-def _head_values(engine: Engine, head: Targets, ids: list[int]) -> np.ndarray:
-    device = next(engine.model.parameters()).device
-    logits = engine.model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits
-    return head.values(logits.float().cpu().numpy())[0]
+        values = await model.worker.call(partial(deciding.head_values, head=head, ids=prompt))
+    known = desk.calibrations.of(generation.digest) if head.kind == "classify" else None
+    values = known.of(values) if known is not None else values
+    facts = {"calibrated": known is not None}
+    return [answer_of(question, _of_head(question, head, values)) | facts for question in body.questions]
 
 
 def _of_head(question: Question, head: Targets, values: np.ndarray) -> list[float]:
