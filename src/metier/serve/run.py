@@ -59,7 +59,8 @@ def serve(folder: Path, store: Path, *, base: Base, text: TextSettings, settings
     with listening(settings.host, settings.port) as listener, _at_work(desk, store):
         port = listener.getsockname()[1]
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-        print(f"serve: {base.name} at http://{settings.host}:{port}/v1 (Ctrl-C ends it)", flush=True)
+        who = "whoever has a key" if desk.keys.any() else "this machine, without a key; metier key makes one"
+        print(f"serve: {base.name} at http://{settings.host}:{port}/v1 for {who} (Ctrl-C ends it)", flush=True)
         desk.audit.note("server", "started", host=settings.host, port=port)
         app = make_app(desk, local=local, upstream=upstream)
         _forget_what_stays()
