@@ -7,7 +7,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from metier.engine.decoder import opened
 from metier.engine.limits import Limits
-from metier.engine.packed import PackedLinear, packed
+from metier.engine.packed import PackedLinear, packed, room
 from tests.engine.crowd import build
 
 pytestmark = pytest.mark.skipif(
@@ -17,7 +17,9 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 288, 9000), (5, 63, 4097), (16, 96, 700), (300, 48, 64)])
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs"), [(1, 288, 9000), (5, 63, 4097), (16, 96, 700), (37, 96, 700), (300, 48, 64)]
+)
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_packed_layer_computes_what_the_plain_one_does(
     dtype: torch.dtype, rows: int, inputs: int, outputs: int, bias: bool
@@ -30,6 +32,13 @@ def test_a_packed_layer_computes_what_the_plain_one_does(
         found = PackedLinear(plain)(x)
     assert found.dtype == dtype
     assert (found.double() - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max()
+
+
+def test_few_numbers_of_rows_are_ever_computed() -> None:
+    rooms = [room(rows) for rows in range(1, 1057)]
+    assert all(rows <= found for rows, found in enumerate(rooms, 1))
+    assert sum(rooms) < 1.06 * sum(range(1, 1057))
+    assert len(set(rooms)) < 50
 
 
 def test_the_packed_weights_are_what_is_multiplied_with() -> None:

@@ -79,8 +79,9 @@ def _rows(served: Served) -> Sequence[Row]:
     rows = load_split(snapshot, _SPLIT)
     if len(rows) < _FEWEST_ROWS:
         raise DataError(
-            f"{served.name}: {len(rows)} {_SPLIT} rows", f"at least {_FEWEST_ROWS}", "keep more back: prepare.validation_share"
-        )
+            f"{served.name}: {len(rows)} {_SPLIT} rows", f"at least {_FEWEST_ROWS}",
+            "keep more back: prepare.validation_share",
+        )  # fmt: skip
     return rows[:_MOST_ROWS]
 
 
