@@ -112,6 +112,7 @@ def main() -> None:
             round(tally.memory[len(tally.memory) // 2][1]),
             round(tally.memory[-1][1]),
         ],
+        "every_half_minute_mib": [round(mib) for _, mib in tally.memory[:: round(30 / _EVERY_SECONDS)]],
         "slope_mib_per_hour": round(slope(memory), 1),
     }
     print(json.dumps(machine.describe() | found, indent=1))
