@@ -16,15 +16,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from bench.machine import describe
 from bench.near_differences import differences
 from bench.places import cache, shared
 from metier.prepare.duplicates.near import near
-from metier.prepare.duplicates.shelf import Compared
+from metier.prepare.duplicates.shelf import Compared, fill
 from tests.prepare.duplicates.planted import edited_words, restyled
 
 PEERS = ("datasketch==2.0.0", "text-dedup==0.4.0")
@@ -64,7 +66,12 @@ def rows(count: int) -> list[Pair]:
 def clusters(found: list[Pair]) -> list[int]:
     """Return the first row of each row's cluster, by metier."""
     with tempfile.TemporaryDirectory() as folder:
-        return near((Compared("", *row, 0) for row in found), Path(folder), _LEAST).tolist()
+        return _found((Compared("", *row, 0) for row in found), Path(folder)).tolist()
+
+
+def _found(rows: Iterable[Compared], folder: Path) -> np.ndarray:
+    shelves = fill(rows, folder / "texts")
+    return near(shelves.compared(np.arange(len(shelves))), folder, _LEAST)
 
 
 def with_edits(row: Pair, share: float, chosen: random.Random, pool: list[str]) -> Pair:
@@ -136,7 +143,7 @@ def ours(path: Path) -> tuple[float, list[int]]:
     started = time.process_time()
     with path.open(encoding="utf-8") as stream, tempfile.TemporaryDirectory() as folder:
         texts = (Compared("", "", json.loads(line)["text"], 0) for line in stream)
-        found = near(texts, Path(folder), _LEAST)
+        found = _found(texts, Path(folder))
     return time.process_time() - started, found.tolist()
 
 

@@ -246,7 +246,7 @@ def _write(folder: Path, spool: Spool, division: Division, training: Training) -
     finally:
         for stream in streams.values():
             stream.close()
-    spool.path.unlink()
+    spool.remove()
 
 
 def _facts(

@@ -3,6 +3,7 @@
 import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ import numpy as np
 from metier.core.types import Row
 from metier.prepare.candidate import Role
 from metier.prepare.decisions import Action, Decision
+from metier.prepare.duplicates.shelf import Sheaf, Shelves, Shelving
 from metier.prepare.places import Entry, Growing, Places
 from metier.text.formats import Recognised
 from metier.text.rows import row_of
@@ -24,6 +26,7 @@ class Spool:
 
     `places`: what is known of each. `alive` bool [N]: False once a look has dropped the row. `offsets` int64 [N+1]:
     line i is the bytes from `offsets[i]` to `offsets[i+1]` of `path`. `formats`: how the records of each file are read.
+    `shelves`: what is compared of each row, folded.
     """
 
     path: Path
@@ -31,6 +34,7 @@ class Spool:
     alive: np.ndarray
     offsets: np.ndarray
     formats: Mapping[str, Recognised]
+    shelves: Shelves
 
     def __len__(self) -> int:
         """Return the number of rows N, dropped ones counted."""
@@ -52,6 +56,11 @@ class Spool:
         """Yield all rows in order (dropped ones too), or those with these numbers."""
         for line in self.lines(numbers):
             yield row_of(json.loads(line), self.formats, "the spool")
+
+    def remove(self) -> None:
+        """Delete the files; only the columns can be used afterwards."""
+        for path in (self.path, self.shelves.texts, self.shelves.table):
+            path.unlink()
 
     def decision(
         self, number: int | np.integer[Any], rule: str, action: Action, reason: str, detail: str = ""
@@ -76,17 +85,24 @@ class Filling:
     _columns: Growing = field(default_factory=Growing)
     _offsets: "array[int]" = field(default_factory=lambda: array("q", [0]))
     _stream: BinaryIO | Any = None
+    _shelving: Shelving = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put the shelves beside."""
+        self._shelving = Shelving(self.path.with_name(f"{self.path.name}.texts"))
 
     def __enter__(self) -> Self:
-        """Open the file."""
+        """Open the files."""
         self._stream = self.path.open("wb")
+        self._shelving.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
+        """Close the files."""
         self._stream.close()
+        self._shelving.__exit__(kind, error, trace)
 
     def add(self, line: bytes, entry: Entry, role: Role) -> None:
         """Write one row: its line, and what the columns take of it."""
@@ -94,9 +110,16 @@ class Filling:
         self._offsets.append(self._offsets[-1] + len(line))
         self._columns.add(entry, role)
 
+    def shelve(self, sheaf: Sheaf, kept: Items[int]) -> None:
+        """Write what is compared of rows that have been added; `kept` are their numbers in the sheaf."""
+        self._shelving.add(sheaf, kept)
+
     def spool(self, formats: Mapping[str, Recognised]) -> Spool:
         """Return what has been written, as a spool to look at; nothing may be added afterwards."""
         self._stream.flush()
         places = self._columns.places()
         offsets = np.frombuffer(self._offsets, dtype=np.int64)
-        return Spool(path=self.path, places=places, alive=np.ones(len(places), bool), offsets=offsets, formats=formats)
+        return Spool(
+            path=self.path, places=places, alive=np.ones(len(places), bool), offsets=offsets, formats=formats,
+            shelves=self._shelving.shelves(),
+        )  # fmt: skip

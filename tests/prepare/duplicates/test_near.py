@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from metier.prepare.duplicates import near as near_room
 from metier.prepare.duplicates.clusters import Clusters
 from metier.prepare.duplicates.near import near
-from metier.prepare.duplicates.shelf import Compared
+from metier.prepare.duplicates.shelf import Compared, fill
 from metier.prepare.duplicates.signatures import PLACES, signatures
 from metier.prepare.duplicates.words import fold, words_of
 from tests.prepare.duplicates.planted import edited, restyled, sentence
 
 
 def clusters_of(rows, folder: Path, least=0.8) -> list[int]:
-    return near([Compared(*row) if len(row) == 4 else Compared("", *row) for row in rows], folder, least).tolist()
+    shelves = fill([Compared(*row) if len(row) == 4 else Compared("", *row) for row in rows], folder / "texts")
+    return near(shelves.compared(np.arange(len(shelves))), folder, least).tolist()
 
 
 def text_of(texts) -> list[str]:

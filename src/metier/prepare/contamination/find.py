@@ -1,6 +1,6 @@
 """Finds training rows that share a run of words with a held-out text, and says which."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metier.prepare.contamination.settings import ContaminationSettings
-from metier.prepare.duplicates.compared import compared
+from metier.prepare.duplicates.shelf import MOST_CHARACTERS
 from metier.prepare.duplicates.words import Words, fold, runs_of, words_of
 from metier.prepare.reading.find import find as find_files
 from metier.prepare.reading.records import records
 from metier.prepare.reading.settings import ReadSettings
 from metier.prepare.spool import Spool
 
-_CHUNK_ROWS = 500
-_MOST_CHARACTERS = 1 << 20
+_CHUNK_TEXTS = 500
+_BATCH_BYTES = 1 << 18
+_BITS_EACH = 16
 _MOST_ROWS = 10
 """A run of words that stands in more training rows is a turn of phrase or a template, not a leak."""
 
@@ -62,21 +63,38 @@ def find(
     Raises:
         DataError: a named file cannot be read.
     """
-    texts = _texts(spool, test if settings.test else test[:0], settings, folder)
-    held = _held(texts, settings.words)
+    held = _held(spool, test if settings.test else test[:0], settings, folder)
     if not len(held.hashes):
         return []
-    found = [np.empty((0, 2), np.int64)]
-    rows = (compared(row) for row in spool.rows(train))
-    place = 0
-    while chunk := list(islice(rows, _CHUNK_ROWS)):
-        words = words_of(fold([(row.asked[:_MOST_CHARACTERS], row.answered[:_MOST_CHARACTERS]) for row in chunk]))
-        hashes, owners = _keys(words, settings.words, 2 * len(chunk))
-        places = np.minimum(np.searchsorted(held.hashes, hashes), len(held.hashes) - 1)
-        same = held.hashes[places] == hashes
-        found.append(np.unique(np.stack([places[same], owners[same] // 2 + place], 1), axis=0))
-        place += len(chunk)
+    found, shelf, sieve = [np.empty((0, 2), np.int64)], spool.shelves.said(train), _Sieve(held.hashes)
+    for rows in shelf.batches(_BATCH_BYTES):
+        hashes, owners = _keys(words_of(shelf.take(rows)), settings.words, 2 * len(rows))
+        places, hits = sieve.places(hashes)
+        found.append(np.unique(np.stack([places, owners[hits] // 2 + rows[0]], 1), axis=0))
     return list(_leaks(np.concatenate(found), held, train))
+
+
+class _Sieve:
+    """Finds hashes among the held ones: nearly all others fall through a table of bits, which is small and near.
+
+    Args:
+        held: sorted, uint64 [R], R > 0.
+    """
+
+    def __init__(self, held: np.ndarray) -> None:
+        self._held = held
+        self._shift = np.uint64(64 - max(10, (_BITS_EACH * len(held)).bit_length()))
+        bits = np.zeros(1 << (64 - int(self._shift)), bool)
+        bits[(held >> self._shift).astype(np.int64)] = True
+        self._bits = np.packbits(bits, bitorder="little")
+
+    def places(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the hashes that are held stand among these, and which ones they are; int64 both."""
+        spots = (hashes >> self._shift).astype(np.int64)
+        likely = np.flatnonzero((self._bits[spots >> 3] >> (spots & 7).astype(np.uint8)) & 1)
+        places = np.minimum(np.searchsorted(self._held, hashes[likely]), len(self._held) - 1)
+        same = self._held[places] == hashes[likely]
+        return places[same], likely[same]
 
 
 def _leaks(found: np.ndarray, held: _Held, train: np.ndarray) -> Iterator[Leak]:
@@ -104,32 +122,31 @@ def _keys(words: Words, length: int, parts: int) -> tuple[np.ndarray, np.ndarray
     return np.concatenate(hashes), np.concatenate(owners)
 
 
-def _held(texts: Iterable[tuple[str, str, bool]], length: int) -> _Held:
+def _held(spool: Spool, test: np.ndarray, settings: ContaminationSettings, folder: Path) -> _Held:
     hashes, owners, sources = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], list[tuple[str, bool]]()
-    stream = iter(texts)
-    while chunk := list(islice(stream, _CHUNK_ROWS)):
-        words = words_of(fold([(text[:_MOST_CHARACTERS],) for text, _, _ in chunk]))
-        found, parts = _keys(words, length, len(chunk))
+    shelf = spool.shelves.said(test)
+    for rows in shelf.batches(_BATCH_BYTES) if len(test) else ():
+        found, parts = _keys(words_of(shelf.take(rows)), settings.words, 2 * len(rows))
+        hashes.append(found)
+        owners.append(parts // 2 + len(sources))
+        sources += [(spool.places.source(int(number)), False) for number in test[rows]]
+    stream = _benchmarks(settings, folder)
+    while chunk := list(islice(stream, _CHUNK_TEXTS)):
+        found, parts = _keys(words_of(fold([(text[:MOST_CHARACTERS],) for text, _ in chunk])), settings.words, len(chunk))
         hashes.append(found)
         owners.append(parts + len(sources))
-        sources += [(source, benchmark) for _, source, benchmark in chunk]
+        sources += [(source, True) for _, source in chunk]
     kept, firsts = np.unique(np.concatenate(hashes), return_index=True)
     return _Held(kept, np.concatenate(owners)[firsts], sources)
 
 
-def _texts(
-    spool: Spool, test: np.ndarray, settings: ContaminationSettings, folder: Path
-) -> Iterator[tuple[str, str, bool]]:
-    """Yield the texts that must not leak: each with its source and whether it is a benchmark's."""
-    for row in spool.rows(test):
-        parts = compared(row)
-        for text in (parts.asked, parts.answered):
-            yield text, row.source, False
+def _benchmarks(settings: ContaminationSettings, folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the texts of the files that must not leak, each with its source."""
     for name in settings.against:
         for file in find_files(name, "test", folder, ReadSettings()):
             for record in records(file, "auto", ReadSettings(), lambda _: None):
                 for text in _strings(record.value):
-                    yield text, f"{file.name}:{record.line}", True
+                    yield text, f"{file.name}:{record.line}"
 
 
 def _strings(value: Any) -> Iterator[str]:

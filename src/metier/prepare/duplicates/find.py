@@ -54,10 +54,10 @@ def find(spool: Spool, settings: DedupeSettings, folder: Path) -> Duplicates:
         if outcome == "off" or not len(alive):
             continue
         with tempfile.TemporaryDirectory(dir=spool.path.parent) as scratch:
-            rows = (compared(row) for row in spool.rows(alive))
             if rule == "near":
-                found = near(rows, Path(scratch), settings.likeness)
+                found = near(spool.shelves.compared(alive), Path(scratch), settings.likeness)
             else:
+                rows = (compared(row) for row in spool.rows(alive))
                 found = semantic(rows, folder / Path(str(settings.embeddings)).expanduser(), settings.semantic_likeness)
         roots = np.arange(len(spool), dtype=np.int32)
         roots[alive] = alive[found]

@@ -1,6 +1,5 @@
 """Near-duplicates: rows of which at least four words in five are the same, found without comparing all with all."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from metier.prepare.duplicates.banding import gather
 from metier.prepare.duplicates.clusters import Clusters
 from metier.prepare.duplicates.frame import bytes_in_frame, frame_of
 from metier.prepare.duplicates.likeness import alike
-from metier.prepare.duplicates.shelf import Compared, Shelf, fill
+from metier.prepare.duplicates.shelf import Shelf
 from metier.prepare.duplicates.signatures import BANDS, EMPTY, PLACES, ROWS_PER_BAND, signatures
 from metier.prepare.duplicates.words import mixed
 
@@ -18,15 +17,14 @@ _FEWEST_AGREEING = 0.4
 """Pairs whose signatures agree in fewer places are not looked at any closer."""
 
 
-def near(rows: Iterable[Compared], folder: Path, least: float) -> np.ndarray:
+def near(shelf: Shelf, folder: Path, least: float) -> np.ndarray:
     """Return the first row of every row's cluster of near-duplicates, int32 [rows]; a function of the rows alone.
 
     Args:
-        rows: what is compared of each row, in order.
-        folder: an empty folder for the working files (about 320 bytes and the text a row); the caller deletes it.
+        shelf: what is compared of each row, in order.
+        folder: an empty folder for the working files (about 320 bytes a row); the caller deletes it.
         least: share of common words, 0 to 1.
     """
-    shelf = fill(rows, folder / "texts")
     clusters = Clusters(len(shelf))
     firsts = _join_equal(shelf, clusters)
     frame = frame_of(shelf)

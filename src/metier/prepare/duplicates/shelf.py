@@ -1,10 +1,12 @@
 """What is compared of every row, folded, on disk: memory stays flat however many rows there are."""
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 
@@ -14,6 +16,12 @@ MOST_CHARACTERS = 1 << 20
 """A longer part of a row is compared by its first million characters."""
 
 _ROW = np.dtype([(name, "<i8") for name in ("begin", "answer", "end")] + [("exact", "<u8"), ("whole", "<u8")])
+_FOLDED = np.dtype(
+    [(name, "<i4") for name in ("setting", "asked", "answered")]
+    + [(name, "<u8") for name in ("exact", "whole", "setting_hash")]
+)
+"""How long the folded parts of a row are, in bytes (the last with its padding); what must be equal; hashes."""
+
 _CHUNK_CHARACTERS = 1 << 18
 
 
@@ -27,6 +35,16 @@ class Compared(NamedTuple):
     asked: str
     answered: str
     exact: int
+
+
+class Sheaf(NamedTuple):
+    """What is compared of some rows, folded: their bytes one after the other, and a table of `_FOLDED`, one entry a row.
+
+    A function of each row alone, so it can be made wherever the row is at hand.
+    """
+
+    content: bytes
+    table: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,26 +85,106 @@ class Shelf:
         return Texts(buffer, np.stack([places[:-1], places[:-1] + rows["answer"] - begins], 1))
 
 
-def fill(rows: Iterable[Compared], path: Path) -> Shelf:
-    """Write rows to a file and map it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelves:
+    """The folded texts of all rows of a spool on disk; what of them is compared depends on which rows are looked at."""
 
-    Args:
-        rows: all rows, in order.
-        path: a file of the caller's, who deletes it.
-    """
-    tables, settings, place = [np.empty(0, _ROW)], [np.empty((0, 2), np.uint64)], 0
-    with path.open("wb") as out:
+    texts: Path
+    table: Path
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.table.stat().st_size // _FOLDED.itemsize
+
+    def said(self, numbers: np.ndarray) -> Shelf:
+        """Return what some rows, int64 [N], ask and answer, without their settings."""
+        return self._shelf(numbers, settings=False)
+
+    def compared(self, numbers: np.ndarray) -> Shelf:
+        """Return what is compared of some rows, int64 [N]: a setting counts when no other of these rows has it."""
+        return self._shelf(numbers, settings=True)
+
+    def _shelf(self, numbers: np.ndarray, *, settings: bool) -> Shelf:
+        folded = np.fromfile(self.table, _FOLDED)
+        ends = np.cumsum(folded["setting"].astype(np.int64) + folded["asked"] + folded["answered"])[numbers]
+        folded = folded[numbers]
+        rows = np.empty(len(folded), _ROW)
+        rows["exact"], rows["whole"], rows["end"] = folded["exact"], folded["whole"], ends
+        rows["answer"] = ends - folded["answered"]
+        rows["begin"] = rows["answer"] - folded["asked"]
+        if settings:
+            _add_settings(rows, folded)
+        size = self.texts.stat().st_size
+        content = np.memmap(self.texts, np.uint8, "r").view(np.ndarray) if size else np.empty(0, np.uint8)
+        return Shelf(content=content, rows=rows)
+
+
+def _add_settings(rows: np.ndarray, folded: np.ndarray) -> None:
+    """Let rows begin with their setting where no other row has the same one."""
+    hashes = folded["setting_hash"]
+    _, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    own = counts[places] == 1
+    rows["begin"] -= np.where(own, folded["setting"], 0)
+    rows["whole"] ^= np.where(own, hashes, np.uint64(0))
+
+
+@dataclass(slots=True)
+class Shelving:
+    """Shelves while rows come in: the files `<path>` and `<path>.table`; a context manager."""
+
+    path: Path
+    _texts: BinaryIO | Any = None
+    _table: BinaryIO | Any = None
+
+    def __enter__(self) -> Self:
+        """Open the files."""
+        self._texts, self._table = self.path.open("wb"), _beside(self.path).open("wb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        self._texts.close()
+        self._table.close()
+
+    def add(self, sheaf: Sheaf, kept: Items[int]) -> None:
+        """Write those rows of a sheaf that have these numbers, ascending."""
+        content, table = sheaf
+        if len(kept) < len(table):
+            ends = np.cumsum(table["setting"].astype(np.int64) + table["asked"] + table["answered"])
+            begins = np.concatenate([[0], ends[:-1]])
+            content = b"".join([content[begins[number] : ends[number]] for number in kept])
+            table = table[list(kept)]
+        self._texts.write(content)
+        self._table.write(table.tobytes())
+
+    def shelves(self) -> Shelves:
+        """Return what has been written; nothing may be added afterwards."""
+        self._texts.flush()
+        self._table.flush()
+        return Shelves(texts=self.path, table=_beside(self.path))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.table")
+
+
+def fill(rows: Iterable[Compared], path: Path) -> Shelves:
+    """Write rows to files, which the caller deletes."""
+    with Shelving(path) as shelving:
         for chunk in _chunks(rows):
-            texts = fold([tuple(part[:MOST_CHARACTERS] for part in row[:3]) for row in chunk])
-            out.write(texts.buffer.data)
-            table, setting = _table(texts, [row.exact for row in chunk])
-            for name in ("begin", "answer", "end"):
-                table[name] += place
-            tables.append(table)
-            settings.append(setting)
-            place += len(texts.buffer)
-    content = np.memmap(path, np.uint8, "r").view(np.ndarray) if place else np.empty(0, np.uint8)
-    return Shelf(content=content, rows=_without_shared(np.concatenate(tables), np.concatenate(settings)))
+            sheaf = folded(chunk)
+            shelving.add(sheaf, range(len(sheaf.table)))
+        return shelving.shelves()
+
+
+def folded(rows: Items[Compared]) -> Sheaf:
+    """Fold some rows, each by itself."""
+    if not rows:
+        return Sheaf(b"", np.empty(0, _FOLDED))
+    texts = fold([tuple(part[:MOST_CHARACTERS] for part in row[:3]) for row in rows])
+    return _sheaf(texts, [row.exact for row in rows])
 
 
 def _chunks(rows: Iterable[Compared]) -> Iterator[list[Compared]]:
@@ -102,32 +200,22 @@ def _chunks(rows: Iterable[Compared]) -> Iterator[list[Compared]]:
         yield chunk
 
 
-def _table(texts: Texts, exact: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the table of some rows, and for each the length and the hash of its setting, uint64 [rows, 2]."""
-    content, table = texts.buffer.tobytes(), np.empty(len(exact), _ROW)
+def _sheaf(texts: Texts, exact: list[int]) -> Sheaf:
+    content, table = texts.buffer.tobytes(), np.empty(len(exact), _FOLDED)
     begins, asks, answers = texts.starts.T
-    table["begin"], table["answer"], table["exact"] = begins, answers, exact
-    table["end"] = np.append(begins[1:], len(content))
+    ends = np.append(begins[1:], len(content))
+    table["setting"], table["asked"], table["answered"] = asks - begins, answers - asks, ends - answers
+    table["exact"] = exact
     table["whole"] = [
         _hash(content[ask:end], answer - ask)
-        for ask, answer, end in zip(asks.tolist(), answers.tolist(), table["end"].tolist(), strict=True)
+        for ask, answer, end in zip(asks.tolist(), answers.tolist(), ends.tolist(), strict=True)
     ]
-    hashes = [
+    table["setting_hash"] = [
         _hash(content[begin:ask]) if ask > begin else 0
         for begin, ask in zip(begins.tolist(), asks.tolist(), strict=True)
     ]
-    return table, np.stack([(asks - begins).astype(np.uint64), np.array(hashes, np.uint64)], 1)
+    return Sheaf(content, table)
 
 
 def _hash(content: bytes, salt: int = 0) -> int:
     return int.from_bytes(blake2b(content, digest_size=8, salt=b"%d" % salt).digest(), "little")
-
-
-def _without_shared(table: np.ndarray, settings: np.ndarray) -> np.ndarray:
-    """Leave settings out of what is compared where another row has the same one."""
-    lengths, hashes = settings.T
-    _, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    shared = counts[places] > 1
-    table["begin"] += np.where(shared, lengths, 0).astype(np.int64)
-    table["whole"] ^= np.where(shared, 0, hashes)
-    return table

@@ -25,25 +25,30 @@ class Entrance:
 
     def let_in(self, outcome: Outcome) -> None:
         """Take the rows of a piece."""
+        kept, place = list[int](), 0
         for item in outcome.items:
             if isinstance(item, Dropped):
                 self.decisions.add_drop(item)
-            else:
-                self._judge(item, outcome.role)
+                continue
+            if self._enters(item, outcome.role):
+                kept.append(place)
+            place += 1
+        if len(outcome.sheaf.table):
+            self.filling.shelve(outcome.sheaf, kept)
 
-    def _judge(self, made: Made, role: Role) -> None:
+    def _enters(self, made: Made, role: Role) -> bool:
         entry = made.entry
         judged = self.exact.judge(entry.id, entry.source, role, spared=made.spared)
         if isinstance(judged, Dropped):
             self.decisions.add_drop(judged)
-            return
+            return False
         line = made.line
         if made.row is not None and self.guard is not None:
             row = self.guard.settled(made.row)
             line, entry = written(Candidate(row, "", {}, role)), entry_of(row)
         if not line:
             self.decisions.add_drop(Dropped(source=entry.source, reason="half a character (a lone surrogate)"))
-            return
+            return False
         if judged != entry.id:  # the id stands first in the line
             line = line.replace(entry.id.encode(), judged.encode(), 1)
             entry = entry._replace(id=judged)
@@ -51,3 +56,4 @@ class Entrance:
         self.looked.add(made.glance)
         for decision in made.decisions:
             self.decisions.add(decision)
+        return True

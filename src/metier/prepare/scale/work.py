@@ -13,6 +13,8 @@ from metier.prepare.candidate import Candidate, Role, Stage
 from metier.prepare.cleaning import stage as cleaning
 from metier.prepare.cleaning.glance import Glance, glances
 from metier.prepare.decisions import Decision
+from metier.prepare.duplicates.compared import compared
+from metier.prepare.duplicates.shelf import Sheaf, folded
 from metier.prepare.places import Entry, entry_of
 from metier.prepare.protect.stage import Guard, Unnamed
 from metier.prepare.protect.tally import Kept
@@ -55,10 +57,11 @@ class Made(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a piece: every row in order, and what was counted."""
+    """What became of a piece: every row in order, what is compared of those that passed, and what was counted."""
 
     role: Role
     items: list[Made | Dropped]
+    sheaf: Sheaf
     books: Books
     kept: Kept
 
@@ -75,6 +78,7 @@ class Worker:
         self._spared, self._cleaning, self._languages = job.spared, job.settings.clean, job.languages
         self._guard = guard or (Guard(job.settings.protect, job.folder, key=job.key) if job.guarded else None)
         guards: Sequence[Stage] = (self._guard,) if self._guard else ()
+        self._compares = _compares(job.settings)
         self._stages: tuple[Stage, ...] = (cleaning.stage(job.settings.clean), *guards)
 
     def __call__(self, piece: Piece) -> Outcome:
@@ -91,7 +95,14 @@ class Worker:
         rows = [item.row for item in passed if isinstance(item, Candidate)]
         told = iter(glances(rows, self._cleaning, languages=self._languages))
         made = [item if isinstance(item, Dropped) else _made(item, next(told)) for item in passed]
-        return Outcome(piece.reading.role, made, books, self._guard.taken() if self._guard else Kept())
+        sheaf = folded([compared(row) for row in rows] if self._compares else [])
+        return Outcome(piece.reading.role, made, sheaf, books, self._guard.taken() if self._guard else Kept())
+
+
+def _compares(settings: PrepareSettings) -> bool:
+    """Tell whether rows are compared with other rows by their words."""
+    against = settings.contamination
+    return settings.dedupe.near != "off" or against.test or bool(against.against)
 
 
 def _counted(items: Iterable[Candidate | Dropped], books: Books) -> Iterable[Candidate | Dropped]:
