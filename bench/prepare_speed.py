@@ -83,15 +83,15 @@ def _edited(row: dict[str, Any], draw: random.Random) -> dict[str, Any]:
     return {**row, "messages": turns}
 
 
-def measure(file: Path, *, render: bool, settings: dict[str, Any]) -> dict[str, Any]:
-    """Prepare one file in this process and say how long it took."""
+def measure(file: Path, *, base: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """Prepare one file, count its tokens under a base, and say how long it took."""
     from metier.core.progress import Silent, SilentTask
     from metier.model.find import find
+    from metier.prepare.scale.counting import count_tokens
+    from metier.prepare.scale.run import counting
     from metier.prepare.settings import DataSettings, PrepareSettings
     from metier.prepare.snapshot import prepare
-    from metier.text.census import census
     from metier.text.render import open_renderer
-    from metier.text.rows import iterate
     from metier.text.settings import TextSettings
 
     data, chosen = DataSettings(train=file.name), PrepareSettings.model_validate(settings)
@@ -102,11 +102,13 @@ def measure(file: Path, *, render: bool, settings: dict[str, Any]) -> dict[str, 
         "prepare_seconds": time.perf_counter() - started, "prepare_processor_seconds": _processor() - processor,
         "prepare_peak_mib": _peak(),
     }  # fmt: skip
-    if render:
-        renderer = open_renderer(find("metier-tiny", file.parent).folder, TextSettings())
+    if base is not None:
         started, processor = time.perf_counter(), _processor()
+        renderer = open_renderer(Path(base) if Path(base).is_dir() else find(base, file.parent).folder, TextSettings())
         tokens = [
-            census(iterate(result.path, split), renderer, total=count, task=SilentTask()).tokens
+            count_tokens(
+                result.path, split, renderer, total=count, workers=counting(chosen), task=SilentTask()
+            ).tokens
             for split, count in result.counts.items()
         ]
         told |= {
@@ -135,11 +137,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--no-render", action="store_true")
+    parser.add_argument("--base", default="metier-tiny", help="renders: a name, or a folder with a tokenizer")
     parser.add_argument("--settings", default="{}", help="of prepare, as JSON")
     parser.add_argument("--file", type=Path, help="measure this file, in this process")
     chosen = parser.parse_args()
     if chosen.file is not None:
-        told = measure(chosen.file, render=not chosen.no_render, settings=json.loads(chosen.settings))
+        told = measure(chosen.file, base=None if chosen.no_render else chosen.base, settings=json.loads(chosen.settings))
         print(json.dumps(told, indent=1))
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +150,7 @@ def main() -> None:
         with file.open("w", encoding="utf-8", newline="\n") as stream:
             for row in rows(chosen.rows, 0):
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-        line = [sys.executable, "-m", "bench.prepare_speed", "--file", str(file), "--settings", chosen.settings]
+        line = [sys.executable, "-m", "bench.prepare_speed", "--file", str(file), "--settings", chosen.settings, "--base", chosen.base]
         subprocess.run([*line, *(["--no-render"] if chosen.no_render else [])], check=True)
 
 

@@ -9,6 +9,7 @@ from metier.core.errors import InputError
 from metier.flow.found import Run, Stage, locate, unchanged
 from metier.prepare import page as data_page
 from metier.prepare import snapshot as snapshots
+from metier.prepare.scale.run import counting
 from metier.project import Place
 from metier.report import html
 from metier.report.page import Page
@@ -54,7 +55,8 @@ def page_of_data(place: Place, snapshot: Path) -> Page:
     try:
         run = locate(place, snapshot)
         renderer = open_renderer(run.base.folder, run.plan.text)
-        return data_page.page(snapshot, run.base.name, renderer, place.progress)
+        workers = counting(place.project.prepare)
+        return data_page.page(snapshot, run.base.name, renderer, place.progress, workers=workers)
     except InputError as error:
         place.progress.say(f"tokens are not counted: {error}")
         return data_page.page(snapshot, "", None, place.progress)

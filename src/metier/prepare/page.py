@@ -1,5 +1,6 @@
 """The page of a snapshot: what came in and what was done to it, and what it becomes under the chosen base."""
 
+import json
 from itertools import islice
 from pathlib import Path
 
@@ -8,11 +9,12 @@ from metier.core.progress import Progress
 from metier.core.types import Row
 from metier.prepare import summary, tokens
 from metier.prepare.division import SPLITS
+from metier.prepare.scale.counting import count_tokens
 from metier.report.page import Chapter, Page
-from metier.text.census import Census, census
+from metier.text.census import Census
 from metier.text.proof import paint
 from metier.text.render import Renderer
-from metier.text.rows import iterate
+from metier.text.rows import formats_of, lines, row_of
 
 ROWS = "rows"
 """The chapter that is too long for a terminal."""
@@ -20,7 +22,7 @@ ROWS = "rows"
 _SHOWN = 10
 
 
-def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progress) -> Page:
+def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progress, *, workers: int = 1) -> Page:
     """Gather what there is to tell of a snapshot.
 
     Args:
@@ -28,6 +30,7 @@ def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progres
         base: the name of the base.
         renderer: of that base; without one nothing is told of tokens.
         progress: who hears of the counting.
+        workers: processes that count, where there are many rows.
 
     Raises:
         DataError: there is no whole snapshot, or its rows cannot be learnt by a base.
@@ -39,7 +42,9 @@ def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progres
         counts = artefact.read(snapshot, "snapshot").facts["counts"]
         for split in SPLITS:
             with progress.task(f"counting tokens of {split}", total=counts[split]) as task:
-                censuses[split] = census(iterate(snapshot, split), renderer, total=counts[split], task=task)
+                censuses[split] = count_tokens(
+                    snapshot, split, renderer, total=counts[split], workers=workers, task=task
+                )
         shown = [(row.source, paint(row, renderer)) for row in _drawn(snapshot, counts["train"])]
         worse = tokens.warnings(censuses["train"])
         told = tokens.report(censuses, base)
@@ -53,5 +58,9 @@ def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progres
 def _drawn(snapshot: Path, count: int) -> list[Row]:
     """Return ten training rows, drawn at random but the same each time."""
     wanted = set(seeds.permutation(count, "rows of the page")[:_SHOWN].tolist()) if count else set()
-    rows = enumerate(islice(iterate(snapshot, "train"), max(wanted, default=-1) + 1))
-    return [row for number, row in rows if number in wanted]
+    found, formats = islice(lines(snapshot, "train"), max(wanted, default=-1) + 1), formats_of(snapshot)
+    return [
+        row_of(json.loads(line), formats, f"{snapshot / 'train'}.jsonl:{number + 1}")
+        for number, line in enumerate(found)
+        if number in wanted
+    ]

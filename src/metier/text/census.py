@@ -11,10 +11,12 @@ import numpy as np
 from metier.core.progress import Silent, Task
 from metier.core.types import Row
 from metier.text.render import Renderer
-from metier.text.rendered import Rendered, render_rows
+from metier.text.rendered import Rendering
 from metier.text.rows import label_of
 
-_TOGETHER = 4096
+TOGETHER = 4096
+"""Rows that are rendered at once."""
+
 _SAMPLE = 2000
 _MOST_SOURCES = 20
 
@@ -52,31 +54,56 @@ class Census:
 
 
 @dataclass(slots=True)
-class _Counting:
-    """A census while rows come in; of the sequences only a sample is kept."""
+class Part:
+    """What some rows that stand one after another become; of the sequences only a sample is kept."""
 
-    every: int
-    rows: int = 0
+    rows: int
     learnt: int = 0
-    lengths: list[np.ndarray] = field(default_factory=list)
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     labels: Counter[str] = field(default_factory=Counter)
     lost: dict[str, Counter[str]] = field(default_factory=dict)
     sources: dict[str, list[str]] = field(default_factory=dict)
     sample: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, rows: list[Row], rendered: Rendered) -> None:
-        self.labels.update(label for row in rows if (label := label_of(row)) is not None)
-        self.lengths.append(rendered.lengths().astype(np.int32))
-        self.learnt += int((rendered.weights > 0).sum())
-        for item in rendered.dropped:
-            self.lost.setdefault(item.reason, Counter())[item.label or ""] += 1
-            shown = self.sources.setdefault(item.reason, [])
-            if len(shown) < _MOST_SOURCES:
-                shown.append(item.source)
-        for number in range(-self.rows % self.every, len(rendered), self.every):
-            if len(self.sample) < _SAMPLE:
-                self.sample.append(rendered.sequence(number).ids.copy())
-        self.rows += len(rows)
+    def join(self, later: "Part") -> None:
+        """Add the rows behind, all but their lengths."""
+        self.rows += later.rows
+        self.learnt += later.learnt
+        self.labels += later.labels
+        self.sample += later.sample[: _SAMPLE - len(self.sample)]
+        for reason, labels in later.lost.items():
+            self.lost.setdefault(reason, Counter()).update(labels)
+            shown = self.sources.setdefault(reason, [])
+            shown += later.sources[reason][: _MOST_SOURCES - len(shown)]
+
+
+def part_of(rows: list[Row], rendering: Rendering, first: int, every: int) -> Part:
+    """Render some rows and count.
+
+    Args:
+        rows: at most `TOGETHER`.
+        rendering: by the base.
+        first: how many rows stand before them.
+        every: one sequence in so many is kept.
+
+    Raises:
+        DataError: rows of a kind that cannot be learnt.
+    """
+    rendered = rendering.of(rows, Silent())
+    part = Part(len(rows), int((rendered.weights > 0).sum()), rendered.lengths().astype(np.int32))
+    part.labels.update(label for row in rows if (label := label_of(row)) is not None)
+    for item in rendered.dropped:
+        part.lost.setdefault(item.reason, Counter())[item.label or ""] += 1
+        shown = part.sources.setdefault(item.reason, [])
+        if len(shown) < _MOST_SOURCES:
+            shown.append(item.source)
+    part.sample = [rendered.sequence(number).ids.copy() for number in range(-first % every, len(rendered), every)]
+    return part
+
+
+def kept_of(total: int) -> int:
+    """Return of how many sequences one is kept, for so many rows."""
+    return max(1, total // _SAMPLE)
 
 
 def census(rows: Iterable[Row], renderer: Renderer, *, total: int, task: Task) -> Census:
@@ -91,26 +118,35 @@ def census(rows: Iterable[Row], renderer: Renderer, *, total: int, task: Task) -
     Raises:
         DataError: rows of a kind that cannot be learnt.
     """
-    counting, stream = _Counting(every=max(1, total // _SAMPLE)), iter(rows)
-    while part := list(islice(stream, _TOGETHER)):
-        counting.add(part, render_rows(part, renderer, Silent()))
-        task.advance(len(part))
+    stream, rendering = iter(rows), Rendering(renderer, total)
+    chunks = iter(lambda: list(islice(stream, TOGETHER)), [])
+    parts = (part_of(chunk, rendering, number * TOGETHER, kept_of(total)) for number, chunk in enumerate(chunks))
+    return counted(parts, renderer.limit, task)
+
+
+def counted(parts: Iterable[Part], limit: int, task: Task) -> Census:
+    """Add parts up, in their order.
+
+    Args:
+        parts: of one split.
+        limit: longest sequence.
+        task: moves on by one a row.
+    """
+    whole, lengths = Part(0), [np.zeros(0, np.int32)]
+    for part in parts:
+        whole.join(part)
+        lengths.append(part.lengths)
+        task.advance(part.rows)
     lost = {
         reason: Lost(
-            labels.total(), {name: count for name, count in labels.items() if name}, tuple(counting.sources[reason])
+            labels.total(), {name: count for name, count in labels.items() if name}, tuple(whole.sources[reason])
         )
-        for reason, labels in counting.lost.items()
+        for reason, labels in whole.lost.items()
     }
     return Census(
-        rows=counting.rows,
-        lengths=np.concatenate([np.zeros(0, np.int32), *counting.lengths]),
-        learnt=counting.learnt,
-        lost=lost,
-        labels=counting.labels,
-        shared=shared_share(counting.sample),
-        sampled=len(counting.sample),
-        limit=renderer.limit,
-    )
+        rows=whole.rows, lengths=np.concatenate(lengths), learnt=whole.learnt, lost=lost, labels=whole.labels,
+        shared=shared_share(whole.sample), sampled=len(whole.sample), limit=limit,
+    )  # fmt: skip
 
 
 def shared_share(sequences: list[np.ndarray]) -> float:

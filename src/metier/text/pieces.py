@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer as Engine
 
 from metier.core import extras
+from metier.text.digits import Apart, between_digits
 
 _EVERY = 128
 """One piece in so many is encoded by both libraries, beyond those of the first check."""
@@ -100,8 +101,10 @@ class Fast:
         self._slow = Slow(engine)
         self._parallel = parallel
         self._checked = 0
+        between = between_digits(engine)
+        self._whole = between.whole if between else None
         try:
-            self._library = gigatoken.Tokenizer(engine)
+            self._library = gigatoken.Tokenizer(between.engine if between else engine)
         except (RuntimeError, ValueError, TypeError) as error:
             raise Unequal(f"gigatoken cannot read this tokenizer ({str(error).splitlines()[0]})") from error
 
@@ -117,9 +120,11 @@ class Fast:
         return found
 
     def _encode(self, texts: Sequence[str]) -> Encoded:
-        array = self._library.encode_batch(list(texts), parallel=self._parallel)
+        apart = None if self._whole is None else Apart(texts, self._whole)
+        array = self._library.encode_batch(apart.pieces if apart else list(texts), parallel=self._parallel)
         layout = array.layout.to_packed()
-        return Encoded(np.asarray(layout.content.data).astype(np.int32), np.asarray(layout.offsets.data))
+        ids, offsets = np.asarray(layout.content.data).astype(np.int32), np.asarray(layout.offsets.data)
+        return Encoded(*(apart.joined(ids, offsets) if apart else (ids, offsets)))
 
     def _compare_probes(self, texts: Sequence[str]) -> None:
         """Try what tokenizers disagree about, alone and behind the beginnings of the user's own pieces."""

@@ -1,19 +1,21 @@
 """Renders many rows at once by moulds: the same ids and label weights as `render`, in a fraction of the time.
 
 Rows that no mould is proven for are left to `render`: with tools or tool calls, with special-token strings in their
-text, too long, or of a template that looks into what people wrote. And the two ways are held against each other all
+text, or of a template that looks into what people wrote. And the two ways are held against each other all
 the time: for the first row of every mould and for one row in a thousand after it.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from metier.core.types import ChatRow, Dropped, LabelledRow, Message, Row
+from metier.text.digits import ranges
 from metier.text.mould import Mould, Piece, cast, filled, filled_all
 from metier.text.pieces import Encoded, Encoder, Table, Unequal
-from metier.text.render import Renderer, conversation_of, render_many
+from metier.text.render import Renderer, conversation_of, render_many, too_long
 from metier.text.template import Beginnings
 
 _MOST_CHARACTERS = 200_000
@@ -34,12 +36,16 @@ _Shape = tuple[tuple[str, ...], tuple[float, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Poured:
-    """R sequences: `places` int64 [R] are the rows' numbers; `ids` int32 [N], `weights` float32 [N], `lengths` [R]."""
+    """R sequences: `places` int64 [R] are the rows' numbers; `ids` int32 [N], `weights` float32 [N], `lengths` [R].
+
+    `dropped`: rows that are too long, by their numbers.
+    """
 
     places: np.ndarray
     ids: np.ndarray
     weights: np.ndarray
     lengths: np.ndarray
+    dropped: Mapping[int, Dropped] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -185,6 +191,9 @@ class Foundry:
             if not same:
                 raise Unequal(f"{row.source} gets other tokens when it is rendered alone")
             known.proven.add(group.number)
+        for place in list(made.dropped)[first::_WATCHED]:
+            if render_many([rows[place]], self._renderer) != [made.dropped[place]]:
+                raise Unequal(f"{rows[place].source} is not too long when it is rendered alone")
 
 
 def _shape_of(row: Row, system: str | None) -> tuple[_Shape, tuple[str, ...]] | None:
@@ -240,10 +249,14 @@ def _assembled(group: _Group, encoded: Encoded, rows: Items[Row], renderer: Rend
     stops = [_last_stop(encoded.of(int(pieces[0, turn.stop])), renderer) for turn in group.mould.turns]
     lengths[:, -1] = stops[-1]
     begins = np.cumsum(lengths, axis=1) - lengths
-    fit = lengths.sum(axis=1) <= renderer.limit
+    totals, proven = lengths.sum(axis=1), np.ones(len(pieces), bool)
     for column, turn in enumerate(group.mould.turns):
-        fit &= _open_alike(group.prompts[:, column], pieces[:, turn.place], encoded)
-    places = np.asarray(group.places, np.int64)
+        proven &= _open_alike(group.prompts[:, column], pieces[:, turn.place], encoded)
+    places, fit = np.asarray(group.places, np.int64), proven & (totals <= renderer.limit)
+    dropped = {
+        group.places[number]: too_long(rows[group.places[number]], int(totals[number]), renderer)
+        for number in np.flatnonzero(proven & ~fit).tolist()
+    }
     pieces, lengths, begins, prompts = pieces[fit], lengths[fit], begins[fit], group.prompts[fit]
     totals = lengths.sum(axis=1)
     ids = encoded.ids[ranges(encoded.offsets[pieces].ravel(), lengths.ravel())]
@@ -256,7 +269,7 @@ def _assembled(group: _Group, encoded: Encoded, rows: Items[Row], renderer: Rend
         learnt = ranges(firsts + starts, counts)
         weights[learnt] = np.repeat(group.shape[1][turn.message] * row_weights, counts)
     weights[firsts] = 0  # nothing precedes the first token
-    return Poured(places[fit], ids, weights, totals), [int(place) for place in places[~fit]]
+    return Poured(places[fit], ids, weights, totals, dropped), places[~proven].tolist()
 
 
 def _last_stop(ids: np.ndarray, renderer: Renderer) -> int:
@@ -273,9 +286,3 @@ def _open_alike(prompts: np.ndarray, pieces: np.ndarray, encoded: Encoded) -> np
     differences = np.concatenate(([0], np.cumsum(~same)))
     ends = np.cumsum(counts)
     return fits & (differences[ends] == differences[ends - counts])
-
-
-def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the numbers of all ranges one after another."""
-    ends = np.cumsum(counts)
-    return np.repeat(starts - (ends - counts), counts) + np.arange(int(ends[-1]) if len(ends) else 0)

@@ -241,7 +241,7 @@ def _sequences(row: Row, laid: tuple[Layout, ...] | DataError, renderer: Rendere
         return _dropped(row, NOTHING_LEARNT, "no assistant turn with a weight")
     longest = max(len(each.ids) for each in laid)
     if longest > renderer.limit:
-        return _too_long(row, longest, renderer)
+        return too_long(row, longest, renderer)
     return tuple(_sequence(each, row) for each in laid)
 
 
@@ -260,7 +260,12 @@ def _windowed(row: TextRow, ids: list[int] | DataError, renderer: Renderer) -> t
     return found or _dropped(row, NOTHING_LEARNT, "no text" if row.weight > 0 else "weight 0")
 
 
-def _too_long(row: Row, tokens: int, renderer: Renderer) -> Dropped:
+def too_long(row: Row, tokens: int, renderer: Renderer) -> Dropped:
+    """Return what stands for a row of so many tokens, more than the limit.
+
+    Raises:
+        DataError: `text.too_long` is "refuse".
+    """
     detail = f"{tokens:,} tokens, limit {renderer.limit:,}"
     if renderer.settings.too_long == "refuse":
         raise DataError(f"{row.source}: {detail}", "rows that fit", "raise text.max_tokens or set text.too_long: drop")

@@ -14,8 +14,9 @@ from metier.core import artefact, digest, extras
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.types import Dropped, Row, Sequence
+from metier.text.digits import ranges
 from metier.text.pieces import Encoder, Unequal
-from metier.text.pour import Foundry, Poured, ranges
+from metier.text.pour import Foundry, Poured
 from metier.text.render import Renderer, render_many
 
 _KIND = "rendered"
@@ -71,25 +72,48 @@ class Rendered:
 
 
 def render_rows(rows: Items[Row], renderer: Renderer, progress: Progress) -> Rendered:
-    """Render every row, in order; all at once where that is proven to give the same as one by one (see `pour`).
+    """Render every row, in order; see `Rendering`.
 
     Raises:
         ProofError: the template is not prefix-stable for a row.
         DataError: a row that cannot be learnt at all; see `render.render`.
     """
-    for fast in (True, False):
-        try:
-            foundry = Foundry(renderer, _encoder(rows, renderer, fast=fast))
-            return _joined([*_slices(rows, renderer, foundry, progress)], rows)
-        except Unequal as error:
-            progress.say(f"rendering {'with the slower tokenizer' if fast else 'row by row'}: {error}")
-    return _joined([*_slices(rows, renderer, None, progress)], rows)
+    return Rendering(renderer, len(rows)).of(rows, progress)
 
 
-def _encoder(rows: Items[Row], renderer: Renderer, *, fast: bool) -> Encoder:
-    """Choose what encodes: a second library only where it is there and its loading pays."""
-    wanted = fast and len(rows) >= FEWEST_ROWS and not extras.missing("fast")
-    return renderer.tokenizer.encoder(fast=wanted, parallel=os.environ.get("RAYON_NUM_THREADS") != "1")
+class Rendering:
+    """Renders part after part; all rows at once where that is proven to give the same as one by one (see `pour`).
+
+    Args:
+        renderer: of the base.
+        count: how many rows there are about: whether a second library is worth loading.
+    """
+
+    def __init__(self, renderer: Renderer, count: int) -> None:
+        self._renderer = renderer
+        self._ways = [True, False] if count >= FEWEST_ROWS and not extras.missing("fast") else [False]
+        self._foundry: Foundry | None = None
+
+    def of(self, rows: Items[Row], progress: Progress) -> Rendered:
+        """Render rows, in order.
+
+        Raises:
+            ProofError: the template is not prefix-stable for a row.
+            DataError: a row that cannot be learnt at all; see `render.render`.
+        """
+        while self._ways:
+            fast = self._ways[0]
+            try:
+                self._foundry = self._foundry or Foundry(self._renderer, self._encoder(fast=fast))
+                return _joined([*_slices(rows, self._renderer, self._foundry, progress)], rows)
+            except Unequal as error:
+                progress.say(f"rendering {'with the slower tokenizer' if fast else 'row by row'}: {error}")
+                self._foundry = None
+                del self._ways[0]
+        return _joined([*_slices(rows, self._renderer, None, progress)], rows)
+
+    def _encoder(self, *, fast: bool) -> Encoder:
+        return self._renderer.tokenizer.encoder(fast=fast, parallel=os.environ.get("RAYON_NUM_THREADS") != "1")
 
 
 def _slices(rows: Items[Row], renderer: Renderer, foundry: Foundry | None, progress: Progress) -> Iterator["_Slice"]:
@@ -99,13 +123,13 @@ def _slices(rows: Items[Row], renderer: Renderer, foundry: Foundry | None, progr
             part = rows[start : start + _SLICE]
             poured, left = foundry.pour(part) if foundry else ([], list(range(len(part))))
             task.advance(len(part) - len(left))
-            dropped: list[Dropped] = []
+            dropped = {place: item for each in poured for place, item in each.dropped.items()}
             for first in range(0, len(left), _TOGETHER):
                 places = left[first : first + _TOGETHER]
                 results = render_many([part[place] for place in places], renderer)
                 poured.append(_poured(places, results, dropped))
                 task.advance(len(places))
-            yield _Slice(start, poured, dropped)
+            yield _Slice(start, poured, [dropped[place] for place in sorted(dropped)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +141,14 @@ class _Slice:
     dropped: list[Dropped]
 
 
-def _poured(places: list[int], results: Items[tuple[Sequence, ...] | Dropped], dropped: list[Dropped]) -> Poured:
+def _poured(
+    places: list[int], results: Items[tuple[Sequence, ...] | Dropped], dropped: dict[int, Dropped]
+) -> Poured:
     """Bring rows that were rendered one by one into the form of the others."""
     found: list[tuple[int, Sequence]] = []
     for place, result in zip(places, results, strict=True):
         if isinstance(result, Dropped):
-            dropped.append(result)
+            dropped[place] = result
         else:
             found += [(place, sequence) for sequence in result]
     return Poured(

@@ -37,17 +37,31 @@ def load_split(snapshot: Path, split: str) -> list[Row]:
 
 def iterate(snapshot: Path, split: str) -> Iterator[Row]:
     """Yield the rows of one part of a snapshot, in the order of their files; see `load_split`."""
-    manifest = artefact.read(snapshot, "snapshot")
+    formats = formats_of(snapshot)
+    for number, line in enumerate(lines(snapshot, split), 1):
+        yield row_of(json.loads(line), formats, f"{snapshot / split}.jsonl:{number}")
+
+
+def lines(snapshot: Path, split: str) -> Iterator[bytes]:
+    """Yield the lines of one part of a snapshot; see `load_split`."""
     path = snapshot / f"{split}.jsonl"
-    entry = manifest.files.get(path.name)
+    entry = artefact.read(snapshot, "snapshot").files.get(path.name)
     if entry is None or not path.is_file():
         raise DataError(f"{snapshot}: no {path.name}", "a whole snapshot", f"delete {snapshot} and prepare again")
     if digest.of_file(path) != entry["sha256"]:
         raise DataError(f"{path}: changed since it was written", "its SHA-256", f"delete {snapshot} and prepare again")
-    formats = {name: _recognised(facts) for name, facts in manifest.facts["sources"].items()}
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            yield row_of(json.loads(line), formats, f"{path}:{number}")
+    with path.open("rb") as stream:
+        yield from stream
+
+
+def formats_of(snapshot: Path) -> dict[str, Recognised]:
+    """Return how the records of each file of a snapshot are read.
+
+    Raises:
+        DataError: it is no snapshot.
+    """
+    sources = artefact.read(snapshot, "snapshot").facts["sources"]
+    return {name: _recognised(facts) for name, facts in sources.items()}
 
 
 def _recognised(facts: Mapping[str, Any]) -> Recognised:

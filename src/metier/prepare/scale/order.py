@@ -4,12 +4,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from metier.core.errors import MetierError
-from metier.prepare.reading.pieces import Piece
-from metier.prepare.scale.work import Outcome
 
 AHEAD = 4
 """So many answers for each worker may wait for an earlier one; so memory stays flat when one piece takes long."""
 
+Piece = TypeVar("Piece")
+Outcome = TypeVar("Outcome")
 Worker = TypeVar("Worker")
 Handle = TypeVar("Handle")
 

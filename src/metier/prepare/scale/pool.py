@@ -5,18 +5,27 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 from metier.core.errors import MetierError, RunError
-from metier.prepare.reading.pieces import Piece
 from metier.prepare.scale.order import in_order
-from metier.prepare.scale.work import Job, Outcome
 
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+
+Piece = TypeVar("Piece")
+Outcome = TypeVar("Outcome")
+
+
+class Job(Protocol[Piece, Outcome]):
+    """All that a process has to know to work on pieces."""
+
+    def opened(self) -> Callable[[Piece], Outcome]:
+        """Return what works on a piece, with all that it needs loaded."""
+        ...
 
 
 @dataclass(slots=True)
@@ -25,7 +34,7 @@ class _Worker:
     connection: Connection
 
 
-class Pool:
+class Pool(Generic[Piece, Outcome]):
     """Processes that do the same job; a context manager, after which none of them is left.
 
     They are in a process group of their own, so that Ctrl-C is heard here alone, and each of them ends by itself when
@@ -36,7 +45,7 @@ class Pool:
         count: how many there are.
     """
 
-    def __init__(self, job: Job, count: int) -> None:
+    def __init__(self, job: Job[Piece, Outcome], count: int) -> None:
         self._job = job
         self._count = count
         self._workers: list[_Worker] = []
@@ -85,7 +94,7 @@ def _started() -> _Worker:
     return _Worker(process, Connection(ours.detach()))
 
 
-def _send(worker: _Worker, piece: Piece) -> Connection:
+def _send(worker: _Worker, piece: object) -> Connection:
     try:
         worker.connection.send(piece)
         return worker.connection
@@ -93,9 +102,9 @@ def _send(worker: _Worker, piece: Piece) -> Connection:
         raise _gone(worker) from error
 
 
-def _received(worker: _Worker) -> Outcome | MetierError:
+def _received(worker: _Worker) -> Any:
     try:
-        return cast(Outcome | MetierError, worker.connection.recv())
+        return worker.connection.recv()
     except (EOFError, ConnectionResetError) as error:
         raise _gone(worker) from error
 

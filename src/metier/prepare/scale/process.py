@@ -3,24 +3,25 @@
 import sys
 from multiprocessing.connection import Connection
 
+from collections.abc import Callable
+from typing import Any
+
 from metier.core.errors import MetierError
-from metier.prepare.reading.pieces import Piece
-from metier.prepare.scale.work import Outcome, Worker
 
 
 def serve(connection: Connection) -> None:
     """Take a job and then pieces; answer each with its outcome or with the error that working on it raised."""
     try:
-        worker = Worker(connection.recv())
+        work = connection.recv().opened()
         while True:
-            connection.send(_answer(worker, connection.recv()))
+            connection.send(_answer(work, connection.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _answer(worker: Worker, piece: Piece) -> Outcome | MetierError:
+def _answer(work: Callable[[Any], Any], piece: Any) -> Any:
     try:
-        return worker(piece)
+        return work(piece)
     except MetierError as error:
         return error
 

@@ -40,6 +40,11 @@ def processes(settings: PrepareSettings, files: Sequence[DataFile]) -> Reasoned:
     return _workers(cores, f"{cores} cores and {size / (1 << 20):,.0f} MiB to read")
 
 
+def counting(settings: PrepareSettings) -> int:
+    """Return how many processes count tokens, on this machine."""
+    return _cores() if settings.further.workers == "auto" else settings.further.workers
+
+
 def _cores() -> int:
     return len(psutil.Process().cpu_affinity() or ()) if psutil.LINUX or psutil.WINDOWS else os.cpu_count() or 1
 

@@ -38,6 +38,10 @@ class Job:
     languages: bool
     key: Key | None = None
 
+    def opened(self) -> "Worker":
+        """Return what works on a piece."""
+        return Worker(self)
+
 
 class Made(NamedTuple):
     """A row that has passed.
