@@ -106,9 +106,7 @@ def measure(file: Path, *, base: str | None, settings: dict[str, Any]) -> dict[s
         started, processor = time.perf_counter(), _processor()
         renderer = open_renderer(Path(base) if Path(base).is_dir() else find(base, file.parent).folder, TextSettings())
         tokens = [
-            count_tokens(
-                result.path, split, renderer, total=count, workers=counting(chosen), task=SilentTask()
-            ).tokens
+            count_tokens(result.path, split, renderer, total=count, workers=counting(chosen), task=SilentTask()).tokens
             for split, count in result.counts.items()
         ]
         told |= {
@@ -142,7 +140,9 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="measure this file, in this process")
     chosen = parser.parse_args()
     if chosen.file is not None:
-        told = measure(chosen.file, base=None if chosen.no_render else chosen.base, settings=json.loads(chosen.settings))
+        told = measure(
+            chosen.file, base=None if chosen.no_render else chosen.base, settings=json.loads(chosen.settings)
+        )
         print(json.dumps(told, indent=1))
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +150,17 @@ def main() -> None:
         with file.open("w", encoding="utf-8", newline="\n") as stream:
             for row in rows(chosen.rows, 0):
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-        line = [sys.executable, "-m", "bench.prepare_speed", "--file", str(file), "--settings", chosen.settings, "--base", chosen.base]
+        line = [
+            sys.executable,
+            "-m",
+            "bench.prepare_speed",
+            "--file",
+            str(file),
+            "--settings",
+            chosen.settings,
+            "--base",
+            chosen.base,
+        ]
         subprocess.run([*line, *(["--no-render"] if chosen.no_render else [])], check=True)
 
 

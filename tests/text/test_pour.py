@@ -133,13 +133,28 @@ def test_what_cannot_be_proven_is_left(tmp_path: Path):
         chat(("user", "a"), Message(role="assistant", tool_calls=(CALL,))),
         chat(("user", "a"), ("assistant", "b"), tools=({"name": "f"},)),
         chat(("user", "a" * 300_000), ("assistant", "b")),
-        chat(("user", "word " * 99), ("assistant", "b")),
         plain("text"),
     ]
     poured, left = _foundry(renderer).pour([*odd, TALK[0]])
     assert left == list(range(len(odd)))
-    assert [part.places.tolist() for part in poured] == [[], [7]] or poured[-1].places.tolist() == [7]
+    assert [part.places.tolist() for part in poured] == [[], [6]] or poured[-1].places.tolist() == [6]
     assert _foundry(_base(tmp_path / "counting", COUNTING)).pour(TALK) == ([], list(range(len(TALK))))
+
+
+def test_a_row_that_is_too_long_is_told_as_when_it_is_rendered_alone(tmp_path: Path):
+    renderer = _base(tmp_path)
+    rows = [TALK[0], chat(("user", "word " * 99), ("assistant", "b")), TALK[1]]
+    poured, left = _foundry(renderer).pour(rows)
+    assert not left
+    assert [item for part in poured for item in part.dropped.values()] == render_many(rows[1:2], renderer)
+    assert render_rows(rows, renderer, Silent()).dropped == tuple(render_many(rows[1:2], renderer))
+
+
+def test_a_row_that_is_told_to_be_longer_than_it_is_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    honest = pour.too_long
+    monkeypatch.setattr(pour, "too_long", lambda row, tokens, renderer: honest(row, tokens + 1, renderer))
+    with pytest.raises(Unequal, match="is not too long"):
+        _foundry(_base(tmp_path)).pour([chat(("user", "word " * 99), ("assistant", "b"))])
 
 
 class Lying:
@@ -169,8 +184,9 @@ def test_a_wrong_token_is_told_and_costs_only_time(tmp_path: Path, monkeypatch: 
         def say(self, text: str) -> None:
             said.append(text)
 
-    honest = rendered._encoder
-    monkeypatch.setattr(rendered, "_encoder", lambda rows, used, *, fast: Lying(honest(rows, used, fast=False)))
+    honest = rendered.Rendering._encoder
+    monkeypatch.setattr(rendered, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(rendered.Rendering, "_encoder", lambda self, *, fast: Lying(honest(self, fast=False)))
     found = render_rows(TALK, renderer, Listening())
     assert found.ids.tolist() == wanted.ids.tolist()
     assert [line.split(":")[0] for line in said] == ["rendering with the slower tokenizer", "rendering row by row"]
@@ -193,11 +209,6 @@ def test_a_wrong_token_is_told_and_costs_only_time(tmp_path: Path, monkeypatch: 
 def test_a_border_is_hard_only_where_nothing_reaches_across_it(token: AddedToken, other: str, hard: bool):
     found = mould.hard_borders([token, AddedToken(other, normalized=False)], f"-{token.content}-", normalised=True)
     assert (found == (token.content,)) is hard
-
-
-def test_ranges_are_numbered_one_after_another():
-    assert pour.ranges(np.array([5, 0, 9]), np.array([2, 0, 3])).tolist() == [5, 6, 9, 10, 11]
-    assert pour.ranges(np.array([], np.int64), np.array([], np.int64)).tolist() == []
 
 
 def test_a_text_is_encoded_once():

@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 from tokenizers import Tokenizer as Engine
+
 _MOST_NUMBER = 1 << 17
 """Unicode has numbers in its first two planes only."""
 

@@ -141,9 +141,7 @@ class _Slice:
     dropped: list[Dropped]
 
 
-def _poured(
-    places: list[int], results: Items[tuple[Sequence, ...] | Dropped], dropped: dict[int, Dropped]
-) -> Poured:
+def _poured(places: list[int], results: Items[tuple[Sequence, ...] | Dropped], dropped: dict[int, Dropped]) -> Poured:
     """Bring rows that were rendered one by one into the form of the others."""
     found: list[tuple[int, Sequence]] = []
     for place, result in zip(places, results, strict=True):

@@ -132,7 +132,9 @@ def _held(spool: Spool, test: np.ndarray, settings: ContaminationSettings, folde
         sources += [(spool.places.source(int(number)), False) for number in test[rows]]
     stream = _benchmarks(settings, folder)
     while chunk := list(islice(stream, _CHUNK_TEXTS)):
-        found, parts = _keys(words_of(fold([(text[:MOST_CHARACTERS],) for text, _ in chunk])), settings.words, len(chunk))
+        found, parts = _keys(
+            words_of(fold([(text[:MOST_CHARACTERS],) for text, _ in chunk])), settings.words, len(chunk)
+        )
         hashes.append(found)
         owners.append(parts + len(sources))
         sources += [(source, True) for _, source in chunk]

@@ -54,9 +54,7 @@ class Counting:
         return count
 
 
-def count_tokens(
-    snapshot: Path, split: str, renderer: Renderer, *, total: int, workers: int, task: Task
-) -> Census:
+def count_tokens(snapshot: Path, split: str, renderer: Renderer, *, total: int, workers: int, task: Task) -> Census:
     """Count the tokens of one part of a snapshot.
 
     Args:

@@ -1,0 +1,59 @@
+"""Tokens counted in several processes: the same numbers as in one."""
+
+import numpy as np
+import pytest
+
+from metier.core.errors import DataError
+from metier.core.progress import SilentTask
+from metier.model.find import find
+from metier.prepare.scale import counting
+from metier.prepare.scale.counting import count_tokens
+from metier.text import census
+from metier.text.render import open_renderer
+from metier.text.settings import TextSettings
+from tests.prepare.workshop import tickets
+
+
+class Bar(SilentTask):
+    """A bar that adds up."""
+
+    done = 0
+
+    def advance(self, count=1, facts=None):
+        self.done += count
+
+
+@pytest.fixture
+def small_slices(monkeypatch):
+    monkeypatch.setattr(counting, "TOGETHER", 16)
+    monkeypatch.setattr(census, "TOGETHER", 16)
+    monkeypatch.setattr(counting, "WORTH_ROWS", 16)
+
+
+def test_two_processes_count_what_one_counts(workshop, small_slices, monkeypatch):
+    long = [{"text": "a long message " + " ".join(map(str, range(n, n + 60))), "label": "saga"} for n in range(30)]
+    path = workshop.prepare(workshop.lines("t.jsonl", [*tickets(60), *long])).path
+    renderer = open_renderer(find("metier-tiny", workshop.folder).folder, TextSettings(max_tokens=48))
+    total, found, opened = len((path / "train.jsonl").read_bytes().splitlines()), [], []
+    begun = counting.Pool
+    monkeypatch.setattr(counting, "Pool", lambda job, count: opened.append(count) or begun(job, count))
+    for workers in (1, 2):
+        bar = Bar()
+        found.append(count_tokens(path, "train", renderer, total=total, workers=workers, task=bar))
+        assert bar.done == total
+    one, two = found
+    assert opened == [2]
+    assert one.lost["too long"].labels == two.lost["too long"].labels
+    assert one.lost == two.lost
+    assert np.array_equal(one.lengths, two.lengths)
+    for name in ("rows", "learnt", "labels", "shared", "sampled", "limit"):
+        assert one.__getattribute__(name) == two.__getattribute__(name)
+
+
+def test_an_error_of_a_process_is_told_as_that_of_one(workshop, small_slices):
+    rows = [{"prompt": f"is {n} even?", "chosen": "yes", "rejected": "no"} for n in range(60)]
+    path = workshop.prepare(workshop.lines("t.jsonl", rows)).path
+    renderer = open_renderer(find("metier-tiny", workshop.folder).folder, TextSettings())
+    for workers in (1, 2):
+        with pytest.raises(DataError, match="learns no preferences"):
+            count_tokens(path, "train", renderer, total=40, workers=workers, task=SilentTask())
