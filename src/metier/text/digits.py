@@ -28,10 +28,10 @@ class Between:
 def between_digits(engine: Engine) -> Between | None:
     """Take the digits out of a tokenizer's rule; None where it does not cut as described above."""
     data = json.loads(engine.to_str())
-    steps = (data.get("pre_tokenizer") or {}).get("pretokenizers") or ()
+    steps = (data.get("pre_tokenizer") or {}).get("pretokenizers") or []
     if data.get("normalizer") is not None or [step["type"] for step in steps] != ["Digits", "ByteLevel"]:
         return None
-    first, second = steps
+    first, second = steps[0], steps[1]
     if not first["individual_digits"] or second["add_prefix_space"] or not second["use_regex"]:
         return None
     numbered = [token for token in data["added_tokens"] if any(map(_is_number, token["content"]))]

@@ -38,7 +38,7 @@ class Compared(NamedTuple):
 
 
 class Sheaf(NamedTuple):
-    """What is compared of some rows, folded: their bytes one after the other, and a table of `_FOLDED`, one entry a row.
+    """What is compared of some rows, folded: their bytes one after the other, and a table of `_FOLDED`, one entry each.
 
     A function of each row alone, so it can be made wherever the row is at hand.
     """

@@ -1,9 +1,8 @@
 """A process that works on pieces until its connection closes: `python -m metier.prepare.scale.process DESCRIPTOR`."""
 
 import sys
-from multiprocessing.connection import Connection
-
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 from metier.core.errors import MetierError
