@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 
 from metier.prepare.protect.addresses import addresses
+from metier.prepare.protect.glimpse import glimpse
 from metier.prepare.protect.names import names
-from metier.prepare.protect.national import lettered
-from metier.prepare.protect.numbers import DIGIT, numbers
+from metier.prepare.protect.national import documents, lettered
+from metier.prepare.protect.numbers import numbers
 from metier.prepare.protect.secrets import secrets
 from metier.prepare.protect.spans import Entity, Span, disjoint
 
@@ -55,11 +56,15 @@ def _all(text: str, wanted: Collection[Entity], regions: tuple[str, ...]) -> lis
         spans += [Span(*match.span(), "url") for match in _URL.finditer(text) if not _reserved(match.group())]
     if "secret" in wanted:
         spans += secrets(text)
-    if DIGIT.search(text):
-        spans += numbers(text, regions)
-        if "national_id" in wanted:
+    seen = glimpse(text)
+    if seen is not None:
+        if seen.numbers:
+            spans += numbers(text, regions)
+        if seen.lettered and "national_id" in wanted:
             spans += lettered(text)
-        if "address" in wanted:
+        if seen.documents and "national_id" in wanted:
+            spans += documents(text)
+        if seen.addresses and "address" in wanted:
             spans += addresses(text)
         if "date" in wanted:
             spans += [Span(*match.span(), "date") for match in _WORDED_DATE.finditer(text)]

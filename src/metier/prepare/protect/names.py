@@ -102,8 +102,8 @@ def names(text: str) -> Iterator[Span]:
     look = _lookup()
     capital = _CAPITAL_ASCII if text.isascii() else _CAPITAL_ANY
     found: list[tuple[int, str]] = []
-    if not look.capital.isdisjoint(capital.findall(text)):
-        found += [(match.start(), match.group()) for match in capital.finditer(text) if match.group() in look.capital]
+    for word in look.capital.intersection(capital.findall(text)):  # inside another word too, which `_judge` refuses
+        found += [(place, word) for place in places(text, word)]
     for needle in _NEEDLES:
         if needle in text:
             found += [(place + 1, TOKEN.match(text, place + 1).group()) for place in places(text, needle)]  # type: ignore[union-attr]

@@ -84,7 +84,7 @@ def national_id(raw: str, digits: str, before: str) -> bool:
 
 
 def lettered(text: str) -> Iterator[Span]:
-    """Yield numbers of persons and of their documents that hold letters, or that only a word tells from any number."""
+    """Yield numbers of persons that hold letters."""
     end = 0
     for place in _BESIDE_LETTER.finditer(text):
         match = _CANDIDATE.search(text, max(end, place.start() - 7), place.start() + 20)
@@ -94,6 +94,10 @@ def lettered(text: str) -> Iterator[Span]:
         raw, before = match.group(), text[max(0, match.start() - 40) : match.start()]
         if _BRITISH.fullmatch(raw) or any(_fits(scheme, raw, before) for scheme in _LETTERED):
             yield Span(match.start(), match.end(), "national_id")
+
+
+def documents(text: str) -> Iterator[Span]:
+    """Yield numbers of documents of persons, which only a word in front tells from any number."""
     small = text.lower()
     for word in _DOCUMENTS:
         for place in places(small, word) if word in small else ():

@@ -48,6 +48,8 @@ def mapped(row: Row, change: Change) -> Row:
 
 def passages(row: Row) -> list[Passage]:
     """Return every text of a row, in the order in which `mapped` asks for them."""
+    if isinstance(row, ChatRow) and not row.tools and all(map(_is_plain, row.messages)):
+        return [Passage(turn.content) for turn in row.messages if turn.content]
     found: list[Passage] = []
 
     def collect(passage: Passage) -> str:
@@ -56,6 +58,11 @@ def passages(row: Row) -> list[Passage]:
 
     mapped(row, collect)
     return found
+
+
+def _is_plain(turn: Message) -> bool:
+    """Tell whether a turn is nothing but a text that is no JSON: nearly all are."""
+    return turn.name is None and not turn.tool_calls and turn.content[:1] not in ("{", "[")
 
 
 def _with(row: Any, **values: Any) -> Any:

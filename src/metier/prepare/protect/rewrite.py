@@ -55,7 +55,7 @@ class Finding:
                 else parts | whole
             )
             more = [Span(*where, kind) for value, kind in known.items() for where in _whole_places(passage.text, value)]
-            if more:
+            if not set(self.spans[place]).issuperset(more):
                 self.spans[place] = disjoint([*self.spans[place], *more])
 
 
