@@ -1,11 +1,11 @@
 """Finds every kind of personal data and secret in a text: each detector behind a test that nearly every text fails."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 
 from metier.prepare.protect.addresses import addresses
-from metier.prepare.protect.glimpse import glimpse
+from metier.prepare.protect.glimpse import Glimpse, glimpse
 from metier.prepare.protect.names import names
 from metier.prepare.protect.national import documents, lettered
 from metier.prepare.protect.numbers import numbers
@@ -58,19 +58,23 @@ def _all(text: str, wanted: Collection[Entity], regions: tuple[str, ...]) -> lis
         spans += secrets(text)
     seen = glimpse(text)
     if seen is not None:
-        if seen.numbers:
-            spans += numbers(text, regions)
-        if seen.lettered and "national_id" in wanted:
-            spans += lettered(text)
-        if seen.documents and "national_id" in wanted:
-            spans += documents(text)
-        if seen.addresses and "address" in wanted:
-            spans += addresses(text)
-        if "date" in wanted:
-            spans += [Span(*match.span(), "date") for match in _WORDED_DATE.finditer(text)]
+        spans += _at_digits(text, seen, wanted, regions)
     if "person" in wanted:
         spans += names(text)
     return spans
+
+
+def _at_digits(text: str, seen: Glimpse, wanted: Collection[Entity], regions: tuple[str, ...]) -> Iterator[Span]:
+    if seen.numbers:
+        yield from numbers(text, regions)
+    if seen.lettered and "national_id" in wanted:
+        yield from lettered(text)
+    if seen.documents and "national_id" in wanted:
+        yield from documents(text)
+    if seen.addresses and "address" in wanted:
+        yield from addresses(text)
+    if "date" in wanted:
+        yield from (Span(*match.span(), "date") for match in _WORDED_DATE.finditer(text))
 
 
 def _reserved(address: str) -> bool:
