@@ -85,7 +85,7 @@ def _edited(row: dict[str, Any], draw: random.Random) -> dict[str, Any]:
 
 def measure(file: Path, *, base: str | None, settings: dict[str, Any]) -> dict[str, Any]:
     """Prepare one file, count its tokens under a base, and say how long it took."""
-    from metier.core.progress import Silent, SilentTask
+    from metier.core.progress import Silent
     from metier.model.find import find
     from metier.prepare.scale.counting import count_tokens
     from metier.prepare.scale.run import counting
@@ -105,10 +105,8 @@ def measure(file: Path, *, base: str | None, settings: dict[str, Any]) -> dict[s
     if base is not None:
         started, processor = time.perf_counter(), _processor()
         renderer = open_renderer(Path(base) if Path(base).is_dir() else find(base, file.parent).folder, TextSettings())
-        tokens = [
-            count_tokens(result.path, split, renderer, total=count, workers=counting(chosen), task=SilentTask()).tokens
-            for split, count in result.counts.items()
-        ]
+        found = count_tokens(result.path, result.counts, renderer, workers=counting(chosen), progress=Silent())
+        tokens = [census.tokens for census in found.values()]
         told |= {
             "tokens": sum(tokens), "render_seconds": time.perf_counter() - started,
             "render_processor_seconds": _processor() - processor,

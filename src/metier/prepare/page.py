@@ -11,7 +11,6 @@ from metier.prepare import summary, tokens
 from metier.prepare.division import SPLITS
 from metier.prepare.scale.counting import count_tokens
 from metier.report.page import Chapter, Page
-from metier.text.census import Census
 from metier.text.proof import paint
 from metier.text.render import Renderer
 from metier.text.rows import formats_of, lines, row_of
@@ -38,13 +37,8 @@ def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progres
     chapters = []
     worse = ()
     if renderer is not None:
-        censuses: dict[str, Census] = {}
-        counts = artefact.read(snapshot, "snapshot").facts["counts"]
-        for split in SPLITS:
-            with progress.task(f"counting tokens of {split}", total=counts[split]) as task:
-                censuses[split] = count_tokens(
-                    snapshot, split, renderer, total=counts[split], workers=workers, task=task
-                )
+        counts = {split: artefact.read(snapshot, "snapshot").facts["counts"][split] for split in SPLITS}
+        censuses = count_tokens(snapshot, counts, renderer, workers=workers, progress=progress)
         shown = [(row.source, paint(row, renderer)) for row in _drawn(snapshot, counts["train"])]
         worse = tokens.warnings(censuses["train"])
         told = tokens.report(censuses, base)

@@ -158,14 +158,16 @@ def require_order(turns: Sequence[Message]) -> None:
 
 
 def _chat_turn(value: Mapping[str, Any]) -> Message:
-    role = _role(value.get("role"), _CHAT_ROLES)
+    role, content = _role(value.get("role"), _CHAT_ROLES), value.get("content")
+    if len(value) == 2 and isinstance(content, str) and content and not content.isspace():
+        return Message(role=role, content=content)  # nothing but these two: nearly all turns
     if value.get("function_call") is not None:
         raise UnusableRow("'function_call' is the old form of a tool call", "write it as tool_calls")
     calls = value.get("tool_calls")
     tool_calls = () if calls is None else tuple(list_of(calls, "tool_calls"))
     if not all(isinstance(call, dict) for call in tool_calls):
         raise UnusableRow("'tool_calls' is not a list of objects")
-    content = _content(value.get("content"))
+    content = _content(content)
     if not content.strip() and not tool_calls and role in {"user", "assistant"}:
         raise UnusableRow("a turn says nothing", f"the role is {role}")
     return Message(

@@ -1,14 +1,15 @@
 """Tokens counted in several processes: the same numbers as in one."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 from metier.core.errors import DataError
-from metier.core.progress import SilentTask
+from metier.core.progress import Silent, SilentTask
 from metier.model.find import find
 from metier.prepare.scale import counting
 from metier.prepare.scale.counting import count_tokens
-from metier.text import census
 from metier.text.render import open_renderer
 from metier.text.settings import TextSettings
 from tests.prepare.workshop import tickets
@@ -23,10 +24,20 @@ class Bar(SilentTask):
         self.done += count
 
 
+class Heard(Silent):
+    """A listener with one bar."""
+
+    def __init__(self):
+        self.bar = Bar()
+
+    @contextmanager
+    def task(self, name, total, done=0):
+        yield self.bar
+
+
 @pytest.fixture
 def small_slices(monkeypatch):
     monkeypatch.setattr(counting, "TOGETHER", 16)
-    monkeypatch.setattr(census, "TOGETHER", 16)
     monkeypatch.setattr(counting, "WORTH_ROWS", 16)
 
 
@@ -38,9 +49,9 @@ def test_two_processes_count_what_one_counts(workshop, small_slices, monkeypatch
     begun = counting.Pool
     monkeypatch.setattr(counting, "Pool", lambda job, count: opened.append(count) or begun(job, count))
     for workers in (1, 2):
-        bar = Bar()
-        found.append(count_tokens(path, "train", renderer, total=total, workers=workers, task=bar))
-        assert bar.done == total
+        heard = Heard()
+        found.append(count_tokens(path, {"train": total}, renderer, workers=workers, progress=heard)["train"])
+        assert heard.bar.done == total
     one, two = found
     assert opened == [2]
     assert one.lost["too long"].labels == two.lost["too long"].labels
@@ -56,4 +67,4 @@ def test_an_error_of_a_process_is_told_as_that_of_one(workshop, small_slices):
     renderer = open_renderer(find("metier-tiny", workshop.folder).folder, TextSettings())
     for workers in (1, 2):
         with pytest.raises(DataError, match="learns no preferences"):
-            count_tokens(path, "train", renderer, total=40, workers=workers, task=SilentTask())
+            count_tokens(path, {"train": 40}, renderer, workers=workers, progress=Silent())

@@ -1,6 +1,6 @@
 """Finds pairs that may be alike without looking at all pairs: rows that agree in one whole band of their signatures."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -15,17 +15,17 @@ _LEADERS = 8
 _MOST_PAIRS = 1 << 18
 
 
-def gather(bands: np.ndarray, usable: np.ndarray, alike: Alike, clusters: Clusters) -> None:
+def gather(bands: Iterable[np.ndarray], usable: np.ndarray, alike: Alike, clusters: Clusters) -> None:
     """Join the rows that are alike, band by band.
 
     Args:
-        bands: uint32 [bands, rows], a hash of each band of each row (memory-mapped: one band is read at a time).
+        bands: uint32 [rows] each, a hash of that band of each row.
         usable: int64, the rows to look at.
         alike: judges pairs.
         clusters: what is joined.
     """
     for band in bands:
-        keys = (np.asarray(band)[usable].astype(np.uint64) << np.uint64(32)) | usable.astype(np.uint64)
+        keys = (band[usable].astype(np.uint64) << np.uint64(32)) | usable.astype(np.uint64)
         keys.sort()
         for pairs in _meeting(keys, clusters):
             for start in range(0, len(pairs), _MOST_PAIRS):

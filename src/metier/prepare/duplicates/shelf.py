@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from hashlib import blake2b
+from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 import numpy as np
 
 from metier.prepare.duplicates.words import Texts, fold
+from metier.text.digits import ranges
 
 MOST_CHARACTERS = 1 << 20
 """A longer part of a row is compared by its first million characters."""
@@ -49,13 +51,13 @@ class Sheaf(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shelf:
-    """Rows side by side in one memory-mapped file.
+    """Rows side by side in one file, which is read where it is looked at: mapped, all of it would count as memory.
 
-    `content` uint8 [B]; `rows` structured [N]: where what is compared of a row begins, where its answer does, where it
-    ends (padding included), what must be equal and a hash of the whole.
+    `rows` structured [N]: where what is compared of a row begins, where its answer does, where it ends (padding
+    included), what must be equal and a hash of the whole.
     """
 
-    content: np.ndarray
+    path: Path
     rows: np.ndarray
 
     def __len__(self) -> int:
@@ -77,12 +79,21 @@ class Shelf:
     def take(self, chosen: np.ndarray) -> Texts:
         """Copy some rows, int64 [rows], in their order; they have two parts, asked and answered."""
         rows = self.rows[chosen]
-        begins, ends = rows["begin"], rows["end"]
-        places = np.concatenate([[0], np.cumsum(ends - begins)])
-        buffer = np.empty(places[-1], np.uint8)
-        for place, begin, end in zip(places.tolist(), begins.tolist(), ends.tolist(), strict=False):
-            buffer[place : place + end - begin] = self.content[begin:end]
-        return Texts(buffer, np.stack([places[:-1], places[:-1] + rows["answer"] - begins], 1))
+        begins, sizes = rows["begin"], rows["end"] - rows["begin"]
+        places = np.concatenate([[0], np.cumsum(sizes)])
+        with self.path.open("rb", buffering=0) as stream:
+            if places[-1] * 2 > (spread := int(rows["end"].max(initial=0) - begins.min(initial=0))):
+                content = np.frombuffer(_read(stream, int(begins.min(initial=0)), spread), np.uint8)
+                content = content[ranges(begins - begins.min(initial=0), sizes)]
+            else:
+                parts = (_read(stream, *each) for each in zip(begins.tolist(), sizes.tolist(), strict=True))
+                content = np.frombuffer(b"".join(parts), np.uint8)
+        return Texts(content, np.stack([places[:-1], places[:-1] + rows["answer"] - begins], 1))
+
+
+def _read(stream: RawIOBase, begin: int, size: int) -> bytes:
+    stream.seek(begin)
+    return stream.read(size) or b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +125,7 @@ class Shelves:
         rows["begin"] = rows["answer"] - folded["asked"]
         if settings:
             _add_settings(rows, folded)
-        size = self.texts.stat().st_size
-        content = np.memmap(self.texts, np.uint8, "r").view(np.ndarray) if size else np.empty(0, np.uint8)
-        return Shelf(content=content, rows=rows)
+        return Shelf(path=self.texts, rows=rows)
 
 
 def _add_settings(rows: np.ndarray, folded: np.ndarray) -> None:

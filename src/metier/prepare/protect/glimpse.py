@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 _RUN = re.compile(r"\d+")
 _BESIDE = 3
-"""Characters between digits of one number, at most."""
+"""Characters between digits of one number, at most. A number that means something alone has at least seven digits, one
+of a document six characters, that of a house at most six digits."""
 
-_FEWEST_OF_NUMBER = 7
-_FEWEST_OF_DOCUMENT = 6
-_MOST_OF_HOUSE = 6
+_GAPS = frozenset(" -")
 _NOT_BEFORE_HOUSE = frozenset("_.,$€£#:")
 _NOT_BEHIND_HOUSE = frozenset("_%:")
 
@@ -30,10 +29,12 @@ def glimpse(text: str) -> Glimpse | None:
     for run in _RUN.finditer(text):
         start, end = run.span()
         size, before, behind = end - start, text[start - 1 : start], text[end : end + 1]
-        numbers = numbers or size >= _FEWEST_OF_NUMBER or before.isalpha() or _follows(last, start)
-        lettered = lettered or size >= _FEWEST_OF_DOCUMENT or before.isupper() or _behind_capital(text, start, before)
-        documents = documents or size >= _FEWEST_OF_DOCUMENT or _goes_on(before) or _goes_on(behind)
-        addresses = addresses or (size <= _MOST_OF_HOUSE and _may_be_house(text, end, before, behind))
+        numbers = numbers or size > 6 or before.isalpha() or (last is not None and start - last <= _BESIDE)
+        lettered = (
+            lettered or size > 5 or before.isupper() or (before in _GAPS and text[start - 2 : start - 1].isupper())
+        )
+        documents = documents or size > 5 or before.isalnum() or behind.isalnum() or before == "-" or behind == "-"
+        addresses = addresses or (size < 7 and _may_be_house(text, end, before, behind))
         last = end
         if numbers and lettered and documents and addresses:
             break
@@ -45,20 +46,8 @@ def glimpse(text: str) -> Glimpse | None:
     )  # fmt: skip
 
 
-def _follows(last: int | None, start: int) -> bool:
-    return last is not None and start - last <= _BESIDE
-
-
-def _behind_capital(text: str, start: int, before: str) -> bool:
-    return before in (" ", "-") and text[start - 2 : start - 1].isupper()
-
-
-def _goes_on(beside: str) -> bool:
-    return beside.isalnum() or beside == "-"
-
-
 def _may_be_house(text: str, end: int, before: str, behind: str) -> bool:
     """Tell whether digits may be the number of a house: no part of a word, a price, a decimal or a time of day."""
-    if before.isalnum() or before in _NOT_BEFORE_HOUSE or behind in _NOT_BEHIND_HOUSE:
+    if behind in _NOT_BEHIND_HOUSE or before in _NOT_BEFORE_HOUSE or before.isalnum():
         return False
     return not (behind in (".", ",") and text[end + 1 : end + 2].isdecimal())

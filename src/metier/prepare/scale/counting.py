@@ -1,19 +1,20 @@
 """Tokens of a snapshot's rows, counted in several processes; the same numbers as in one."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from metier.core.progress import Task
+from metier.core.progress import Progress
 from metier.prepare.scale.pool import Pool
-from metier.text.census import TOGETHER, Census, Part, census, counted, kept_of, part_of
+from metier.text.census import TOGETHER, Census, Part, counted, kept_of, part_of
 from metier.text.formats import Recognised
 from metier.text.render import Renderer, open_renderer
-from metier.text.rendered import FEWEST_ROWS, Rendering
-from metier.text.rows import formats_of, iterate, lines, row_of
+from metier.text.rendered import Rendering
+from metier.text.rows import formats_of, lines, row_of
 from metier.text.settings import TextSettings
 
 WORTH_ROWS = 8 * TOGETHER
@@ -21,66 +22,79 @@ WORTH_ROWS = 8 * TOGETHER
 
 
 class Slice(NamedTuple):
-    """Lines of a split one after another, and how many stand before them."""
+    """Lines of a file one after another, how many stand before them, and of how many sequences one is kept."""
 
     content: bytes
+    name: str
     first: int
+    every: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counting:
-    """All that has to be known to count: the base's folder and how it renders, and how rows are read.
-
-    `every`: one sequence in so many is kept.
-    """
+    """All that has to be known to count: the base's folder and how it renders, how rows are read and how many are."""
 
     base: Path
     text: TextSettings
     formats: Mapping[str, Recognised]
-    name: str
-    every: int
+    rows: int
 
     def opened(self) -> Callable[[Slice], Part]:
         """Return what counts a slice."""
-        rendering = Rendering(open_renderer(self.base, self.text), FEWEST_ROWS)
+        rendering = Rendering(open_renderer(self.base, self.text), self.rows)
 
         def count(piece: Slice) -> Part:
             rows = [
-                row_of(json.loads(line), self.formats, f"{self.name}:{number}")
+                row_of(json.loads(line), self.formats, f"{piece.name}:{number}")
                 for number, line in enumerate(piece.content.split(b"\n")[:-1], piece.first + 1)
             ]
-            return part_of(rows, rendering, piece.first, self.every)
+            return part_of(rows, rendering, piece.first, piece.every)
 
         return count
 
 
-def count_tokens(snapshot: Path, split: str, renderer: Renderer, *, total: int, workers: int, task: Task) -> Census:
-    """Count the tokens of one part of a snapshot.
+def count_tokens(
+    snapshot: Path, counts: Mapping[str, int], renderer: Renderer, *, workers: int, progress: Progress
+) -> dict[str, Census]:
+    """Count the tokens of the parts of a snapshot.
 
     Args:
         snapshot: its folder.
-        split: "train", "validation" or "test".
+        counts: how many rows each part has.
         renderer: of the base.
-        total: its rows.
         workers: processes, where the rows are worth it.
-        task: moves on by one a row.
+        progress: who hears of it.
 
     Raises:
         DataError: there is no whole snapshot, or its rows cannot be learnt by a base.
         RunError: a process is gone.
     """
-    if workers < 2 or total < WORTH_ROWS:
-        return census(iterate(snapshot, split), renderer, total=total, task=task)
+    found = {}
+    rows = sum(counts.values())
     job = Counting(
-        base=renderer.tokenizer.folder, text=renderer.settings, formats=formats_of(snapshot),
-        name=f"{snapshot / split}.jsonl", every=kept_of(total),
+        base=renderer.tokenizer.folder, text=renderer.settings, formats=formats_of(snapshot), rows=rows
     )  # fmt: skip
+    with _opened(job, workers if rows >= WORTH_ROWS else 1) as run:
+        for split, total in counts.items():
+            with progress.task(f"counting tokens of {split}", total=total) as task:
+                found[split] = counted(run(_slices(snapshot, split, kept_of(total))), renderer.limit, task)
+    return found
+
+
+@contextmanager
+def _opened(snapshot: Path, renderer: Renderer, workers: int) -> Iterator[Callable[[Iterable[Slice]], Iterator[Part]]]:
+    """Open what works on slices."""
+    job = Counting(base=renderer.tokenizer.folder, text=renderer.settings, formats=formats_of(snapshot))
+    if workers < 2:
+        count = job.opened()
+        yield lambda slices: map(count, slices)
+        return
     with Pool(job, workers) as pool:
-        return counted(pool.map(_slices(snapshot, split)), renderer.limit, task)
+        yield pool.map
 
 
-def _slices(snapshot: Path, split: str) -> Iterator[Slice]:
+def _slices(snapshot: Path, split: str, every: int) -> Iterator[Slice]:
     stream, first = lines(snapshot, split), 0
     while chunk := list(islice(stream, TOGETHER)):
-        yield Slice(b"".join(chunk), first)
+        yield Slice(b"".join(chunk), f"{snapshot / split}.jsonl", first, every)
         first += len(chunk)
