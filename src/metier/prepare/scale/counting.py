@@ -82,9 +82,8 @@ def count_tokens(
 
 
 @contextmanager
-def _opened(snapshot: Path, renderer: Renderer, workers: int) -> Iterator[Callable[[Iterable[Slice]], Iterator[Part]]]:
+def _opened(job: Counting, workers: int) -> Iterator[Callable[[Iterable[Slice]], Iterator[Part]]]:
     """Open what works on slices."""
-    job = Counting(base=renderer.tokenizer.folder, text=renderer.settings, formats=formats_of(snapshot))
     if workers < 2:
         count = job.opened()
         yield lambda slices: map(count, slices)
