@@ -37,7 +37,8 @@ def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progres
     chapters = []
     worse = ()
     if renderer is not None:
-        counts = {split: artefact.read(snapshot, "snapshot").facts["counts"][split] for split in SPLITS}
+        counted = artefact.read(snapshot, "snapshot").facts["counts"]
+        counts: dict[str, int] = {split: counted[split] for split in SPLITS}
         censuses = count_tokens(snapshot, counts, renderer, workers=workers, progress=progress)
         shown = [(row.source, paint(row, renderer)) for row in _drawn(snapshot, counts["train"])]
         worse = tokens.warnings(censuses["train"])

@@ -1,7 +1,7 @@
 """Finds training rows that share a run of words with a held-out text, and says which."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from metier.prepare.spool import Spool
 
 _CHUNK_TEXTS = 500
 _BATCH_BYTES = 1 << 18
-_BITS_EACH = 16
+_BITS_EACH = 8
 _MOST_ROWS = 10
 """A run of words that stands in more training rows is a turn of phrase or a template, not a leak."""
 
@@ -34,13 +34,13 @@ class Leak(NamedTuple):
     benchmark: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Held:
-    """Hashes of runs of words and of whole short questions, sorted, uint64 [R], and whose text each is of."""
+class _Texts(NamedTuple):
+    """The hashes of some held-out texts, uint64 [K], which text each is of, int64 [K], and who says where that is."""
 
     hashes: np.ndarray
     owners: np.ndarray
-    sources: Sequence[tuple[str, bool]]
+    source: Callable[[int], str]
+    benchmark: bool
 
 
 def benchmark_digests(settings: ContaminationSettings, folder: Path) -> list[str]:
@@ -63,15 +63,45 @@ def find(
     Raises:
         DataError: a named file cannot be read.
     """
-    held = _held(spool, test if settings.test else test[:0], settings, folder)
-    if not len(held.hashes):
+    test = test if settings.test else test[:0]
+    held = _sorted(texts.hashes for texts in _held(spool, test, settings, folder))
+    if not len(held):
         return []
-    found, shelf, sieve = [np.empty((0, 2), np.int64)], spool.shelves.said(train), _Sieve(held.hashes)
+    found, shelf, sieve = [np.empty((0, 2), np.int64)], spool.shelves.said(train), _Sieve(held)
     for rows in shelf.batches(_BATCH_BYTES):
         hashes, owners = _keys(words_of(shelf.take(rows)), settings.words, 2 * len(rows))
         places, hits = sieve.places(hashes)
         found.append(np.unique(np.stack([places, owners[hits] // 2 + rows[0]], 1), axis=0))
-    return list(_leaks(np.concatenate(found), held, train))
+    every = _without_common(np.concatenate(found))
+    rows, firsts = np.unique(every[:, 1], return_index=True)
+    wanted = held[every[firsts, 0]]
+    sources = _sources(wanted, _held(spool, test, settings, folder)) if len(wanted) else {}
+    return [Leak(int(train[row]), *sources[key]) for row, key in zip(rows.tolist(), wanted.tolist(), strict=True)]
+
+
+def _sorted(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Put hashes in order; eight bytes each is what the held-out texts take."""
+    every = array("Q")
+    for hashes in parts:
+        every.frombytes(hashes.tobytes())
+    held = np.frombuffer(every, np.uint64)
+    held.sort()
+    return held
+
+
+def _without_common(found: np.ndarray) -> np.ndarray:
+    """Leave out what stands in many rows; int64 [F, 2] are places among the held hashes and among training rows."""
+    places, counts = np.unique(found[:, 0], return_counts=True)
+    return found[~np.isin(found[:, 0], places[counts > _MOST_ROWS])]
+
+
+def _sources(wanted: np.ndarray, held: Iterable[_Texts]) -> dict[int, tuple[str, bool]]:
+    """Look for hashes in the held-out texts once more; return the first text that has each."""
+    found: dict[int, tuple[str, bool]] = {}
+    for texts in held:
+        for place in np.flatnonzero(np.isin(texts.hashes, wanted)).tolist():
+            found.setdefault(int(texts.hashes[place]), (texts.source(int(texts.owners[place])), texts.benchmark))
+    return found
 
 
 class _Sieve:
@@ -84,9 +114,12 @@ class _Sieve:
     def __init__(self, held: np.ndarray) -> None:
         self._held = held
         self._shift = np.uint64(64 - max(10, (_BITS_EACH * len(held)).bit_length()))
-        bits = np.zeros(1 << (64 - int(self._shift)), bool)
-        bits[(held >> self._shift).astype(np.int64)] = True
-        self._bits = np.packbits(bits, bitorder="little")
+        self._bits = np.zeros((1 << (64 - int(self._shift))) // 8, np.uint8)
+        for start in range(0, len(held), _BATCH_BYTES):
+            spots = held[start : start + _BATCH_BYTES] >> self._shift
+            bits = np.uint8(1) << (spots & np.uint64(7)).astype(np.uint8)
+            named, firsts = np.unique(spots >> np.uint64(3), return_index=True)
+            self._bits[named.astype(np.int64)] |= np.bitwise_or.reduceat(bits, firsts)
 
     def places(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return where the hashes that are held stand among these, and which ones they are; int64 both."""
@@ -95,16 +128,6 @@ class _Sieve:
         places = np.minimum(np.searchsorted(self._held, hashes[likely]), len(self._held) - 1)
         same = self._held[places] == hashes[likely]
         return places[same], likely[same]
-
-
-def _leaks(found: np.ndarray, held: _Held, train: np.ndarray) -> Iterator[Leak]:
-    """Yield one leak a training row; `found` int64 [F, 2] are places among the held runs and among training rows."""
-    common = np.bincount(found[:, 0], minlength=len(held.hashes)) > _MOST_ROWS
-    found = found[~common[found[:, 0]]]
-    rows, firsts = np.unique(found[:, 1], return_index=True)
-    for row, first in zip(rows.tolist(), firsts.tolist(), strict=True):
-        source, benchmark = held.sources[held.owners[found[first, 0]]]
-        yield Leak(int(train[row]), source, benchmark)
 
 
 def _keys(words: Words, length: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,24 +145,18 @@ def _keys(words: Words, length: int, parts: int) -> tuple[np.ndarray, np.ndarray
     return np.concatenate(hashes), np.concatenate(owners)
 
 
-def _held(spool: Spool, test: np.ndarray, settings: ContaminationSettings, folder: Path) -> _Held:
-    hashes, owners, sources = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], list[tuple[str, bool]]()
+def _held(spool: Spool, test: np.ndarray, settings: ContaminationSettings, folder: Path) -> Iterator[_Texts]:
+    """Yield the hashes of the texts that must not leak: of the test rows, then of the benchmarks."""
     shelf = spool.shelves.said(test)
     for rows in shelf.batches(_BATCH_BYTES) if len(test) else ():
-        found, parts = _keys(words_of(shelf.take(rows)), settings.words, 2 * len(rows))
-        hashes.append(found)
-        owners.append(parts // 2 + len(sources))
-        sources += [(spool.places.source(int(number)), False) for number in test[rows]]
+        hashes, parts = _keys(words_of(shelf.take(rows)), settings.words, 2 * len(rows))
+        yield _Texts(hashes, test[rows][parts // 2], spool.places.source, benchmark=False)
     stream = _benchmarks(settings, folder)
     while chunk := list(islice(stream, _CHUNK_TEXTS)):
-        found, parts = _keys(
-            words_of(fold([(text[:MOST_CHARACTERS],) for text, _ in chunk])), settings.words, len(chunk)
+        words = words_of(fold([(text[:MOST_CHARACTERS],) for text, _ in chunk]))
+        yield _Texts(
+            *_keys(words, settings.words, len(chunk)), [source for _, source in chunk].__getitem__, benchmark=True
         )
-        hashes.append(found)
-        owners.append(parts + len(sources))
-        sources += [(source, True) for _, source in chunk]
-    kept, firsts = np.unique(np.concatenate(hashes), return_index=True)
-    return _Held(kept, np.concatenate(owners)[firsts], sources)
 
 
 def _benchmarks(settings: ContaminationSettings, folder: Path) -> Iterator[tuple[str, str]]:
