@@ -62,9 +62,9 @@ def test_two_processes_count_what_one_counts(workshop, small_slices, monkeypatch
 
 
 def test_an_error_of_a_process_is_told_as_that_of_one(workshop, small_slices):
-    rows = [{"prompt": f"is {n} even?", "chosen": "yes", "rejected": "no"} for n in range(60)]
+    rows = [{"prompt": f"is {n} even?", "completion": "yes", "label": n % 2 == 0} for n in range(60)]
     path = workshop.prepare(workshop.lines("t.jsonl", rows)).path
     renderer = open_renderer(find("metier-tiny", workshop.folder).folder, TextSettings())
     for workers in (1, 2):
-        with pytest.raises(DataError, match="learns no preferences"):
+        with pytest.raises(DataError, match="a judged row"):
             count_tokens(path, {"train": 40}, renderer, workers=workers, progress=Silent())
