@@ -194,6 +194,13 @@ def test_when_the_time_is_over_the_rest_is_not_measured(tiny_base, tiny_snapshot
     assert started(0.0001).left <= 0.0001
 
 
+def test_prompts_of_a_slow_base_leave_time_for_its_trainings():
+    clock = started(100.0)
+    assert 49 < clock.half().left <= 50
+    assert clock.half().over() == "half of the 100 seconds of advise.seconds were spent"
+    assert clock.over(" after 3") == "the 100 seconds of advise.seconds were spent after 3"
+
+
 def test_a_second_base_is_asked_and_trained_too(tiny_base, tmp_path):
     folder = make_project(tmp_path / "colours", tiny_base)
     second = shutil.copytree(tiny_base, tmp_path / "second")

@@ -27,19 +27,24 @@ class Listened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """When the time is over, by `time.monotonic`."""
+    """When the time is over, by `time.monotonic`; `seconds` of advise.seconds, or the `part` of them that this is."""
 
     end: float
     seconds: float
+    part: str = ""
 
     @property
     def left(self) -> float:
         """Return the seconds that are left, at least 0."""
         return max(0.0, self.end - time.monotonic())
 
+    def half(self) -> "Clock":
+        """Return a clock for half of what is left: prompts of a slow base leave time for its trainings."""
+        return Clock(end=time.monotonic() + self.left / 2, seconds=self.seconds, part="half of ")
+
     def over(self, done: str = "") -> str:
         """Say that there is no time left."""
-        return f"the {self.seconds:g} seconds of advise.seconds were spent{done}"
+        return f"{self.part}the {self.seconds:g} seconds of advise.seconds were spent{done}"
 
 
 def started(seconds: float) -> Clock:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +105,14 @@ def _measured(
     """Measure what needs no model, then base after base: prompts of all, then trainings, the project's base first."""
     found: list[Found] = measure.without_model(job, progress)
     seats: list[Seat] = []
+    asking = clock if job.settings.steps == 0 else clock.half()
     for base, label in zip(where.bases, _labels(where), strict=True):
         try:
             renderer = open_renderer(base.folder, where.text)
         except InputError as error:
             found.append(NotMeasured(name=label, why=str(error)))
             continue
-        seat = Seat(base=base, label=label, renderer=renderer, clock=clock, progress=progress)
+        seat = Seat(base=base, label=label, renderer=renderer, clock=asking, progress=progress)
         asker = measure.opened(seat, job.seed)
         if isinstance(asker, NotMeasured):
             found.append(asker)
@@ -120,7 +121,7 @@ def _measured(
         seats.append(seat)
     for number, seat in enumerate(seats):
         work, part = _work(where, job, seat.base), 1 / (len(seats) - number)
-        found += trained(seat, job, teach, snapshot=where.snapshot, work=work, part=part)
+        found += trained(replace(seat, clock=clock), job, teach, snapshot=where.snapshot, work=work, part=part)
     ways = tuple(job.judge(entry, right) for entry in found if isinstance(entry, Tried))
     missing = [entry for entry in found if isinstance(entry, NotMeasured)]
     curve = _curve(ways, [seat.base.name for seat in seats], job.settings)

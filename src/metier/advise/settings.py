@@ -29,7 +29,8 @@ class AdviseSettings(Settings):
     """Most validation rows that every way is asked; chosen by their content and so always the same."""
 
     seconds: float = Field(900.0, gt=0)
-    """Time for all of it. A way that does not get through all rows in time is not measured, and the report says so."""
+    """Time for all of it; prompts take at most half, so that some is left for trainings. A way that does not get
+    through all rows in time is not measured, and the report says so."""
 
     bases: tuple[str, ...] = ()
     """Further bases to measure beside the project's: bundled names, folders or hub ids."""
