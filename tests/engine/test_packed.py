@@ -7,7 +7,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from metier.engine.decoder import opened
 from metier.engine.limits import Limits
-from metier.engine.packed import PackedLinear, packed, room
+from metier.engine.packed import PackedLinear, packed
 from tests.engine.crowd import build
 
 pytestmark = pytest.mark.skipif(
@@ -32,13 +32,6 @@ def test_a_packed_layer_computes_what_the_plain_one_does(
         found = PackedLinear(plain)(x)
     assert found.dtype == dtype
     assert (found.double() - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max()
-
-
-def test_few_numbers_of_rows_are_ever_computed() -> None:
-    rooms = [room(rows) for rows in range(1, 1057)]
-    assert all(rows <= found for rows, found in enumerate(rooms, 1))
-    assert sum(rooms) < 1.06 * sum(range(1, 1057))
-    assert len(set(rooms)) < 50
 
 
 def test_the_packed_weights_are_what_is_multiplied_with() -> None:

@@ -1,6 +1,8 @@
 """Frozen weights in the kernel's order: the same training, and the plain way wherever it must be taken."""
 
 import copy
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from metier.model.lora import CUSTOM_MODULES, LoraLinear, packed_bytes, packed_frozen
-from metier.model.packing import is_possible, pack
+from metier.model.packing import is_possible, pack, product, reordered, room
 from tests.engine.crowd import build
 
 pytestmark = pytest.mark.skipif(not is_possible(torch.float32), reason="weights are packed on x86 only")
@@ -87,3 +89,45 @@ def test_the_bytes_are_those_of_two_copies() -> None:
     assert packed_bytes(model, torch.float32) == wanted
     assert packed_bytes(model, torch.bfloat16) == wanted // 2
     assert packed_bytes(model, torch.float64) == 0
+
+
+def test_few_numbers_of_rows_are_ever_computed() -> None:
+    rooms = [room(rows) for rows in range(1, 1057)]
+    assert all(rows <= found for rows, found in enumerate(rooms, 1))
+    assert sum(rooms) < 1.06 * sum(range(1, 1057))
+    assert len(set(rooms)) < 50
+
+
+@pytest.mark.parametrize(("rows", "inputs"), [(1, 48), (37, 48), (300, 32), (1000, 32)])
+def test_rows_that_fill_a_product_change_nothing(rows: int, inputs: int) -> None:
+    weight, bias, x = torch.randn(24, inputs), torch.randn(24), torch.randn(1, rows, inputs)
+    found = product(x, reordered(weight, 64), bias)
+    assert found.shape == (1, rows, 24)
+    assert torch.allclose(found, torch.nn.functional.linear(x, weight, bias), atol=1e-4)
+
+
+GROWTH = """
+import random, sys
+import psutil, torch
+from metier.model.packing import product, reordered
+weight = reordered(torch.randn(288, 288), 1024)
+x, random = torch.randn(1024, 288), random.Random(0)
+multiply = product
+if sys.argv[1] == "exact":
+    multiply = lambda x, w: torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
+multiply(x, weight)
+before = psutil.Process().memory_info().rss
+for _ in range(150):
+    multiply(x[: random.randint(500, 1023)], weight)
+print((psutil.Process().memory_info().rss - before) >> 20)
+"""
+
+
+def test_micro_batches_of_every_length_keep_few_kernels() -> None:
+    """Fault: products with just as many rows as there are leave a kernel behind for every number of them."""
+    filled, exact = (
+        int(subprocess.run([sys.executable, "-c", GROWTH, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("filled", "exact")
+    )
+    print(filled, exact)
+    assert filled < 30 < exact

@@ -23,9 +23,6 @@ _ROWS = 16
 _SMALLEST = 1 << 19
 """Products of fewer multiplications M * I * O are over before the other kernel has begun."""
 
-_FINE, _COARSE, _FEW = 16, 64, 256
-"""Rows are rounded up to whole sixteens, above 256 to whole 64s."""
-
 _SHARE_OF_MEMORY = 0.25
 """The weights stand in memory twice: no more than this share for the second time."""
 
@@ -44,22 +41,7 @@ class PackedLinear(torch.nn.Linear):
         multiplications = input.numel() * self.out_features
         if torch.is_grad_enabled() or multiplications < _SMALLEST or input.dtype != self.weight.dtype:
             return super().forward(input)
-        rows = input.numel() // self.in_features
-        spare = room(rows) - rows
-        if spare == 0:
-            return product(input, self._packed, self.bias)
-        wide = torch.nn.functional.pad(input.reshape(rows, self.in_features), (0, 0, 0, spare))
-        return product(wide, self._packed, self.bias)[:rows].view(*input.shape[:-1], self.out_features)
-
-
-def room(rows: int) -> int:
-    """Return with how many rows a product is computed: at least so many.
-
-    oneDNN compiles a kernel for every number of rows and keeps it: with prompts of every length 500 MiB on a model of
-    15 million, which grow for a quarter of an hour (docs/log.md).
-    """
-    step = 1 if rows <= _FINE else _FINE if rows <= _FEW else _COARSE
-    return -(-rows // step) * step
+        return product(input, self._packed, self.bias)
 
 
 @contextmanager

@@ -13,6 +13,9 @@ import torch
 
 _TYPES = {torch.float32, torch.bfloat16}
 
+_FINE, _COARSE, _FEW = 16, 64, 256
+"""Rows are rounded up to whole sixteens, above 256 to whole 64s."""
+
 
 def is_possible(dtype: torch.dtype) -> bool:
     """Tell whether this machine's CPU computes products of this type so."""
@@ -32,7 +35,23 @@ def reordered(weight: torch.Tensor, rows: int) -> torch.Tensor:
 
 def product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Return x [..., I] times a reordered weight [O, I], plus bias [O]: [..., O]. Knows no gradient."""
-    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+    rows = x.numel() // x.shape[-1]
+    spare = room(rows) - rows
+    if spare == 0:
+        return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+    wide = torch.nn.functional.pad(x.reshape(rows, x.shape[-1]), (0, 0, 0, spare))
+    found = torch.ops.mkldnn._linear_pointwise(wide, packed, bias, "none", [], "")
+    return found[:rows].view(*x.shape[:-1], found.shape[-1])
+
+
+def room(rows: int) -> int:
+    """Return with how many rows a product is computed: at least so many.
+
+    oneDNN compiles a kernel for every number of rows and keeps it: prompts, or micro-batches, of every length cost
+    500 MiB on a model of 15 million, which grow for a quarter of an hour (docs/log.md).
+    """
+    step = 1 if rows <= _FINE else _FINE if rows <= _FEW else _COARSE
+    return -(-rows // step) * step
 
 
 @dataclass(frozen=True, slots=True)
