@@ -108,7 +108,8 @@ def served(lora: Trained) -> Trained:
 
 
 def test_what_our_server_answers_is_what_was_trained(served: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    hop = prove(served, served=True)[-1]
+    tight = {"largest_kl": 1e-3}  # of our own server in float32 no more than this is to be expected
+    hop = prove(served, served=True, rounded=tight)[-1]
     assert hop["name"] == "served"
     assert hop["mean_kl"] < 1e-5
     assert hop["greedy_agreement"] == 1
@@ -123,7 +124,7 @@ def test_what_our_server_answers_is_what_was_trained(served: Trained, monkeypatc
 
     monkeypatch.setattr(onwards, "serving_own", forgetful)
     with pytest.raises(ParityError, match=r"hop 'served': largest KL"):
-        prove(served, served=True)
+        prove(served, served=True, rounded=tight)
 
 
 def test_a_server_that_does_not_know_the_run_breaks_its_hop(served: Trained) -> None:
