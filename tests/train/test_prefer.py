@@ -241,7 +241,14 @@ def test_what_the_base_says_belongs_to_its_rows(run_to_end, preferences, tiny_ba
         model, way, arithmetic = base_model(tiny_base), Way(), CPU
 
     fit = cast("preferring.Fit", Fit)
-    other = preferring.judged(columns(answers(), ()), fit, target=target, progress=Silent())
+    other = preferring.judged(columns(answers(), ()), fit, target=target, quantise="none", progress=Silent())
     assert other.targets.shape == (6, 1), "what is kept there belongs to other tokens"
+    target.joinpath("marked").touch()
+    preferring.judged(columns(answers(), ()), fit, target=target, quantise="none", progress=Silent())
+    assert target.joinpath("marked").exists(), "what is known is not asked again"
+    preferring.judged(columns(answers(), ()), fit, target=target, quantise="int8", progress=Silent())
+    assert not target.joinpath("marked").exists(), "a base in another number format says something else"
+    none = preferring.judged(columns([], ()), fit, target=target.with_name("none"), quantise="none", progress=Silent())
+    assert none.targets.shape == (0, 1), "no validation rows"
     expected = [log_probability(Fit.model, each).item() for each in answers()]
     assert other.targets[:, 0] == pytest.approx(expected, rel=1e-5), "every token counts once, whatever its row weighs"

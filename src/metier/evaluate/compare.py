@@ -16,7 +16,7 @@ from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.stored import Evaluation, Which
 from metier.evaluate.summary import summarise
-from metier.evaluate.task import deciding_metric, recognise
+from metier.evaluate.task import METRICS_OF, deciding_metric, recognise
 from metier.evaluate.wording import sentence
 from metier.evaluate.worst import worst
 from metier.score.metrics import metric_of
@@ -179,15 +179,21 @@ def _decided_alike(sides: tuple[Side, Side], settings: EvaluateSettings) -> Eval
 def _measured_alike(
     questions: tuple[Question, ...], sides: tuple[Side, Side], settings: EvaluateSettings
 ) -> tuple[tuple[Side, Side], EvaluateSettings]:
-    """Leave the losses out where one of the two tells none, as a model behind an endpoint: answers decide there."""
+    """Leave out what one of the two does not tell, as a model behind an endpoint its losses: answers decide there."""
     if all(side.tokens.any() for side in sides) or any(question.headed for question in questions):
         return sides, settings
     none = np.zeros(len(questions))
     one, other = (dataclasses.replace(side, nats=none, tokens=none) for side in sides)
-    if settings.metric == "loss":
-        raise DataError("evaluate.metric: loss", "a metric of the answers", "an endpoint does not tell its loss")
-    if deciding_metric(questions, recognise(questions, settings).value, settings).value == "loss":
+    if settings.metric in ("loss", "preferred"):
+        raise DataError(
+            f"evaluate.metric: {settings.metric}", "a metric of the answers", "an endpoint does not tell its loss"
+        )
+    task = recognise(questions, settings).value
+    deciding = deciding_metric(questions, task, settings).value
+    if deciding == "loss":
         settings = settings.model_copy(update={"metric": "word_f1"})
+    if deciding == "preferred":
+        settings = settings.model_copy(update={"metric": METRICS_OF[task][0]})
     return (one, other), settings
 
 

@@ -168,15 +168,17 @@ def _within(item: list[int], sequences: Many[Sequence], above: list[Above], budg
 
 
 def _joined(items: list[list[int]], together: int) -> list[list[int]]:
-    """Join the items that neighbours have come into, over as many neighbours as there are between them."""
-    found: dict[int, list[int]] = {}
+    """Join the items that neighbours stand in, so that no neighbours are apart."""
+    home: dict[int, list[int]] = {}  # neighbours -> the item that they stand in
     for item in items:
-        numbers = {place // together for place in item}
         joined = [*item]
-        for other in {id(found[number]): found[number] for number in numbers if number in found}.values():
-            joined += other
-        found |= dict.fromkeys({place // together for place in joined}, joined)
-    return list({id(item): item for item in found.values()}.values())
+        for number in sorted({place // together for place in item}):
+            other = home.get(number, joined)
+            if other is not joined:
+                joined += other
+                home |= dict.fromkeys((place // together for place in other), joined)
+            home[number] = joined
+    return [joined for number, joined in home.items() if number == min(joined) // together]
 
 
 def _size(sequences: Many[Sequence], item: list[int], above: list[Above]) -> int:

@@ -38,7 +38,7 @@ class Rendered:
 
     `ids` int32 [N]; `weights` float32 [N]; `offsets` int64 [R+1]: sequence i is `ids[offsets[i]:offsets[i+1]]`.
     `row_ids`, `sources`: of the row that each sequence came from. `dropped`: rows that gave none. `targets` float32
-    [R, K]: what a head is to say. `partner`: the R same answers behind other prompts.
+    [R, K]: what a head is to say, or what the base gives answers. `partner`: the R same answers behind other prompts.
     """
 
     ids: np.ndarray

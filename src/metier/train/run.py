@@ -113,7 +113,8 @@ def assembled(
         arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),
     )
     if material.view.prefers:
-        return preferring.compared(fit, material.train, folder=states.parent if states else run, progress=progress)
+        folder, quantise = states.parent if states else run, settings.model.quantise
+        return preferring.compared(fit, material.train, folder=folder, quantise=quantise, progress=progress)
     if train.regularise.neftune_alpha is not None or not material.view.plain:
         return fit  # noise: what enters a layer is never the same twice; other objectives read other rows, or states
     return with_states(fit, settings.model.frozen_cache_gb, progress, folder=states or run / frozen.FOLDER)

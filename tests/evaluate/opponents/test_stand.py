@@ -122,6 +122,27 @@ def test_free_text_against_an_endpoint_is_decided_by_words(place):
             compare(stand("base", there), stand("remote:big-1", there))
 
 
+def test_of_two_answers_an_endpoint_tells_no_preference_and_is_judged_by_its_own(place, tmp_path):
+    rows = [{"prompt": f"say {COLOURS[n % 4]}", "chosen": COLOURS[n % 4], "rejected": f"no {n}"} for n in range(40)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps({**row, "group": n}) + "\n" for n, row in enumerate(rows)))
+    settings = PrepareSettings.model_validate({"test_share": 0.4, "split": {"group_inputs": False}, "dedupe": False})
+    snapshot = prepare(
+        DataSettings(train="pairs.jsonl"), settings, folder=tmp_path, store=tmp_path / ".metier", seed=0,
+        progress=Silent(),
+    ).path  # fmt: skip
+    with serving(colour) as (url, _):
+        there = replace(judged_at(place, url), snapshot=snapshot)
+        base, far = stand("base", there), stand("remote:big-1", there)
+        told = compare(base, far)
+        assert dict(told.facts)["metric that decides"].startswith("accuracy")
+        assert told.verdict.good is True, "it repeats the colour"
+        wanted = replace(there, settings=there.settings.model_copy(update={"metric": "preferred"}))
+        with pytest.raises(DataError, match="preferred"):
+            compare(stand("base", wanted), stand("remote:big-1", wanted))
+    (there.folder / "p.txt").write_text("Name the colour.")
+    assert dict(compare(base, stand("prompt:p.txt", there)).facts)["metric that decides"].startswith("prefers")
+
+
 def test_an_endpoint_has_to_be_named(place):
     with pytest.raises(SettingsError, match=r"evaluate\.judge\.url: not set"):
         stand("remote:big-1", place)

@@ -6,6 +6,7 @@ h = log p(y|x) - log r(y|x) - (log p(z|x) - log r(z|x)). The base's part is comp
 Shapes: M = labels of a forest, S = its sequences (even ones better, odd ones worse), P = S / 2 pairs.
 """
 
+import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
@@ -71,12 +72,12 @@ class Prefer:
 
 def _expected(forest: Forest) -> torch.Tensor:
     """Return what the base gives each sequence, [S], in nats."""
-    targets = [sequence.target for sequence in forest.sequences]
-    assert all(target is not None for target in targets), "the base is asked before the training"
-    return torch.tensor([float(target[0]) for target in targets if target is not None], dtype=torch.float64)
+    targets = [sequence.target for sequence in forest.sequences if sequence.target is not None]
+    assert len(targets) == len(forest.sequences), "the base is asked before the training"
+    return torch.from_numpy(np.concatenate(targets).astype(np.float64))
 
 
 def _of_pairs(forest: Forest) -> torch.Tensor:
-    """Return the weight of each pair, [P]: that of the better answer's last learnt token."""
-    last = {int(sequence): float(weight) for sequence, weight in zip(forest.sequence, forest.weight, strict=True)}
-    return torch.tensor([last[number] for number in range(0, len(forest.lengths), TOGETHER)], dtype=torch.float64)
+    """Return the weight of each pair, float64 [P]: the largest of a token of the better answer."""
+    weights = [float(sequence.weights.max()) for sequence in forest.sequences[::TOGETHER]]
+    return torch.tensor(weights, dtype=torch.float64)
