@@ -38,7 +38,9 @@ def run(job: Job, gate: Gate) -> None:
     way = probe(model)
     if not way.packed:
         raise RuntimeError("this base cannot be a forest: not what is to be timed")
-    tokens = int(os.environ.get(TOKENS, fastest_tokens(job.method, job.device)))
+    made = rendered([example for each in steps for example in each])
+    first = [made.sequence(number) for number in range(job.rows_per_step)]
+    tokens = int(os.environ.get(TOKENS, fastest_tokens(job.method, job.device, first)))
     settings = TrainSettings.model_validate(
         {"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads, "micro_batch_tokens": tokens}
     )
@@ -50,7 +52,7 @@ def run(job: Job, gate: Gate) -> None:
             objective=Supervised(way),
             way=way,
             attention=way.attention,
-            rendered=rendered([example for each in steps for example in each]),
+            rendered=made,
             validation=[],
             order=InOrder(job),
             settings=settings,

@@ -96,6 +96,15 @@ def test_bfloat16_on_a_cpu_takes_the_micro_batches_of_a_cpu(tiny_base):
     assert chosen["cpu"] == UNPLANNED_TOKENS < chosen["cuda"]
 
 
+@pytest.mark.parametrize(("rows_per_step", "tokens"), [(4, 2048), (16, 1024)])
+def test_a_step_that_fits_is_computed_at_once_so_that_nothing_adds_to_its_gradients(tiny_base, rows_per_step, tokens):
+    setting = Setting(base=find(str(tiny_base), tiny_base), model=ModelSettings(), process=0, device="cpu")
+    rendered = packed(rows(variable_first=True))
+    order = Order(len(rendered), rows_per_step, len(rendered), 0)
+    chosen = choose(setting, "full", rendered=rendered, order=order, asked=(None, None), room=1 << 40)
+    assert chosen.simulation.configuration.micro_batch_tokens == tokens
+
+
 @pytest.mark.parametrize("name", EVERY_OPTIMISER)
 def test_the_planner_knows_what_an_optimiser_keeps(name):
     config = LlamaConfig(

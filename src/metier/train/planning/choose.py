@@ -1,9 +1,10 @@
 """Choose micro-batches and checkpointing so that a run fits, and refuse one that cannot, before weights are loaded."""
 
+from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 from metier.core.errors import SettingsError
-from metier.core.types import Reasoned
+from metier.core.types import Reasoned, Sequence
 from metier.forest.arrange import arrange
 from metier.report.cells import size
 from metier.text.rendered import Rendered
@@ -11,8 +12,10 @@ from metier.train.batches import Order
 from metier.train.planning.predict import Configuration, Setting, Simulation, simulate
 from metier.train.planning.tokens import Usage, usage
 
-_PREFERRED_ON_CPU = {"lora": 1024, "full": 2048, "layers": 4096}
-"""Fastest micro-batches by method: measured on the 15M shape, one core."""
+_PREFERRED_ON_CPU = {"lora": 1024, "full": 1024, "layers": 4096}
+"""Fastest micro-batches by method: measured on the 15M shape, full on the 135M shape too, one core."""
+_WHOLE_STEP = {"full": 2048}
+"""A step of at most so many tokens is computed at once: no micro-batch then adds to the gradients of another."""
 UNPLANNED_TOKENS = 1024
 """Tokens computed at once where nothing was planned: in a proof, a trial of a sweep, a way unknown to the planner."""
 _PREFERRED_ELSEWHERE = 16_384
@@ -77,7 +80,7 @@ def choose(
         The first that fits, or the last tried.
     """
     tokens, checkpointing = asked
-    most = fastest_tokens(method, setting.device)
+    most = fastest_tokens(method, setting.device, usage(rendered, order, UNPLANNED_TOKENS).heaviest)
     budgets = [tokens] if tokens is not None else [most >> half for half in range(8) if most >> half >= _LEAST]
     planned = None
     for recompute in [checkpointing] if checkpointing is not None else [False, True]:
@@ -92,9 +95,20 @@ def choose(
     return planned
 
 
-def fastest_tokens(method: str, device: str) -> int:
-    """Return the micro-batch in tokens that trains fastest where memory is no question."""
-    return _PREFERRED_ON_CPU.get(method, UNPLANNED_TOKENS) if device == "cpu" else _PREFERRED_ELSEWHERE
+def fastest_tokens(method: str, device: str, step: Many[Sequence]) -> int:
+    """Return the micro-batch in tokens that trains fastest where memory is no question.
+
+    Args:
+        method: resolved.
+        device: its type.
+        step: the sequences of a step, the heaviest if they differ.
+    """
+    if device != "cpu":
+        return _PREFERRED_ELSEWHERE
+    whole = _WHOLE_STEP.get(method, 0)
+    if whole and len(arrange(step, whole).forests) == 1:
+        return whole
+    return _PREFERRED_ON_CPU.get(method, UNPLANNED_TOKENS)
 
 
 def require_fit(planned: Planned, smaller: str) -> None:

@@ -112,7 +112,8 @@ def _go(
     torch.nn.utils.clip_grad_norm_([weight for weight in model.parameters() if weight.requires_grad], 1.0)
     optimiser.step()
     update = clock.lap()
-    optimiser.zero_grad(set_to_none=True)
+    if len(work.forests) == 1:  # else all but the first add to the gradients of those before
+        optimiser.zero_grad(set_to_none=True)
     return down + back, computed, update
 
 
