@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from metier.promote.far.own import Own
 from metier.promote.settings import PromoteSettings
 from tests.promote.conftest import Trained, train
 
+needs_bitsandbytes = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="pip install 'metier[qlora]'")
+
 
 def prove(trained: Trained, **settings: Any) -> list[dict[str, Any]]:
     chosen = PromoteSettings.model_validate(settings)
@@ -37,6 +40,16 @@ def test_fewer_bits_are_hops_of_their_own(lora: Trained) -> None:
     assert merged["mean_kl"] < 1e-9 < llama["mean_kl"] < 1e-3
     assert 1e-6 < eight["mean_kl"] < 0.02
     assert llama["stops"] is not None
+
+
+@needs_bitsandbytes
+def test_four_bits_are_a_hop_with_limits_of_their_own(lora: Trained) -> None:
+    wide = {"least_agreement": 0.0}  # a small random model's words are all about as likely
+    eight, four = prove(lora, quantised=["int8", "nf4"], rounded=wide)[4:]
+    assert four["name"] == "quantised nf4"
+    assert eight["mean_kl"] < four["mean_kl"] < 0.2
+    with pytest.raises(ParityError, match=r"quantised nf4.*mean KL"):
+        prove(lora, quantised=["nf4"], rounded=wide | {"mean_kl": eight["mean_kl"]})
 
 
 @pytest.mark.parametrize(
@@ -66,14 +79,18 @@ def test_the_target_says_which_hops_follow() -> None:
     assert PromoteSettings(served=False).towards("metier").served is False
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["int8", pytest.param("nf4", marks=needs_bitsandbytes), pytest.param("nf4-double", marks=needs_bitsandbytes)],
+)
 def test_what_was_trained_beside_few_bits_is_merged_into_both_bases_and_the_closer_kept(
-    tmp_path: Path, tiny_base: Path
+    tmp_path: Path, tiny_base: Path, kind: str
 ) -> None:
-    trained = train(tmp_path, tiny_base, "lora", quantise="int8")
+    trained = train(tmp_path, tiny_base, "lora", quantise=kind)
     hop = prove(trained)[3]
     assert "into the original base" in hop["detail"]
-    assert "into the base as it was in int8" in hop["detail"]
-    kept = "the base in int8" if "kept: the base in int8" in hop["detail"] else "the original base"
+    assert f"into the base as it was in {kind}" in hop["detail"]
+    kept = f"the base in {kind}" if f"kept: the base in {kind}" in hop["detail"] else "the original base"
     assert hop["detail"].endswith(f"kept: {kept}")
     assert not (trained.run / "merged-dequantised").exists()
     artefact.verify(trained.run / "merged", "model")
