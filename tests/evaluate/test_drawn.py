@@ -20,10 +20,10 @@ from metier.engine.request import Sampling
 from metier.engine.sample import complete
 from metier.engine.several import Drawing, several
 from metier.evaluate.graders.grade import Where, grade
-from metier.evaluate.graders.settings import Grader, JudgeSettings
 from metier.model.find import find
 from metier.model.load import load_base
 from metier.score.execute import pass_at
+from metier.score.graders.settings import Grader, JudgeSettings
 from tests.evaluate.conftest import Workplace
 from tests.evaluate.test_graders import Ask, graded, values
 
@@ -119,5 +119,5 @@ def test_likeness_of_meaning(ask: Ask, meanings: Path) -> None:
     assert 0.99 < found["embedding"][1] <= 1
     counted = values(graded(ask, meanings, rules | {"pass_threshold": 0.999}, wanted, ["stone", ""], ["kitten", "cat"]))
     assert counted["embedding"] == (0, 0.5)
-    with pytest.raises(DataError, match=r"evaluate\.graders: embedding"):
+    with pytest.raises(DataError, match="graders: embedding"):
         graded(ask, meanings, rules | {"path": "nowhere"}, wanted, wanted, wanted)

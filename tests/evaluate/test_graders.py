@@ -15,13 +15,13 @@ from pydantic import TypeAdapter
 from metier.core.errors import SettingsError
 from metier.core.progress import Silent
 from metier.evaluate.graded import told
-from metier.evaluate.graders.formula import compiled
 from metier.evaluate.graders.grade import Grading, Where, grade
-from metier.evaluate.graders.places import fill, shown
-from metier.evaluate.graders.settings import Grader, JudgeSettings
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
+from metier.score.graders.formula import compiled
+from metier.score.graders.places import Shown, fill, shown
+from metier.score.graders.settings import Grader, JudgeSettings
 from metier.score.metrics import metric_of
 from tests.evaluate.conftest import side
 
@@ -200,11 +200,13 @@ def test_code_runs_only_when_allowed(ask: Ask, tmp_path: Path) -> None:
 
 
 def test_places() -> None:
-    question = Question(row_id="a", source="r:1", prompt="ask", reference="right")
-    row = shown(question, '{"a": {"b": [1, 2]}}')
-    assert fill("{{item.prompt}} {{ sample.output_json.a.b[1] }} {{ item.answer }}", row) == "ask 2 right"
-    assert fill("{{ sample.output_json.a }}", shown(question, "no JSON")) == ""
-    assert json.loads(fill("{{ sample.output_tools }}", shown(question, '{"name":"f","arguments":{}}')))[0]["type"]
+    def said(output: str) -> Shown:
+        return shown("ask", "right", output, beside={"answer": "own"})
+
+    row = said('{"a": {"b": [1, 2]}}')
+    assert fill("{{item.prompt}} {{ sample.output_json.a.b[1] }} {{ item.answer }} {{ item.reference }}", row) == "ask 2 own right"
+    assert fill("{{ sample.output_json.a }}", said("no JSON")) == ""
+    assert json.loads(fill("{{ sample.output_tools }}", said('{"name":"f","arguments":{}}')))[0]["type"]
     with pytest.raises(SettingsError, match=r"no place 'item\.nothing'"):
         fill("{{ item.nothing }}", row)
 

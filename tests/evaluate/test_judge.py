@@ -16,10 +16,10 @@ from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Silent
 from metier.evaluate.graded import graded, unreliable
 from metier.evaluate.graders.grade import Grading, grade
-from metier.evaluate.graders.settings import Grader, JudgeSettings
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.summary import summarise
+from metier.score.graders.settings import Grader, JudgeSettings
 from tests.evaluate.conftest import side
 from tests.evaluate.test_graders import at
 

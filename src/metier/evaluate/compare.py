@@ -10,7 +10,6 @@ import numpy as np
 from metier.core.errors import DataError
 from metier.core.report import Cell, Example, Report, Verdict
 from metier.evaluate import conditions, stored, tables
-from metier.evaluate.graders.settings import named
 from metier.evaluate.metrics import Side
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
@@ -19,6 +18,7 @@ from metier.evaluate.summary import summarise
 from metier.evaluate.task import METRICS_OF, deciding_metric, recognise
 from metier.evaluate.wording import sentence
 from metier.evaluate.worst import worst
+from metier.score.graders.settings import named
 from metier.score.metrics import metric_of
 
 

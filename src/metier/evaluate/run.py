@@ -20,7 +20,6 @@ from metier.evaluate.both import Both
 from metier.evaluate.conditions import batch_plan
 from metier.evaluate.graded import graded, told, unreliable
 from metier.evaluate.graders.grade import Grading, Where, wanted_tries
-from metier.evaluate.graders.own import Code
 from metier.evaluate.job import Job, open_job, seed_of
 from metier.evaluate.metrics import Side, columns, scored
 from metier.evaluate.probes import run as probe_run
@@ -38,6 +37,7 @@ from metier.evaluate.wording import sentence
 from metier.evaluate.worst import worst
 from metier.model.find import Base
 from metier.model.load import device_here, load_base, load_tuned
+from metier.score.graders.own import Code
 from metier.text import targets
 from metier.text.preferences import answered
 from metier.text.render import Renderer

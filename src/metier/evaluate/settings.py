@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from metier.core.settings import Settings
-from metier.evaluate.graders.settings import Grader, JudgeSettings
 from metier.evaluate.production.settings import ProductionSettings
 from metier.evaluate.suites.settings import SuiteSettings
+from metier.score.graders.settings import Grader, JudgeSettings
 
 
 class ResamplingSettings(Settings):

@@ -6,10 +6,10 @@ from typing import Literal
 
 from metier.core.errors import SettingsError
 from metier.core.types import Reasoned
-from metier.evaluate.graders.settings import named
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.score import kinds, structured
+from metier.score.graders.settings import named
 
 Task = Literal["label", "labels", "score", "json", "text"]
 

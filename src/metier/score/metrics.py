@@ -129,7 +129,7 @@ def metric_of(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     _, statistic, title = name.split("/", 2)
-    return Metric(title=title, meaning="as its grader in evaluate.graders says", statistic=_GRADED[statistic])
+    return Metric(title=title, meaning="as its grader says", statistic=_GRADED[statistic])
 
 
 def measures(base: dict[str, np.ndarray], tuned: dict[str, np.ndarray]) -> dict[str, Measure]:

@@ -1,1 +1,1 @@
-"""Graders: what else an answer is measured by, chosen in `evaluate.graders`; OpenAI's are read as they are."""
+"""What graders say of two models' answers, side by side."""

@@ -12,14 +12,15 @@ import numpy as np
 
 from metier.core.errors import SettingsError
 from metier.core.progress import Progress
-from metier.evaluate.graders import formula, judge, local, pairwise, programs
-from metier.evaluate.graders.openai import LabelModel, Multi, Part, PythonGrader, ScoreModel
-from metier.evaluate.graders.own import Checker, Code, Pairwise
-from metier.evaluate.graders.places import Shown, shown
-from metier.evaluate.graders.programs import Value
-from metier.evaluate.graders.settings import Grader, JudgeSettings, named
+from metier.evaluate.graders import pairwise
 from metier.evaluate.questions import Question
 from metier.score import execute
+from metier.score.graders import local
+from metier.score.graders.openai import LabelModel, Multi, PythonGrader, ScoreModel
+from metier.score.graders.own import Checker, Code, Pairwise
+from metier.score.graders.places import Shown, shown
+from metier.score.graders.settings import Grader, JudgeSettings, named
+from metier.score.graders.values import Bench, values
 
 Drawn = Callable[[Code], tuple[list[list[str]], list[list[str]]]]
 """Draws several answers of base and tuned model to each of the R questions; none to a question that is not asked."""
@@ -51,9 +52,7 @@ class _Work:
 
     questions: Sequence[Question]
     rows: tuple[list[Shown], list[Shown]]
-    judge: JudgeSettings
-    folder: Path
-    progress: Progress
+    bench: Bench
     drawn: Drawn
 
     @property
@@ -86,17 +85,15 @@ def grade(
         SettingsError: two graders share a name, a file is missing, code may not run, or there is no judge.
     """
     asked = [place for place, pair in enumerate(zip(*outputs, strict=True)) if None not in pair]
-    rows = tuple([shown(questions[place], side[place] or "") for place in asked] for side in outputs)
+    rows = tuple([_shown(questions[place], side[place] or "") for place in asked] for side in outputs)
     chosen = [questions[place] for place in asked]
 
     def drawn(grader: Code) -> tuple[list[list[str]], list[list[str]]]:
         one, other = ([side[place] for place in asked] for side in where.draw(grader))
         return one, other
 
-    work = _Work(
-        questions=chosen, rows=(rows[0], rows[1]), judge=judge_settings, folder=where.folder, progress=progress,
-        drawn=drawn,
-    )  # fmt: skip
+    bench = Bench(folder=where.folder, judge=judge_settings, progress=progress)
+    work = _Work(questions=chosen, rows=(rows[0], rows[1]), bench=bench, drawn=drawn)
     grading = Grading()
     faults: list[dict[str, Any]] = []
     for grader in graders:
@@ -110,6 +107,11 @@ def grade(
                 {"grader": name, "source": chosen[place].source, "why": why} for place, why in sorted(wrong.items())
             ]
     return Grading(tables=grading.tables, faults=tuple(faults), judges=grading.judges)
+
+
+def _shown(question: Question, output: str) -> Shown:
+    beside = {"source": question.source, "slice": question.slice, "group": question.group}
+    return shown(question.prompt, question.reference or "", output, beside=beside)
 
 
 def alone(graders: Sequence[Grader]) -> list[Grader]:
@@ -131,17 +133,18 @@ def _by_one(grader: Grader, name: str, work: _Work, judges: dict[str, dict[str, 
     """Return the metrics of one grader: the columns of both models, and the rows that it could not grade."""
     if isinstance(grader, Pairwise):
         winners, judges[name] = pairwise.compare(
-            work.questions, work.outputs, grader, settings=work.judge, progress=work.progress, folder=work.folder
-        )
+            work.questions, work.outputs, grader,
+            settings=work.bench.judge, progress=work.bench.progress, folder=work.bench.folder,
+        )  # fmt: skip
         worth = {"base": (1.0, 0.0), "tie": (0.5, 0.5), "tuned": (0.0, 1.0)}
         sides = [[worth[winner][side] if winner in worth else winner for winner in winners] for side in (0, 1)]
         return _paired(f"graded/mean/{name}", sides)
     if isinstance(grader, Code) and grader.k > 1:
         return _drawn(grader, name, work)
     if isinstance(grader, (Checker, Multi, PythonGrader, ScoreModel, LabelModel)):
-        return _paired(f"graded/mean/{name}", [_values(grader, rows, work) for rows in work.rows])
+        return _paired(f"graded/mean/{name}", [values(grader, rows, work.bench) for rows in work.rows])
     metrics: list[dict[str, list[Sequence[float] | str]]] = [
-        local.grade(grader, name, rows, folder=work.folder) for rows in work.rows
+        local.grade(grader, name, rows, folder=work.bench.folder) for rows in work.rows
     ]
     found: _Found = {}
     for metric in metrics[0]:
@@ -155,8 +158,8 @@ def _drawn(grader: Code, name: str, work: _Work) -> _Found:
     local.require_allowed(grader)
     shares: list[list[int]] = []
     for answers in work.drawn(grader):
-        flat = [shown(work.questions[row], text) for row, texts in enumerate(answers) for text in texts]
-        passed = local.passes(grader, flat, work.folder)
+        flat = [_shown(work.questions[row], text) for row, texts in enumerate(answers) for text in texts]
+        passed = local.passes(grader, flat, work.bench.folder)
         shares.append([sum(passed[row * tries : (row + 1) * tries]) for row in range(len(answers))])
     found: _Found = {}
     for k in (grader.k, 1):
@@ -193,75 +196,3 @@ def _paired(metric: str, sides: Sequence[Sequence[Any]]) -> _Found:
             np.array([row if len(row) == width else (0.0,) * width for row in counted]).reshape(-1, width).astype(float)
         )
     return {metric: ((tables[0], tables[1]), wrong)}
-
-
-def _values(grader: Checker | Multi | Part, rows: Sequence[Shown], work: _Work) -> list[Value]:
-    """Return a number in [0, 1] for each row, or why there is none."""
-    match grader:
-        case Checker():
-            found = programs.checker(work.folder / grader.path, grader.function, rows)
-        case Multi():
-            found = _together(grader, rows, work)
-        case PythonGrader():
-            found = _passed(programs.python(grader.source, rows), grader.pass_threshold)
-        case ScoreModel():
-            found = _scored(grader, rows, work)
-        case LabelModel():
-            read = judge.read_label(grader.labels)
-            said = _judged(grader, rows, work, read, f"Answer with one of: {', '.join(grader.labels)}.")
-            passing = set(grader.passing_labels)
-            found = [float(label in passing) if label in grader.labels else label for label in said]
-        case _:
-            (found,) = local.grade(grader, "part", rows, folder=work.folder).values()
-    return [_in_share(value) for value in found]
-
-
-def _in_share(value: Any) -> Value:
-    if isinstance(value, str):
-        return value
-    return float(value) if 0 <= value <= 1 else f"gave {value:g}, wanted a number from 0 to 1"
-
-
-def _scored(grader: ScoreModel, rows: Sequence[Shown], work: _Work) -> list[Value]:
-    low, high = grader.range
-    if not low < high:
-        raise SettingsError(f"evaluate.graders: range {low:g} to {high:g}", "a least number below the largest")
-    hint = f"Answer with one number from {low:g} to {high:g}."
-    said = _judged(grader, rows, work, judge.read_number(low, high), hint)
-    if grader.pass_threshold is not None:
-        return _passed(said, grader.pass_threshold)
-    return [value if isinstance(value, str) else (value - low) / (high - low) for value in said]
-
-
-def _judged(
-    grader: ScoreModel | LabelModel, rows: Sequence[Shown], work: _Work, read: Callable[[str], Any], hint: str
-) -> list[Any]:
-    model = judge.require(work.judge, grader.model)
-    requests = [
-        ([*local.filled(grader.input, row), {"role": "user", "content": hint}], grader.sampling_params) for row in rows
-    ]
-    return judge.ask_all(requests, read, model=model, settings=work.judge, progress=work.progress)
-
-
-def _passed(values: Sequence[Value], threshold: float | None) -> list[Value]:
-    if threshold is None:
-        return list(values)
-    return [value if isinstance(value, str) else float(value >= threshold) for value in values]
-
-
-def _together(grader: Multi, rows: Sequence[Shown], work: _Work) -> list[Value]:
-    """Put the parts of a `multi` grader together, row by row."""
-    calculate = formula.compiled(grader.calculate_output, grader.graders)
-    parts = {name: _values(part, rows, work) for name, part in grader.graders.items()}
-    found: list[Value] = []
-    for row in range(len(rows)):
-        values = {name: side[row] for name, side in parts.items()}
-        broken = next((f"{name}: {value}" for name, value in values.items() if isinstance(value, str)), None)
-        if broken is not None:
-            found.append(broken)
-            continue
-        try:
-            found.append(calculate({name: float(value) for name, value in values.items()}))
-        except (ArithmeticError, ValueError) as error:
-            found.append(f"{type(error).__name__}: {error}")
-    return found

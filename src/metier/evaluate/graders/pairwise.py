@@ -10,10 +10,10 @@ from scipy.stats import binomtest
 
 from metier.core.errors import DataError
 from metier.core.progress import Progress
-from metier.evaluate.graders import judge
-from metier.evaluate.graders.own import Pairwise
-from metier.evaluate.graders.settings import JudgeSettings
 from metier.evaluate.questions import Question
+from metier.score.graders import judge
+from metier.score.graders.own import Pairwise
+from metier.score.graders.settings import JudgeSettings
 from metier.score.intervals import wilson
 
 Winner = Literal["base", "tuned", "tie"]

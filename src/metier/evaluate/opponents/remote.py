@@ -11,8 +11,8 @@ from metier.core import artefact, digest
 from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Progress
 from metier.core.types import Row, TextRow
-from metier.evaluate.graders import judge
-from metier.evaluate.graders.settings import JudgeSettings
+from metier.score.graders import judge
+from metier.score.graders.settings import JudgeSettings
 from metier.text.render import Renderer, conversation_of, reference
 
 _KIND = "opponent"

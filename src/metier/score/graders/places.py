@@ -2,11 +2,11 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metier.core.errors import SettingsError
-from metier.evaluate.questions import Question
 from metier.score import calls, structured
 
 _PLACE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
@@ -32,11 +32,18 @@ class Shown:
     sample: dict[str, Any]
 
 
-def shown(question: Question, output: str) -> Shown:
-    """Return what `item` and `sample` hold: the row under every usual name, the answer as text, JSON and calls."""
-    item: dict[str, Any] = dict.fromkeys(_PROMPTS, question.prompt)
-    item |= dict.fromkeys(_REFERENCES, question.reference or "")
-    item |= {"source": question.source, "slice": question.slice, "group": question.group}
+def shown(prompt: str, reference: str, output: str, *, beside: Mapping[str, Any]) -> Shown:
+    """Return what `item` and `sample` hold: the row under every usual name, the answer as text, JSON and calls.
+
+    Args:
+        prompt: what the model was asked.
+        reference: the right answer; "" where there is none.
+        output: the answer.
+        beside: further names of `item`, which go before the usual ones.
+    """
+    item: dict[str, Any] = dict.fromkeys(_PROMPTS, prompt)
+    item |= dict.fromkeys(_REFERENCES, reference)
+    item |= beside
     tools = [
         {"type": "function", "function": {"name": call.name, "arguments": json.dumps(call.arguments, default=str)}}
         for call in calls.parse(output)
@@ -59,7 +66,7 @@ def _value(path: str, row: Shown) -> Any:
     tables = {"item": row.item, "sample": row.sample}
     if root not in tables or not names or names[0] not in tables[root]:
         known = [f"{part}.{name}" for part, table in tables.items() for name in table]
-        raise SettingsError(f"evaluate.graders: no place '{path}'", "one of " + ", ".join(known))
+        raise SettingsError(f"graders: no place '{path}'", "one of " + ", ".join(known))
     value: Any = tables[root]
     for name in names:
         if isinstance(value, dict):

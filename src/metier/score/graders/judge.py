@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from metier.core.errors import SettingsError
 from metier.core.progress import Progress
-from metier.evaluate.graders.settings import JudgeSettings
+from metier.score.graders.settings import JudgeSettings
 
 Read = TypeVar("Read")
 Chat = Sequence[dict[str, Any]]
@@ -34,12 +34,12 @@ def require(settings: JudgeSettings, model: str | None) -> str:
         SettingsError: no endpoint, no model, or an address that is none.
     """
     if settings.url is None:
-        raise SettingsError("evaluate.judge.url: not set", "the address of an OpenAI-compatible endpoint up to /v1")
+        raise SettingsError("judge.url: not set", "the address of an OpenAI-compatible endpoint up to /v1")
     if not settings.url.startswith(("http://", "https://")):
-        raise SettingsError(f"evaluate.judge.url: {settings.url!r}", "an address that begins with http:// or https://")
+        raise SettingsError(f"judge.url: {settings.url!r}", "an address that begins with http:// or https://")
     chosen = model or settings.model
     if chosen is None:
-        raise SettingsError("evaluate.judge.model: not set", "the judge's model, here or in the grader")
+        raise SettingsError("judge.model: not set", "the judge's model, here or in the grader")
     return chosen
 
 

@@ -77,7 +77,7 @@ class PythonGrader(Settings):
 
 
 class ScoreModel(Settings):
-    """A judge that gives a number, at the endpoint of `evaluate.judge`."""
+    """A judge that gives a number, at the endpoint of `judge`."""
 
     type: Literal["score_model"]
     """Which grader this is."""
@@ -86,7 +86,7 @@ class ScoreModel(Settings):
     """What it is called in tables. null: its type."""
 
     model: str | None = None
-    """The judge's model. null: that of `evaluate.judge`."""
+    """The judge's model. null: that of `judge`."""
 
     input: Chat
     """What the judge is told: messages with `{{ … }}` places."""
@@ -102,7 +102,7 @@ class ScoreModel(Settings):
 
 
 class LabelModel(Settings):
-    """A judge that chooses a label, at the endpoint of `evaluate.judge`."""
+    """A judge that chooses a label, at the endpoint of `judge`."""
 
     type: Literal["label_model"]
     """Which grader this is."""
@@ -111,7 +111,7 @@ class LabelModel(Settings):
     """What it is called in tables. null: its type."""
 
     model: str | None = None
-    """The judge's model. null: that of `evaluate.judge`."""
+    """The judge's model. null: that of `judge`."""
 
     input: Chat
     """What the judge is told: messages with `{{ … }}` places."""

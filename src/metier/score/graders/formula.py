@@ -27,10 +27,10 @@ def compiled(text: str, names: Mapping[str, object]) -> Callable[[Mapping[str, f
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError) as error:
-        raise SettingsError(f"evaluate.graders: calculate_output {text!r}", wanted) from error
+        raise SettingsError(f"graders: calculate_output {text!r}", wanted) from error
     fault = _fault(tree, names)
     if fault:
-        raise SettingsError(f"evaluate.graders: calculate_output {text!r}: {fault}", wanted)
+        raise SettingsError(f"graders: calculate_output {text!r}: {fault}", wanted)
     return lambda values: float(_value(tree, values))
 
 

@@ -1,12 +1,12 @@
-"""What `evaluate.graders` can hold, and where its judges are; imports no torch."""
+"""What a list of graders can hold, and where their judges are; imports no torch."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from metier.core.settings import Settings
-from metier.evaluate.graders.openai import LabelModel, Multi, PythonGrader, ScoreModel, StringCheck, TextSimilarity
-from metier.evaluate.graders.own import Calls, Checker, Code, Embedding, Fields, Pairwise, Schema, Spans, Style
+from metier.score.graders.openai import LabelModel, Multi, PythonGrader, ScoreModel, StringCheck, TextSimilarity
+from metier.score.graders.own import Calls, Checker, Code, Embedding, Fields, Pairwise, Schema, Spans, Style
 
 Single = (
     StringCheck | TextSimilarity | PythonGrader | ScoreModel | LabelModel | Pairwise

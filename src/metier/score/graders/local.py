@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from metier.core.errors import SettingsError
-from metier.evaluate.graders.openai import Chat, StringCheck, TextSimilarity
-from metier.evaluate.graders.own import Calls, Code, Embedding, Fields, Schema, Spans, Style
-from metier.evaluate.graders.places import Shown, fill
 from metier.score import calls, execute, generation, schema, spans, structured, style
+from metier.score.graders.openai import Chat, StringCheck, TextSimilarity
+from metier.score.graders.own import Calls, Code, Embedding, Fields, Schema, Spans, Style
+from metier.score.graders.places import Shown, fill
 from metier.text.embeddings import Embeddings
 
 Entry = Sequence[float] | float | str
@@ -82,7 +82,7 @@ def _near(grader: Embedding, name: str, pairs: Sequence[tuple[str, str]], folder
     """Return cosines in [0, 1]; an answer without a known word is near to nothing."""
     if not pairs:
         return {f"graded/mean/{name}": []}
-    embeddings = Embeddings(folder / grader.path, "evaluate.graders: embedding")
+    embeddings = Embeddings(folder / grader.path, "graders: embedding")
     said, wanted = (embeddings.of([pair[side] for pair in pairs]) for side in (0, 1))
     cosines = [float(value) for value in (said * wanted).sum(axis=1).clip(0, 1)]
     least = grader.pass_threshold
@@ -115,7 +115,7 @@ def _styled(grader: Style, name: str, pairs: Sequence[tuple[str, str]]) -> Metri
         try:
             re.compile(pattern)
         except re.error as error:
-            raise SettingsError(f"evaluate.graders: pattern {pattern!r} ({error})", "a regular expression") from error
+            raise SettingsError(f"graders: pattern {pattern!r} ({error})", "a regular expression") from error
     wanted = style.Wanted(
         least_words=grader.least_words, most_words=grader.most_words, most_grade=grader.most_grade,
         forbidden=grader.forbidden, patterns=grader.patterns,
@@ -134,7 +134,7 @@ def passes(grader: Code, rows: Sequence[Shown], folder: Path) -> list[bool]:
     if grader.tests != "reference":
         path = folder / grader.tests
         if not path.is_file():
-            raise SettingsError(f"evaluate.graders: no file {path}", "a Python file of tests, relative to metier.yaml")
+            raise SettingsError(f"graders: no file {path}", "a Python file of tests, relative to metier.yaml")
         tests = path.read_text(encoding="utf-8")
     limits = execute.Limits(seconds=grader.seconds, memory_bytes=grader.memory_mb << 20)
     found = []
@@ -154,7 +154,7 @@ def require_allowed(grader: Code) -> None:
     """
     if not grader.allow:
         raise SettingsError(
-            "evaluate.graders: code would run answers of a model on this machine",
+            "graders: code would run answers of a model on this machine",
             "`allow: true` in the grader",
             "read what limits it (docs/evaluation.md) before you allow it",
         )

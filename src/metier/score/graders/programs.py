@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metier.core.errors import SettingsError
-from metier.evaluate.graders.places import Shown
 from metier.score import execute
+from metier.score.graders.places import Shown
 
 Value = float | str
 """A number, or in words why there is none."""
@@ -57,7 +57,7 @@ def checker(path: Path, function: str, rows: Sequence[Shown]) -> list[Value]:
         SettingsError: there is no such file or function, or the program ends before it has seen every row.
     """
     if not path.is_file():
-        raise SettingsError(f"evaluate.graders: no file {path}", "a Python file, relative to metier.yaml")
+        raise SettingsError(f"graders: no file {path}", "a Python file, relative to metier.yaml")
     payload = json.dumps([(row.sample["output_text"], row.item["reference"], row.item["prompt"]) for row in rows])
     program = (
         f"import runpy, sys\n_found = runpy.run_path({str(path)!r})\n"

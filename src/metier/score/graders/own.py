@@ -34,7 +34,7 @@ class Pairwise(Settings):
     """What it is called in tables. null: its type."""
 
     model: str | None = None
-    """The judge's model. null: that of `evaluate.judge`."""
+    """The judge's model. null: that of `judge`."""
 
     criteria: str = "Which answer serves the person who asked better: right, complete, clear and no longer than needed?"
     """The question that the judge decides."""

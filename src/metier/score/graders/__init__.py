@@ -1,0 +1,1 @@
+"""Graders: what an answer is measured by, chosen in settings; OpenAI's are read as they are."""
