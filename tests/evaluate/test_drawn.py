@@ -37,7 +37,8 @@ def model(tiny_base: Path) -> torch.nn.Module:
 
 def drawn(model: torch.nn.Module, **sampling: Any) -> list[list[tuple[int, ...]]]:
     how = Drawing(sampling=Sampling(**sampling), most_tokens=6, stop_ids=(2,))
-    return several(model, PROMPTS, tries=4, how=how, progress=Silent())
+    said = several(model, PROMPTS, tries=4, how=how, progress=Silent())
+    return [[tuple(answer.ids) for answer in answers] for answers in said]
 
 
 def test_draws_are_a_function_of_seed_and_number(model: torch.nn.Module) -> None:
@@ -45,6 +46,12 @@ def test_draws_are_a_function_of_seed_and_number(model: torch.nn.Module) -> None
     assert first == drawn(model, temperature=1.0)
     assert first != drawn(model, temperature=1.0, seed=1)
     assert len({answer for answers in first for answer in answers}) > 4
+    how = Drawing(sampling=Sampling(temperature=1.0), most_tokens=60, stop_ids=(2,), seeds=(0, 9))
+    apart = several(model, PROMPTS, tries=4, how=how, progress=Silent())
+    assert [tuple(answer.ids[:6]) for answer in apart[0]] == first[0], "a seed of each prompt's own"
+    assert [tuple(answer.ids[:6]) for answer in apart[1]] != first[1]
+    assert all((answer.stop == 2) == (len(answer.ids) < 60) for answers in apart for answer in answers)
+    assert {answer.stop for answers in apart for answer in answers} == {None, 2}
     greedy = complete(model, PROMPTS, stop_ids=[2], max_new_tokens=6, pad_id=0, progress=Silent())
     cold = drawn(model, temperature=0.0)
     assert cold == [[each.ids] * 4 for each in greedy]

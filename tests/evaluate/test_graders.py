@@ -204,7 +204,10 @@ def test_places() -> None:
         return shown("ask", "right", output, beside={"answer": "own"})
 
     row = said('{"a": {"b": [1, 2]}}')
-    assert fill("{{item.prompt}} {{ sample.output_json.a.b[1] }} {{ item.answer }} {{ item.reference }}", row) == "ask 2 own right"
+    assert (
+        fill("{{item.prompt}} {{ sample.output_json.a.b[1] }} {{ item.answer }} {{ item.reference }}", row)
+        == "ask 2 own right"
+    )
     assert fill("{{ sample.output_json.a }}", said("no JSON")) == ""
     assert json.loads(fill("{{ sample.output_tools }}", said('{"name":"f","arguments":{}}')))[0]["type"]
     with pytest.raises(SettingsError, match=r"no place 'item\.nothing'"):

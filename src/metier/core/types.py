@@ -149,7 +149,8 @@ class Sequence:
     `ids` int32 [T]; `weights` float32 [T]: `weights[t]` weighs predicting `ids[t]` from what precedes it, 0 = context
     only (so `weights[0]` is always 0). This is the only place where targets and positions are tied together.
     `target` float32 [K]: what a head is to say at the one label; of one of two answers, [1], what the base gives it in
-    nats. `partner`: the same answer behind another prompt.
+    nats; of a graded one, [2], its advantage and how many answers it stands for. `partner`: the same answer behind
+    another prompt.
     """
 
     ids: np.ndarray

@@ -61,6 +61,7 @@ class End:
     """The answer is complete. `text`: what was held back; `found`: what went wrong.
 
     `prompt`: chances of the prompt's tokens where they were asked for. `cached`: tokens of the prompt not computed.
+    `stop`: the stop token that ended it, which is told by no `Piece`.
     """
 
     finish: Finish
@@ -68,6 +69,7 @@ class End:
     found: str = ""
     prompt: tuple[Chance, ...] = ()
     cached: int = 0
+    stop: int | None = None
 
 
 Event = Piece | End

@@ -69,7 +69,7 @@ class Run:
         if self.draw.constraint is not None and token not in request.stop_ids:
             self.draw.constraint.accept(token)
         if token in request.stop_ids:
-            self.end("stop")
+            self.end("stop", stop=token)
             return
         self.ids.append(token)
         self.draw.place += 1
@@ -81,10 +81,11 @@ class Run:
         elif len(self.ids) >= self.limit:
             self.end("length")
 
-    def end(self, finish: Finish, found: str = "") -> None:
+    def end(self, finish: Finish, found: str = "", stop: int | None = None) -> None:
         """Tell who listens that nothing more comes."""
         if self.ended:
             return
         self.ended = True
         text = self._words.rest() if self._words is not None else ""
-        self.request.listen(End(finish=finish, text=text, found=found, prompt=tuple(self._prompt), cached=self.cached))
+        prompt = tuple(self._prompt)
+        self.request.listen(End(finish=finish, text=text, found=found, prompt=prompt, cached=self.cached, stop=stop))

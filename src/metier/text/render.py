@@ -23,7 +23,7 @@ from metier.core.types import (
     TaskRow,
     TextRow,
 )
-from metier.text import layout, windows
+from metier.text import layout, tasks, windows
 from metier.text import template as templates
 from metier.text.guard import Marked
 from metier.text.layout import Conversation, Layout
@@ -130,7 +130,7 @@ def conversation_of(row: Row, renderer: Renderer) -> Conversation:
     Of a preference it is the better answer, and nothing of the prompt is learnt.
 
     Raises:
-        DataError: a judged row or a task, which cannot be learnt yet, or plain text.
+        DataError: a judged row, which cannot be learnt yet, a task, which has no answer, or plain text.
     """
     row = row.better if isinstance(row, PreferenceRow) else row
     if isinstance(row, LabelledRow):
@@ -146,11 +146,17 @@ def conversation_of(row: Row, renderer: Renderer) -> Conversation:
     elif isinstance(row, TaskRow):
         raise DataError(
             f"{row.source}: a task without an answer", "chat, labelled or text rows",
-            "this version does not train against a grader; where a column holds the answer, learn that: "
+            "let a grader judge answers (train.objective: reinforce); or where a column holds the answer, learn that: "
             "prepare.columns: {prompt: messages, completion: reference_answer}",
         )  # fmt: skip
     else:
         raise DataError(f"{row.source}: plain text", "a conversation")
+    return _conversation(row, messages, tools, renderer)
+
+
+def _conversation(
+    row: Row, messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], renderer: Renderer
+) -> Conversation:
     system = renderer.settings.system
     if system is not None and not any(message.role in ("system", "developer") for message in messages):
         messages = (Message(role="system", content=system), *messages)
@@ -165,21 +171,26 @@ def conversation_of(row: Row, renderer: Renderer) -> Conversation:
 def prompt(row: Row, renderer: Renderer) -> Prompt:
     """Return what a server would see before the row's last assistant turn, and that turn as the reference.
 
-    A turn that only calls tools has the canonical JSON of its calls as reference.
+    A turn that only calls tools has the canonical JSON of its calls as reference. A task waits for that turn; its
+    reference is the column that bears the name of one, or "".
 
     Raises:
         DataError: the row has no assistant turn, or the template refuses it.
     """
-    conversation = conversation_of(row, renderer)
-    answers = [number for number, message in enumerate(conversation.messages) if message["role"] == "assistant"]
-    if not answers:
-        raise DataError(f"{row.source}: no assistant turn", "an answer to compare with")
-    last = answers[-1]
+    if isinstance(row, TaskRow):
+        conversation = _conversation(row, row.prompt, row.tools, renderer)
+        last, right = len(conversation.messages), tasks.reference(row)
+    else:
+        conversation = conversation_of(row, renderer)
+        answers = [number for number, message in enumerate(conversation.messages) if message["role"] == "assistant"]
+        if not answers:
+            raise DataError(f"{row.source}: no assistant turn", "an answer to compare with")
+        last, right = answers[-1], reference(conversation.messages[answers[-1]])
     (texts,) = layout.render_marked([(conversation, [(last, True)])], renderer.tokenizer, renderer.template)
     if isinstance(texts, DataError):
         raise DataError(f"{row.source}: {texts.found}", texts.wanted, texts.do)
     ids = renderer.tokenizer.encode_marked(texts[0])
-    return Prompt(ids=ids, reference=reference(conversation.messages[last]), text=texts[0].clean)
+    return Prompt(ids=ids, reference=right, text=texts[0].clean)
 
 
 def reference(message: Any) -> str:

@@ -20,6 +20,7 @@ from metier.train.objectives.classify import Headed
 from metier.train.objectives.distil import Distil
 from metier.train.objectives.prefer import Prefer
 from metier.train.objectives.regularised import Attention, BaseModel, Regularised
+from metier.train.objectives.reinforce import Reinforce
 from metier.train.objectives.supervised import Objective, Supervised
 from metier.train.replay import MixedOrder, count_per_step
 from metier.train.settings import RegulariseSettings, TrainSettings
@@ -55,6 +56,10 @@ def objective(model: torch.nn.Module, train: TrainSettings, way: Way, *, view: V
         return Headed(view.targets.kind, way)
     if view.prefers:
         return Prefer(view.objective.prefer, way)
+    if view.rewards:
+        pull = settings.kl_to_base
+        base = _base(model, way, "regularise.kl_to_base", progress) if pull else None
+        return Reinforce(way, base=base, pull=pull)
     if view.distils:
         assert train.micro_batch_tokens is not None  # chosen by then
         return Distil(_base(model, way, "objective distil", progress), way, budget=train.micro_batch_tokens)

@@ -21,6 +21,9 @@ _OF_ADAPTERS = {"bottleneck": 1e-3, "prompt": 3e-2, "prefix": 1e-2, "ia3": 1e-2,
 _OF_PREFERENCES = 0.1
 """Rate of preferences as a share of that of answers: their gradient does not end where the answer is likely."""
 
+_OF_REWARDS = 0.2
+"""Rate of rewards as a share of that of answers: the gradient of a few drawn answers is noise for the most part."""
+
 _ROWS_SEEN = 3500
 _MOST_EPOCHS = 10
 _BESIDE_ADAMW = {
@@ -49,7 +52,9 @@ def epochs(settings: TrainSettings, rows: int, *, plain_text: bool) -> Reasoned:
     return Reasoned(name=name, value=value, reason=f"{rows:,} rows; early stopping watches the validation loss")
 
 
-def learning_rate(settings: TrainSettings, method: str, parameters: int, *, prefers: bool = False) -> Reasoned:
+def learning_rate(
+    settings: TrainSettings, method: str, parameters: int, *, prefers: bool = False, rewards: bool = False
+) -> Reasoned:
     """Choose the peak learning rate."""
     name = "train.learning_rate"
     if settings.learning_rate not in (None, "auto"):
@@ -65,6 +70,8 @@ def learning_rate(settings: TrainSettings, method: str, parameters: int, *, pref
     reason = f"{what} {parameters / 1e6:.1f} million parameters{f'; {factor:g} × that of AdamW: {why}' if why else ''}"
     if prefers:
         factor, reason = factor * _OF_PREFERENCES, f"{reason}; a preference is learnt at a tenth of that"
+    if rewards:
+        factor, reason = factor * _OF_REWARDS, f"{reason}; rewards are learnt from at a fifth of that"
     return Reasoned(name=name, value=value * factor, reason=reason)
 
 
@@ -83,6 +90,12 @@ def shape(settings: TrainSettings) -> Reasoned:
     if is_free:
         return Reasoned(name=name, value="constant", reason="schedule-free averages the weights instead")
     return Reasoned(name=name, value="cosine", reason="the usual one; the end of a run is where most is settled")
+
+
+def no_leaps() -> Reasoned:
+    """Say that the guard only looks for what is not finite where a model learns from rewards."""
+    reason = "the loss of rewards is near 0 whatever is learnt: a leap of it says nothing"
+    return Reasoned(name="train.guard.threshold", value=None, reason=reason)
 
 
 def threads(settings: TrainSettings) -> Reasoned:

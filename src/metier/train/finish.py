@@ -21,6 +21,7 @@ from metier.train.fit import Fit, peak_memory_bytes
 from metier.train.material import Material
 from metier.train.overfitting import explained
 from metier.train.plan import TrainingPlan
+from metier.train.reinforcing.run import certified
 
 
 def finish(
@@ -33,6 +34,8 @@ def finish(
     if material.view.generates or material.view.prefers:  # the certificate speaks of the rows of the snapshot
         source = render_rows(material.rows[:64], material.renderer, Silent())
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
+    if material.view.rewards:  # there are no answers but the model's own
+        sequences = certified(model, material)
     reference.record(run, model, sequences, material.rows, material.renderer)
     facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
     if settings.model.quantise != "none":
@@ -68,7 +71,7 @@ def write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Materi
         "seconds_with_loading": perf_counter() - started,
         "best_step": place.best_step,
         "best_validation_loss": place.best_loss,
-        "best_by": fit.settings.check.best if fit.quiz is not None else "loss",
+        "best_by": best_by(fit),
         "best_value": place.best_value,
         "overfitting": None if overfitted is None else overfitted.text,
         "stopped_early": place.stopped,
@@ -79,3 +82,10 @@ def write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Materi
         "torch": torch.__version__,
     } | (saved(material.train).as_dict() if material.view.distils else {})
     artefact.write_file(run / "summary.json", json.dumps(facts, indent=1) + "\n")
+
+
+def best_by(fit: Fit) -> str:
+    """Return what said which step was the best: a metric of answers, the reward or the loss."""
+    if fit.quiz is not None and fit.settings.check.best != "loss":
+        return fit.settings.check.best
+    return "loss" if fit.maker is None else "reward"

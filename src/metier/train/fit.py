@@ -2,6 +2,7 @@
 
 import dataclasses
 import resource
+from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from metier.train.checks import Found, judge
 from metier.train.frozen import Frozen
 from metier.train.log import StepLogFile
 from metier.train.loop import Arithmetic, StepLog, gradient, seed_step, validation_loss
+from metier.train.making import Made, Maker
 from metier.train.objectives.regularised import Attention
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build
@@ -37,6 +39,15 @@ _HELD_OUT_AT_ONCE = 64
 """Held-out rows whose common beginnings are looked for together."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ahead:
+    """The step to be taken: its rows, the sequences made of them, and when it was begun."""
+
+    rows: list[int]
+    made: Made
+    started: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fit:
     """One run of the loop; `run` is its only verb. `way` is how the model is computed, `attention` its context.
@@ -44,7 +55,8 @@ class Fit:
     `frozen` holds the states of all sequences where the lowest layers never change: first those of `rendered`, then
     those of `validation`. `until`: the step after which `run` returns with a checkpoint published; None: the last one.
     `quiz`: validation rows that are answered at checks; None: the loss alone is measured, and decides. `together`: so
-    many sequences that follow each other are computed in one forest.
+    many sequences that follow each other are computed in one forest. `maker` makes the sequences of a step from its
+    rows, and judges the model in the place of a validation loss; None: they are those of `rendered`.
     """
 
     run_folder: Path
@@ -63,6 +75,7 @@ class Fit:
     until: int | None = None
     quiz: Quiz | None = None
     together: int = 1
+    maker: Maker | None = None
 
     def run(self, progress: Progress) -> Place:
         """Train to the end (or to an early stop) from the newest checkpoint.
@@ -74,7 +87,8 @@ class Fit:
         """
         optimiser = build(self.model, self.settings.optimiser, self.settings.regularise)
         place = self._start(optimiser)
-        log = StepLogFile(self.run_folder / "metrics.jsonl", exact=self.arithmetic.device.type == "cpu")
+        exact = self.arithmetic.device.type == "cpu" and (self.maker is None or self.maker.repeats)
+        log = StepLogFile(self.run_folder / "metrics.jsonl", exact=exact)
         if place.step:
             progress.say(f"going on after step {place.step} of {self.order.steps}")
         validation = self._validation_batches()
@@ -87,7 +101,8 @@ class Fit:
         ):
             try:
                 while place.step < self._end and not place.stopped:
-                    place, figures = self._advance(log, place, optimiser, progress)
+                    ahead = self._ahead(place, computing)
+                    place, figures = self._advance(log, place, optimiser, progress, ahead)
                     found = self._check(place, validation, optimiser, computing)
                     place = self._judge(log, place, found, figures, progress)
                     place = self._publish_if_due(log, place, optimiser, request)
@@ -111,25 +126,40 @@ class Fit:
         checkpoint.save(self.run_folder, optimiser, place)
         return place
 
+    def _ahead(self, place: Place, computing: Computing) -> _Ahead:
+        """Return the next step: the sequences of its rows, or what the model makes of them."""
+        started, rows = perf_counter(), self.order.step(place.step)
+        if self.maker is None:
+            made = Made(sequences=[self.rendered.sequence(row) for row in rows], told={})
+        else:
+            with computing.left():
+                made = self.maker.make(self.model, place.step, rows)
+        return _Ahead(rows=rows, made=made, started=started)
+
     def _advance(
-        self, log: StepLogFile, place: Place, optimiser: Optimiser, progress: Progress
+        self, log: StepLogFile, place: Place, optimiser: Optimiser, progress: Progress, ahead: _Ahead
     ) -> tuple[Place, dict[str, float]]:
-        """Take a step, or refuse it; returns the place after it and the figures to show."""
-        started = perf_counter()
-        rows = self.order.step(place.step)
-        record, found = self._gradient(place, rows, optimiser)
-        if record is None or found:
-            return self._refuse(log, place, optimiser, f"{found} ({self._sources(rows)})", progress), {}
-        optimiser.step()
-        seconds = perf_counter() - started
+        """Take a step, or refuse it; returns the place after it and the figures to show.
+
+        Where nothing was made that teaches anything, the step changes nothing.
+        """
+        if ahead.made.sequences:
+            record, found = self._gradient(place, ahead, optimiser)
+            if record is None or found:
+                return self._refuse(log, place, optimiser, f"{found} ({self._sources(ahead.rows)})", progress), {}
+            optimiser.step()
+        else:
+            record = StepLog(loss=0.0, gradient_norm=0.0, tokens=0, computed=0)
+            progress.say(f"step {place.step + 1}: {ahead.made.idle}")
+        seconds = perf_counter() - ahead.started
         tokens = place.tokens + record.tokens
         after = guard.remember(record.loss, place, self.settings.guard)
         after = dataclasses.replace(after, step=place.step + 1, tokens=tokens, seconds=place.seconds + seconds)
-        return after, self._write(log, after, record, seconds)
+        return after, self._write(log, after, record, seconds=seconds, told=ahead.made.told)
 
-    def _gradient(self, place: Place, rows: list[int], optimiser: Optimiser) -> tuple[StepLog | None, str]:
+    def _gradient(self, place: Place, ahead: _Ahead, optimiser: Optimiser) -> tuple[StepLog | None, str]:
         """Compute a step's gradient; returns what the guard has to say against it ("": nothing)."""
-        work = self._arrange([self.rendered.sequence(row) for row in rows], rows)
+        work = self._arrange(ahead.made.sequences, ahead.rows)
         optimiser.set_rate(self._rate(place, place.step))
         seed_step(self.seed, place.step)
         clip = self.settings.optimiser.clip
@@ -159,7 +189,9 @@ class Fit:
     def _rate(self, place: Place, step: int) -> float:
         return place.rate_share * rate(step, self.order.steps, self.peak_rate, self.settings.schedule)
 
-    def _write(self, log: StepLogFile, place: Place, record: StepLog, seconds: float) -> dict[str, float]:
+    def _write(
+        self, log: StepLogFile, place: Place, record: StepLog, *, seconds: float, told: Mapping[str, float]
+    ) -> dict[str, float]:
         entry = {
             "step": place.step,
             "epoch": self.order.epoch(place.step - 1),
@@ -172,21 +204,30 @@ class Fit:
             "tokens_per_second": record.tokens / seconds,
             "memory_bytes": memory_bytes(),
         }
-        log.write(entry)
-        return {"loss": record.loss, "tokens/s": place.tokens / place.seconds, "GB": entry["memory_bytes"] / 1e9}
+        log.write(entry | dict(told))
+        shown = {name: value for name, value in told.items() if name == "reward"} or {"loss": record.loss}
+        return shown | {"tokens/s": place.tokens / place.seconds, "GB": entry["memory_bytes"] / 1e9}
 
     def _check(
         self, place: Place, validation: Many[Arrangement], optimiser: Optimiser, computing: Computing
     ) -> Found | None:
         """Measure the validation loss when it is due, and let rows be answered when that is."""
-        if not self._is_check(place.step) or not validation:
+        held_out = validation if self.maker is None else self.maker.held_out
+        if not self._is_check(place.step) or not held_out:
             return None
         with optimiser.judged():
-            loss = validation_loss(self.model, self.objective, validation, self.arithmetic)
+            found = self._judged(validation, computing)
             if self.quiz is None or not self._is_answered(place.step):
-                return Found(loss=loss)
+                return found
             with computing.left():
-                return Found(loss=loss, answers=self.quiz.measure(self.model), answered=self.quiz.rows)
+                return dataclasses.replace(found, answers=self.quiz.measure(self.model), answered=self.quiz.rows)
+
+    def _judged(self, validation: Many[Arrangement], computing: Computing) -> Found:
+        if self.maker is None:
+            return Found(loss=validation_loss(self.model, self.objective, validation, self.arithmetic))
+        with computing.left():
+            told = self.maker.judge(self.model)
+        return Found(reward=told.pop("reward"), beside=told)
 
     def _judge(
         self, log: StepLogFile, place: Place, found: Found | None, figures: dict[str, float], progress: Progress
@@ -195,7 +236,7 @@ class Fit:
         if found is None:
             return place
         log.write({"step": place.step, "epoch": self.order.epoch(place.step - 1)} | found.as_dict())
-        figures.update({"validation": found.loss, **(found.answers or {})})
+        figures.update({"validation": found.value, **(found.answers or {})})
         after = judge(place, found, self.settings, answered=self.quiz is not None)
         if (told := explained(log.path, self.settings.patience, until=place.step)) and told.is_new:
             progress.say(told.text)

@@ -55,7 +55,10 @@ def adapted(
         method_choice,
         choices.precision(settings.model, device, width=_width(model), kept=choices.kept(run), measure=rates),
         *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
-        choices.learning_rate(settings.train, method, parameters, prefers=material.view.prefers),
+        choices.learning_rate(
+            settings.train, method, parameters, prefers=material.view.prefers, rewards=material.view.rewards
+        ),
+        *([choices.no_leaps()] if material.view.rewards else []),
         choices.shape(settings.train),
         choices.epochs(settings.train, material.trained_rows, plain_text=material.plain_text),
     ]

@@ -75,9 +75,9 @@ class StepLogFile:
 
 def _value(kind: str, value: str, entry: Mapping[str, Any]) -> str:
     """Return all of an entry that a replay must repeat; JSON gives the same float back."""
-    return f"{value}, answers {entry['answers']}" if kind == "validation_loss" and "answers" in entry else value
+    return f"{value}, answers {entry['answers']}" if "answers" in entry else value
 
 
 def _kind(entry: Mapping[str, Any]) -> str:
     """Return what an entry is about: a step taken, one that the guard refused, or a check."""
-    return next(kind for kind in ("validation_loss", "guard", "loss") if kind in entry)
+    return next(kind for kind in ("validation_loss", "validation_reward", "guard", "loss") if kind in entry)

@@ -13,6 +13,7 @@ from metier.text.rendered import Rendered
 from metier.text.rows import load_split
 from metier.train import replay, views
 from metier.train.plan import TrainingPlan
+from metier.train.reinforcing.questions import Questions, questions
 from metier.train.teaching import answered
 from metier.train.views import View
 
@@ -21,7 +22,8 @@ from metier.train.views import View
 class Material:
     """What a run learns from: both splits rendered, and the held-out rows (the training rows where there are none).
 
-    `general`: the rows that are replayed; None without replay.
+    `general`: the rows that are replayed; None without replay. `questions`: where the model learns from rewards, what
+    it is asked, of both splits; `train` and `validation` are then their prompts.
     """
 
     renderer: Renderer
@@ -30,6 +32,7 @@ class Material:
     rows: list[Row]
     plain_text: bool
     general: Rendered | None = None
+    questions: tuple[Questions, Questions] | None = None
     view: View
 
     @property
@@ -47,6 +50,7 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
     manifest = artefact.read(snapshot, "snapshot")
     found = views.view(settings.train.objective, rows, renderer, facts=manifest.facts)
     views.require_alone(found, settings.train.regularise)
+    views.require_on_policy(found, settings.train, settings.model)
     views.require_teacher(found, base)
     validation = load_split(snapshot, "validation")
     if found.targets is not None:
@@ -66,6 +70,13 @@ def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progre
             found, part, store=run.parent.parent, digest=name, progress=progress, prove=split == "train"
         )
 
+    if found.rewards:
+        room = found.objective.reinforce.max_new_tokens
+        asked, held_out = (questions(part, renderer, room=room, progress=progress) for part in (rows, validation))
+        return Material(
+            renderer=renderer, train=asked.rendered(), validation=held_out.rendered(), questions=(asked, held_out),
+            rows=validation or rows, plain_text=False, view=found,
+        )  # fmt: skip
     return Material(
         renderer=found.renderer,
         general=replay.render_general(regularise, renderer, progress) if regularise.replay else None,

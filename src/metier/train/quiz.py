@@ -15,12 +15,13 @@ import torch
 
 from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Silent
-from metier.core.types import Row, Sequence, TextRow
+from metier.core.types import Row, Sequence, TaskRow, TextRow
 from metier.engine.sample import complete
 from metier.forest.states import row_states
 from metier.score import calibration
 from metier.score.answers import WRITTEN, flags, of_answers, of_head
 from metier.score.metrics import metric_of
+from metier.text import tasks
 from metier.text.pooled import of_rows
 from metier.text.render import Prompt, Renderer, prompt
 from metier.text.targets import HeadKind, Targets, label_text
@@ -66,7 +67,7 @@ class Written:
 
     def measure(self, model: torch.nn.Module) -> dict[str, float]:
         """Let the model answer, and return the metrics."""
-        with _judging(model):
+        with judging(model):
             said = complete(
                 model, self.prompts, stop_ids=self.tokenizer.stop_ids, max_new_tokens=self.most_new_tokens,
                 pad_id=self.tokenizer.pad_id, progress=Silent(),
@@ -94,7 +95,7 @@ class Headed:
 
     def measure(self, model: torch.nn.Module) -> dict[str, float]:
         """Read the head, and return the metrics."""
-        with _judging(model):
+        with judging(model):
             found = dict(row_states(model, self.sequences, through_head=True))
         logits = [found[place][0].double().cpu().numpy() for place in range(len(self.sequences))]
         values = self.head.values(np.stack(logits))
@@ -187,7 +188,7 @@ def _spread(rows: Many[Row], most: int) -> list[Row]:
 
 
 def _asked(row: Row, renderer: Renderer) -> Prompt | None:
-    if isinstance(row, TextRow):
+    if isinstance(row, TextRow) or (isinstance(row, TaskRow) and not tasks.reference(row)):
         return None
     try:
         return prompt(row, renderer)
@@ -209,7 +210,8 @@ def _values(tables: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 @contextmanager
-def _judging(model: torch.nn.Module) -> Iterator[None]:
+def judging(model: torch.nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode inside the block."""
     was_training = model.training
     model.eval()
     try:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from metier.core import artefact, seeds
-from metier.core.types import ChatRow, LabelledRow, PreferenceRow, Row, Sequence
+from metier.core.types import ChatRow, LabelledRow, PreferenceRow, Row, Sequence, TaskRow
 from metier.forest.states import label_answers
 from metier.text.render import Renderer, prompt
 
@@ -73,7 +73,8 @@ def _cut(sequence: Sequence, most_labels: int) -> Sequence:
 
 
 def _entry(sequence: Sequence, row: Row | None, renderer: Renderer) -> dict[str, Any]:
-    prompt_ids = list(prompt(row, renderer).ids) if isinstance(row, (ChatRow, LabelledRow, PreferenceRow)) else None
+    asks = isinstance(row, ChatRow | LabelledRow | PreferenceRow | TaskRow)
+    prompt_ids = list(prompt(row, renderer).ids) if row is not None and asks else None
     return {
         "row_id": sequence.row_id,
         "source": sequence.source,

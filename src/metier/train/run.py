@@ -25,6 +25,7 @@ from metier.train.plan import TrainingPlan
 from metier.train.planning.choose import UNPLANNED_TOKENS
 from metier.train.planning.run import settle
 from metier.train.quiz import quiz
+from metier.train.reinforcing.run import rewarded
 from metier.train.sweep import auto
 
 _VALIDATION_ROWS = 256
@@ -112,6 +113,8 @@ def assembled(
         seed=settings.seed,
         arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),
     )
+    if material.view.rewards:
+        return rewarded(fit, material, folder=run.parent.parent.parent)
     if material.view.prefers:
         folder, quantise = states.parent if states else run, settings.model.quantise
         return preferring.compared(fit, material.train, folder=folder, quantise=quantise, progress=progress)

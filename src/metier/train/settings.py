@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from metier.core.settings import Settings
+from metier.train.reinforcing.settings import ReinforceSettings
 
 
 class ScheduleSettings(Settings):
@@ -99,7 +100,7 @@ class GuardSettings(Settings):
     """Events in successive steps after which training stops, whatever `on_spike` says."""
 
 
-ObjectiveName = Literal["auto", "chat", "classify", "multilabel", "regress", "distil", "prefer"]
+ObjectiveName = Literal["auto", "chat", "classify", "multilabel", "regress", "distil", "prefer", "reinforce"]
 
 
 class PreferSettings(Settings):
@@ -132,8 +133,9 @@ class ObjectiveSettings(Settings):
     name: ObjectiveName = "auto"
     """`chat`: to write the answer (plain text: to go on). With a head that is read at the last token of the prompt:
     `classify` one label of several, `multilabel` any number of labels, `regress` a number. `distil`: to answer without
-    the long prompt as the base does with it. `prefer`: to find the better of two answers likelier. `auto`: regress for
-    rows with a score, prefer for rows with a better and a worse answer, else chat."""
+    the long prompt as the base does with it. `prefer`: to find the better of two answers likelier. `reinforce`: to give
+    answers that a grader rewards. `auto`: regress for rows with a score, prefer for rows with a better and a worse
+    answer, reinforce for tasks, else chat."""
 
     drop: Literal["system", "examples", "all"] = "system"
     """distil: what the student does not see: the `system` turn, the `examples` (turns before the last question), or
@@ -146,15 +148,20 @@ class ObjectiveSettings(Settings):
     prefer: PreferSettings = PreferSettings()
     """prefer: which loss, and how far from the base it may lead."""
 
+    reinforce: ReinforceSettings = ReinforceSettings()
+    """reinforce: what gives rewards, and how answers are compared by them."""
+
     @model_validator(mode="after")
     def _asked_of_the_right_one(self) -> "ObjectiveSettings":
         fields = type(self).model_fields
         changed = [name for name, value in self if name != "name" and value != fields[name].default]
-        idle = [name for name in changed if name != "prefer"]
+        sections = ("prefer", "reinforce")
+        idle = [name for name in changed if name not in sections]
         if idle and self.name != "distil":
             raise ValueError(f"{', '.join(idle)} only matter with name: distil (found name: {self.name})")
-        if "prefer" in changed and self.name not in ("prefer", "auto"):
-            raise ValueError(f"prefer only matters with name: prefer (found name: {self.name})")
+        for section in sections:
+            if section in changed and self.name not in (section, "auto"):
+                raise ValueError(f"{section} only matters with name: {section} (found name: {self.name})")
         return self
 
 

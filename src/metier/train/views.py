@@ -8,16 +8,19 @@ from typing import Any, Literal
 
 from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Progress
-from metier.core.types import Dropped, LabelledRow, PreferenceRow, Reasoned, Row
+from metier.core.types import Dropped, LabelledRow, PreferenceRow, Reasoned, Row, TaskRow
 from metier.model.find import Base
-from metier.text import context, preferences
+from metier.model.settings import ModelSettings
+from metier.score.graders.values import require_rewarding
+from metier.text import context, preferences, tasks
 from metier.text.pooled import pooled, pooled_row
 from metier.text.proof import check, paint
-from metier.text.render import Renderer
+from metier.text.render import Renderer, prompt
 from metier.text.rendered import Rendered, cache_key, cached, render_rows
 from metier.text.targets import HeadKind, Targets, fit, label_text
 from metier.train.batches import Curriculum
-from metier.train.settings import ObjectiveName, ObjectiveSettings, RegulariseSettings
+from metier.train.reinforcing.questions import questions
+from metier.train.settings import ObjectiveName, ObjectiveSettings, RegulariseSettings, TrainSettings
 
 _HEADS: dict[ObjectiveName, HeadKind] = {"classify": "classify", "multilabel": "multilabel", "regress": "regress"}
 
@@ -44,12 +47,17 @@ class View:
     @property
     def plain(self) -> bool:
         """Whether the model learns to write what the rows say."""
-        return self.targets is None and not self.distils and not self.prefers
+        return self.targets is None and not self.distils and not self.prefers and not self.rewards
 
     @property
     def prefers(self) -> bool:
         """Whether the model learns which of two answers is the better one."""
         return self.objective.name == "prefer"
+
+    @property
+    def rewards(self) -> bool:
+        """Whether the model learns from rewards for its own answers."""
+        return self.objective.name == "reinforce"
 
     @property
     def together(self) -> int:
@@ -76,6 +84,8 @@ def choose(settings: ObjectiveSettings, rows: Items[Row]) -> Reasoned:
         return Reasoned(name=name, value="regress", reason="every row is a text and a number")
     if all(isinstance(row, PreferenceRow) for row in rows):
         return Reasoned(name=name, value="prefer", reason="every row has a better and a worse answer")
+    if all(isinstance(row, TaskRow) for row in rows):
+        return Reasoned(name=name, value="reinforce", reason="every row is a task for a grader")
     return Reasoned(name=name, value="chat", reason="the model learns to write what the rows say")
 
 
@@ -97,11 +107,14 @@ def view(
 
     Raises:
         DataError: the rows have no labels of the kind that was asked for.
+        SettingsError: no grader, where the model is to learn from rewards.
     """
     choice = choose(settings, rows)
     objective = settings.model_copy(update={"name": choice.value})
     if objective.name == "prefer":
         preferences.require_preferences(rows)
+    if objective.name == "reinforce":
+        require_grader(objective, rows)
     kind = _HEADS.get(objective.name)
     student = context.student_renderer(renderer, objective.drop) if objective.name == "distil" else renderer
     targets = fit(rows, kind) if kind is not None else None
@@ -116,16 +129,66 @@ def require_alone(found: View, settings: RegulariseSettings) -> None:
     """Check that nothing is added to an objective that it has no place for.
 
     Raises:
-        SettingsError: label smoothing, a pull to the base's words or general rows, without words that are learnt.
+        SettingsError: label smoothing, a pull to the base's words or general rows, without words that are learnt; noise
+            on a model that learns from its own answers.
     """
     if found.plain:
         return
-    idle = [name for name in ("label_smoothing", "kl_to_base", "replay") if settings.model_dump()[name]]
+    without = ("label_smoothing", "replay", "neftune_alpha" if found.rewards else "kl_to_base")
+    idle = [name for name in without if settings.model_dump()[name]]
     if idle:
         raise SettingsError(
             f"train.regularise.{idle[0]} with the objective {found.objective.name}", "the objective chat",
             f"leave {' and '.join(idle)} out",
         )  # fmt: skip
+
+
+def require_grader(objective: ObjectiveSettings, rows: Items[Row]) -> None:
+    """Check that there is something to ask, and a grader that gives answers a number.
+
+    Raises:
+        DataError: a row asks nothing.
+        SettingsError: no grader, or one that looks at something else than one answer.
+    """
+    tasks.require_prompts(rows)
+    if objective.reinforce.grader is None:
+        raise SettingsError(
+            "train.objective.reinforce.grader: not set", "what gives an answer its reward",
+            "such as {type: string_check, operation: eq}; docs/objectives.md has examples",
+        )  # fmt: skip
+    require_rewarding(objective.reinforce.grader)
+
+
+def require_on_policy(found: View, train: TrainSettings, model: ModelSettings) -> None:
+    """Check that the model that learns from rewards is the very one that answers.
+
+    Raises:
+        SettingsError: dropout, or a search of the learning rate by a loss that there is none of.
+    """
+    if not found.rewards:
+        return
+    if model.dropout:
+        raise SettingsError(
+            f"model.dropout {model.dropout:g} with the objective reinforce", "0: the model that learns is the one that "
+            "answered", "leave it out",
+        )  # fmt: skip
+    if train.learning_rate == "auto":
+        raise SettingsError(
+            "train.learning_rate auto with the objective reinforce", "a rate, or none for the usual one",
+            "other rates are compared by their validation loss, which rewards do not have",
+        )  # fmt: skip
+
+
+def require_loss(found: View) -> None:
+    """Check that runs of this objective can be compared by their validation loss.
+
+    Raises:
+        SettingsError: they are judged by rewards.
+    """
+    if found.rewards:
+        raise SettingsError(
+            "metier sweep with the objective reinforce", "an objective with a validation loss", "compare runs by hand"
+        )
 
 
 def require_teacher(found: View, base: Base) -> None:
@@ -170,6 +233,9 @@ def render(found: View, rows: Items[Row], *, store: Path, digest: str, progress:
         ProofError: the rendered rows would train something other than what was meant.
         DataError: rows that cannot be learnt like this.
     """
+    if found.rewards:
+        room = found.objective.reinforce.max_new_tokens
+        return questions(rows, found.renderer, room=room, progress=progress).rendered()
     taught = [context.teacher_row(row, found.objective.drop) for row in rows] if found.distils else list(rows)
     whole = _cached(taught, found.teacher, store, digest + ("" if not found.distils else _teaching(found)), progress)
     if prove:
@@ -203,6 +269,8 @@ def painted(found: View, row: Row) -> list[tuple[str, bool]]:
     if found.prefers:
         worse = paint(preferences.turned(row), found.renderer)
         return [*paint(row, found.renderer), ("\n\n[worse:]\n", False), *worse]
+    if found.rewards:
+        return [(prompt(row, found.renderer).text, False)]
     if found.targets is None:
         return paint(found.seen(row), found.renderer)
     cut = pooled_row(row, found.renderer)

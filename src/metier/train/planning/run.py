@@ -88,7 +88,7 @@ def settle(
 
 def _not_planned(settings: TrainingPlan, view: View) -> str:
     """Return why the planner has nothing to say of a run, or ""."""
-    if view.distils or view.prefers:
+    if view.distils or view.prefers or view.rewards:
         return f"the objective {view.objective.name}"
     known = settings.model.method in _PLANNED and settings.model.quantise == "none"
     return "" if known else "a base that is quantised, or adapted in a way that the planner does not know"

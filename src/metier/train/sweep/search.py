@@ -25,6 +25,7 @@ from metier.train.sweep.report import write
 from metier.train.sweep.settings import SWEPT, SweepSettings
 from metier.train.sweep.space import Axis, Point, Range, lay, read, value_in
 from metier.train.sweep.trial import Reached, advance, forget_checkpoints
+from metier.train.views import require_loss
 
 _KIND = "sweep"
 _RATE = "train.learning_rate"
@@ -148,6 +149,7 @@ def sweep(snapshot: Path, base: Base, *, folder: Path, plan: TrainingPlan, setti
         float32_means_float32()
         axes = read(settings.over)
         material = gather(snapshot, base, folder, _with_replay(plan, axes), progress)
+        require_loss(material.view)
         if not len(material.validation):
             raise DataError(
                 f"{snapshot}: no validation rows", "some to compare trials on", "raise prepare.validation_share"
