@@ -9,6 +9,8 @@ import pytest
 from safetensors.torch import load_file
 
 from metier.core.settings import Settings, model_in
+from metier.score.graders.settings import JudgeSettings
+from metier.train.reinforcing.settings import ReinforceSettings
 from metier.train.settings import PreferSettings, TrainSettings
 from tests.train.conftest import plan, planted_snapshot
 from tests.train.test_guard import FAST
@@ -79,8 +81,10 @@ BESIDE: dict[str, dict[str, Any]] = {
 
 
 PREFER = {f"objective.prefer.{name}" for name in PreferSettings.model_fields}
-ELSEWHERE = {"objective.name", "objective.drop", "objective.answers"} | PREFER
-"""Shown by tests/train/test_learning.py and test_prefer.py: another objective needs other rows."""
+REINFORCE = {f"objective.reinforce.{name}" for name in ReinforceSettings.model_fields if name != "judge"}
+JUDGE = {f"objective.reinforce.judge.{name}" for name in JudgeSettings.model_fields}
+ELSEWHERE = {"objective.name", "objective.drop", "objective.answers"} | PREFER | REINFORCE | JUDGE
+"""Shown by test_learning.py, test_prefer.py, test_reinforce.py and tests/evaluate/test_judge.py: other rows."""
 
 
 def leaves(kind: type[Settings], path: str = "") -> Iterator[str]:

@@ -182,7 +182,10 @@ def _decoding(questions: Sequence[Any], renderer: Renderer, settings: EvaluateSe
     tokenizer = renderer.tokenizer
     task = recognise(questions, settings).value
     lengths = [len(tokenizer.encode(question.reference or "", special=False)) for question in questions]
-    limit = settings.max_new_tokens or min(max(lengths) * 5 // 4 + 8, 512)
-    if deciding_metric(questions, task, settings.model_copy(update={"graders": ()})).value == "loss":
+    tasks = any(question.item is not None for question in questions)
+    longest = 512 if tasks else min(max(lengths) * 5 // 4 + 8, 512)
+    limit = settings.max_new_tokens or longest
+    without = settings.model_copy(update={"graders": ()})
+    if not tasks and deciding_metric(questions, task, without).value == "loss":
         limit = 1
     return Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit, pad_id=tokenizer.pad_id)

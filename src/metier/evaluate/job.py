@@ -91,6 +91,8 @@ def new_tokens(material: Material, renderer: Renderer, settings: EvaluateSetting
     name = "evaluate.max_new_tokens"
     if settings.max_new_tokens is not None:
         return Reasoned(name=name, value=settings.max_new_tokens, reason="as set")
+    if any(question.item is not None for question in material.questions):
+        return Reasoned(name=name, value=_MOST_NEW_TOKENS, reason="the rows are tasks: a grader sees whole answers")
     references = [question.reference for question in material.questions if question.reference is not None]
     longest = max((len(renderer.tokenizer.encode(text, special=False)) for text in references), default=0)
     value = min(longest + longest // 4 + 8, _MOST_NEW_TOKENS)

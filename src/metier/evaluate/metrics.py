@@ -58,7 +58,8 @@ def columns(questions: Sequence[Question], task: Task, side: Side) -> dict[str, 
             whole[asked] = table
             found[name] = whole
     losses = np.stack([side.nats, side.tokens], axis=1)
-    found |= {"loss": losses, "perplexity": losses}
+    if any(question.item is None for question in questions):  # a task has no answer to be surprised at
+        found |= {"loss": losses, "perplexity": losses}
     if MARGIN in side.numbers:
         found["preferred"] = flags(side.numbers[MARGIN] > 0)
     if not asked and np.any(side.tokens):

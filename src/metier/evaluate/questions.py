@@ -3,11 +3,12 @@
 from collections.abc import Collection
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from metier.core import digest, seeds
 from metier.core.errors import DataError, ModelError
-from metier.core.types import Dropped, LabelledRow, PreferenceRow, Row, Sequence, TextRow
+from metier.core.types import Dropped, LabelledRow, PreferenceRow, Row, Sequence, TaskRow, TextRow
+from metier.text import tasks
 from metier.text.preferences import turned
 from metier.text.render import Prompt, Renderer, prompt, render
 
@@ -19,7 +20,7 @@ class Question:
     """One held-out row. `reference` is the right answer; None for plain text, which is only measured by its loss.
 
     `headed`: it is answered by a head, with one label, a JSON list of labels or a number; None: in writing.
-    `preference`: the row has a worse answer, too.
+    `preference`: the row has a worse answer, too. `item`: the columns of a task for graders; None: it is no task.
     """
 
     row_id: str
@@ -31,6 +32,7 @@ class Question:
     labelled: bool = False
     headed: Literal["label", "labels", "score"] | None = None
     preference: bool = False
+    item: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,7 +95,7 @@ def gather(rows: Many[Row], renderer: Renderer) -> Material:
     """
     questions, prompts, sequences, worse, left_out = [], [], [], [], []
     for row in rows:
-        rendered = render(row, renderer)
+        rendered = () if isinstance(row, TaskRow) else render(row, renderer)
         asked = _asked(row, renderer)
         other = render(turned(row), renderer) if isinstance(row, PreferenceRow) else ()
         missing = _missing(row, asked, rendered, other)
@@ -179,9 +181,10 @@ def _question(row: Row, asked: Prompt | None) -> Question:
         row_id=row.id,
         source=row.source,
         prompt=asked.text if asked else row.text if isinstance(row, TextRow) else "",
-        reference=asked.reference if asked else None,
+        reference=(asked.reference or None if isinstance(row, TaskRow) else asked.reference) if asked else None,
         group=row.group,
         slice=row.slice,
         labelled=isinstance(row, LabelledRow) and row.answer == "label",
         preference=isinstance(row, PreferenceRow),
+        item=tasks.item(row) if isinstance(row, TaskRow) else None,
     )

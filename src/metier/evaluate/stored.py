@@ -106,6 +106,7 @@ def answers_of(questions: Sequence[Question], side: Side) -> list[Answer]:
                 "labelled": question.labelled,
                 "headed": question.headed,
                 "preference": question.preference,
+                "item": question.item,
             },
         )
         for question, output, ended in zip(questions, side.outputs, side.ended, strict=True)
@@ -123,6 +124,7 @@ def _question(entry: dict[str, Any]) -> Question:
         labelled=entry["extra"]["labelled"],
         headed=entry["extra"].get("headed"),
         preference=entry["extra"].get("preference", False),
+        item=entry["extra"].get("item"),
     )
 
 

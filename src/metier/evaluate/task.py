@@ -60,7 +60,9 @@ def _as_written(
     if settings.task != "auto":
         return Reasoned(name=name, value=settings.task, reason="as set")
     if not references:
-        return Reasoned(name=name, value="text", reason="the rows are plain text")
+        graded = bool(questions) and all(question.item is not None for question in questions)
+        reason = "the rows are tasks for a grader" if graded else "the rows are plain text"
+        return Reasoned(name=name, value="text", reason=reason)
     found = kinds.recognise(references, labelled=all(question.labelled for question in questions))
     return Reasoned(name=name, value="text" if found.kind == "short" else found.kind, reason=found.reason)
 
@@ -103,7 +105,24 @@ def deciding_metric(
     value, reason = _HEADED[task] if headed else _automatic(references, task)
     if preferences:
         value, reason = "preferred", "every row has a better and a worse answer"
+    if questions and all(question.item is not None for question in questions):
+        return _by_grader(name, settings, graded)
     return Reasoned(name=name, value=value, reason=reason)
+
+
+def _by_grader(name: str, settings: EvaluateSettings, graded: Sequence[str] | None) -> Reasoned:
+    """Let the first grader decide where the rows are tasks.
+
+    Raises:
+        SettingsError: there is no grader.
+    """
+    if not settings.graders:
+        raise SettingsError(
+            "evaluate.graders: none, and the rows are tasks", "what says how good an answer is",
+            "such as {type: string_check}; docs/evaluation.md lists them",
+        )  # fmt: skip
+    value = graded[0] if graded else named(settings.graders[0])
+    return Reasoned(name=name, value=value, reason="the rows are tasks: the first grader decides")
 
 
 def _automatic(references: Sequence[str], task: Task) -> tuple[str, str]:

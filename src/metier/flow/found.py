@@ -10,7 +10,7 @@ from metier.core.settings import Settings, build
 from metier.model.find import Base
 from metier.model.settings import ModelSettings
 from metier.project import Place, find_run, name_of, text_settings, train_settings
-from metier.resolved import base_of, replay_by_content, template_by_content
+from metier.resolved import base_of, grader_by_content, replay_by_content, template_by_content
 from metier.text.settings import TextSettings
 from metier.train.plan import TrainingPlan
 from metier.train.settings import TrainSettings
@@ -53,7 +53,7 @@ def locate(place: Place, snapshot: Path) -> Run:
     text = text_settings(place)
     plan = TrainingPlan(text=text, model=project.model, train=train_settings(place), seed=project.seed)
     named = plan if text.template == "auto" else replace(plan, text=template_by_content(text))
-    named = replace(named, train=replay_by_content(plan.train))
+    named = replace(named, train=grader_by_content(replay_by_content(plan.train), place.folder))
     identity = named.run_digest(artefact.read(snapshot, "snapshot").digest, base.digest)
     path = place.runs / f"{name_of(project, place.folder)}-{identity[:8]}"
     return Run(path=path, snapshot=snapshot, base=base, plan=plan)

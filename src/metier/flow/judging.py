@@ -61,7 +61,7 @@ def evaluate(place: Place, run: Run) -> Stage:
 
 
 def _against_base(place: Place, run: Run) -> Stage:
-    settings = place.project.evaluate.model_copy(update={"against": ()})  # others change nothing between these two
+    settings = _with_rewards(place.project.evaluate, run).model_copy(update={"against": ()})  # others change nothing
     key = key_of(run, evaluate=settings, text=run.plan.text)
     target = run.path / "evaluation"
     if ledger.is_done(run.path, "evaluate", key, target):
@@ -74,6 +74,16 @@ def _against_base(place: Place, run: Run) -> Stage:
     path = measure(run.snapshot, run.base, run.path, text=run.plan.text, settings=settings, progress=place.progress)
     ledger.remember(run.path, "evaluate", key, path)
     return Stage(name="evaluate", path=path, seconds=perf_counter() - started)
+
+
+def _with_rewards(settings: EvaluateSettings, run: Run) -> EvaluateSettings:
+    """Let a model that learnt from rewards be judged by what gave them, unless the project names graders itself."""
+    learnt = run.plan.train.objective.reinforce
+    if learnt.grader is None or settings.graders:
+        return settings
+    most = settings.max_new_tokens or learnt.max_new_tokens
+    judge = settings.judge if settings.judge.url is not None else learnt.judge
+    return settings.model_copy(update={"graders": (learnt.grader,), "judge": judge, "max_new_tokens": most})
 
 
 def _against_others(place: Place, run: Run) -> None:

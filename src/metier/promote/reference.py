@@ -25,7 +25,8 @@ class Reference:
     """Rendered rows and the trained model's log-probabilities, float32 [M_i, V], at the labels of each.
 
     `prompt_ids` are what a server would see before the last answer, None for rows without one; `stop_ids` where it
-    would stop. `worded`: answers are over the vocabulary, not over the classes of a head.
+    would stop. `worded`: answers are over the vocabulary, not over the classes of a head. `own_answers`: the sequences
+    end with what the model itself said to the rows, not with an answer of theirs.
     """
 
     sequences: tuple[Sequence, ...]
@@ -34,6 +35,7 @@ class Reference:
     recorded: torch.Tensor
     offsets: tuple[int, ...]
     worded: bool = True
+    own_answers: bool = False
 
     @property
     def tokens(self) -> int:
@@ -64,6 +66,7 @@ def read(folder: Path) -> Reference:
         prompts = tuple(None if entry["prompt_ids"] is None else tuple(entry["prompt_ids"]) for entry in entries)
         stop_ids = tuple(manifest.facts["stop_ids"])
         per_label = int(manifest.facts.get("answers_per_label", 1))
+        own_answers = bool(manifest.facts.get("own_answers", False))
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DataError(f"{folder}: not a parity reference ({error})", "the one that training wrote") from error
     counts = [per_label * int((sequence.weights != 0).sum()) for sequence in sequences]
@@ -77,6 +80,7 @@ def read(folder: Path) -> Reference:
         recorded=recorded,
         offsets=offsets,
         worded=per_label == 1 and recorded.shape[1] > largest,
+        own_answers=own_answers,
     )
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metier.core.errors import DataError
-from metier.core.types import ChatRow, Dropped, LabelledRow, PreferenceRow, Row, Sequence
+from metier.core.types import Dropped, Row, Sequence
 from metier.promote.reference import Reference
 from metier.text import context, targets
 from metier.text.pooled import pooled_row
 from metier.text.render import Renderer, open_renderer, prompt, render
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
+from metier.text.tasks import ASKING
 
 _SPLITS = ("validation", "train")
 _SAY_WHERE_TO_STOP = ("generation_config.json", "config.json")
@@ -83,6 +84,10 @@ def difference(folder: Path, wording: Wording, reference: Reference) -> str:
 
 def _rendered_otherwise(row: Row, renderer: Renderer, reference: Reference, index: int, *, headed: bool) -> str:
     sequence, prompt_ids = reference.sequences[index], reference.prompt_ids[index]
+    if reference.own_answers:
+        ids = _prompt_ids(row, renderer) or ()
+        same = ids == prompt_ids == tuple(sequence.ids[: len(ids)].tolist())
+        return "" if same else "its prompt renders into other tokens than in training"
     again = render(row, renderer) if not headed else pooled_row(row, renderer)
     if isinstance(again, Sequence):
         again = (again,)
@@ -99,4 +104,4 @@ def _rendered_otherwise(row: Row, renderer: Renderer, reference: Reference, inde
 
 
 def _prompt_ids(row: Row, renderer: Renderer) -> tuple[int, ...] | None:
-    return tuple(prompt(row, renderer).ids) if isinstance(row, ChatRow | LabelledRow | PreferenceRow) else None
+    return tuple(prompt(row, renderer).ids) if isinstance(row, ASKING) else None

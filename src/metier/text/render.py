@@ -177,20 +177,28 @@ def prompt(row: Row, renderer: Renderer) -> Prompt:
     Raises:
         DataError: the row has no assistant turn, or the template refuses it.
     """
-    if isinstance(row, TaskRow):
-        conversation = _conversation(row, row.prompt, row.tools, renderer)
-        last, right = len(conversation.messages), tasks.reference(row)
-    else:
-        conversation = conversation_of(row, renderer)
-        answers = [number for number, message in enumerate(conversation.messages) if message["role"] == "assistant"]
-        if not answers:
-            raise DataError(f"{row.source}: no assistant turn", "an answer to compare with")
-        last, right = answers[-1], reference(conversation.messages[answers[-1]])
+    conversation, last = question_of(row, renderer)
     (texts,) = layout.render_marked([(conversation, [(last, True)])], renderer.tokenizer, renderer.template)
     if isinstance(texts, DataError):
         raise DataError(f"{row.source}: {texts.found}", texts.wanted, texts.do)
-    ids = renderer.tokenizer.encode_marked(texts[0])
-    return Prompt(ids=ids, reference=right, text=texts[0].clean)
+    right = tasks.reference(row) if isinstance(row, TaskRow) else reference(conversation.messages[last])
+    return Prompt(ids=renderer.tokenizer.encode_marked(texts[0]), reference=right, text=texts[0].clean)
+
+
+def question_of(row: Row, renderer: Renderer) -> tuple[Conversation, int]:
+    """Return what the template sees of a row, and how many turns of it stand before its last answer.
+
+    Raises:
+        DataError: the row has no assistant turn, and is no task that waits for one.
+    """
+    if isinstance(row, TaskRow):
+        conversation = _conversation(row, row.prompt, row.tools, renderer)
+        return conversation, len(conversation.messages)
+    conversation = conversation_of(row, renderer)
+    answers = [number for number, message in enumerate(conversation.messages) if message["role"] == "assistant"]
+    if not answers:
+        raise DataError(f"{row.source}: no assistant turn", "an answer to compare with")
+    return conversation, answers[-1]
 
 
 def reference(message: Any) -> str:

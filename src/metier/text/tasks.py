@@ -8,6 +8,9 @@ from metier.core.errors import DataError
 from metier.core.types import ChatRow, JudgedRow, LabelledRow, PreferenceRow, Row, TaskRow, TextRow
 from metier.text.formats.columns import is_reference
 
+ASKING = (TaskRow, ChatRow, LabelledRow, PreferenceRow)
+"""Rows that ask something, of which there is a prompt."""
+
 
 def item(row: Row) -> dict[str, Any]:
     """Return the row's own columns, which templates of graders name as `item.…`; only a task has them."""
@@ -26,8 +29,7 @@ def require_prompts(rows: Items[Row]) -> None:
     Raises:
         DataError: one does not.
     """
-    asking = (TaskRow, ChatRow, LabelledRow, PreferenceRow)
-    other = next((row for row in rows if not isinstance(row, asking)), None)
+    other = next((row for row in rows if not isinstance(row, ASKING)), None)
     if other is not None:
         kind = {TextRow: "plain text", JudgedRow: "a judged row"}[type(other)]
         raise DataError(

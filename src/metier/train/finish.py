@@ -36,7 +36,7 @@ def finish(
     sequences = [source.sequence(index) for index in range(min(len(source), 64))]
     if material.view.rewards:  # there are no answers but the model's own
         sequences = certified(model, material)
-    reference.record(run, model, sequences, material.rows, material.renderer)
+    reference.record(run, model, sequences, material.rows, material.renderer, own_answers=material.view.rewards)
     facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
     if settings.model.quantise != "none":
         facts["quantise"] = settings.model.quantise

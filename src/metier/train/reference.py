@@ -13,16 +13,20 @@ import torch
 from safetensors.torch import save_file
 
 from metier.core import artefact, seeds
-from metier.core.types import ChatRow, LabelledRow, PreferenceRow, Row, Sequence, TaskRow
+from metier.core.types import Row, Sequence
 from metier.forest.states import label_answers
 from metier.text.render import Renderer, prompt
+from metier.text.tasks import ASKING
 
 _KIND = "parity-reference"
 _MOST_ROWS = 16
 _MOST_BYTES = 64 << 20
 
 
-def record(run: Path, model: torch.nn.Module, sequences: Many[Sequence], rows: Many[Row], renderer: Renderer) -> None:
+def record(
+    run: Path, model: torch.nn.Module, sequences: Many[Sequence], rows: Many[Row], renderer: Renderer, *,
+    own_answers: bool = False,
+) -> None:  # fmt: skip
     """Publish `parity-reference/`: `reference.safetensors` with `logprobs` float32 [M, V], and `rows.json`.
 
     Args:
@@ -31,6 +35,7 @@ def record(run: Path, model: torch.nn.Module, sequences: Many[Sequence], rows: M
         sequences: rendered rows to choose from, by a fixed permutation, up to 16 rows and 64 MiB.
         rows: the same data as rows, for prompts as a server would see them.
         renderer: of the run.
+        own_answers: the answers are the model's, not the rows'.
     """
     by_id = {row.id: row for row in rows}
     chosen = _choose(sequences, renderer.tokenizer.vocabulary)
@@ -43,6 +48,7 @@ def record(run: Path, model: torch.nn.Module, sequences: Many[Sequence], rows: M
         "answers_per_label": len(logprobs) // labels,
         "stop_ids": list(renderer.tokenizer.stop_ids),
         "template": renderer.template.digest,
+        "own_answers": own_answers,
     }
     with artefact.publish(run / "parity-reference", kind=_KIND, facts=facts) as folder:
         save_file({"logprobs": logprobs}, str(folder / "reference.safetensors"))
@@ -73,8 +79,7 @@ def _cut(sequence: Sequence, most_labels: int) -> Sequence:
 
 
 def _entry(sequence: Sequence, row: Row | None, renderer: Renderer) -> dict[str, Any]:
-    asks = isinstance(row, ChatRow | LabelledRow | PreferenceRow | TaskRow)
-    prompt_ids = list(prompt(row, renderer).ids) if row is not None and asks else None
+    prompt_ids = list(prompt(row, renderer).ids) if isinstance(row, ASKING) else None
     return {
         "row_id": sequence.row_id,
         "source": sequence.source,

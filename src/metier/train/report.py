@@ -10,6 +10,7 @@ from metier.core.errors import DataError
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
 from metier.report.cells import duration, size
 from metier.score.metrics import metric_of
+from metier.train.reinforcing import report as rewards
 
 _MOST_POINTS = 300
 """Longer curves are drawn as means over equal shares of the steps, with the lowest and highest as a band."""
@@ -20,6 +21,7 @@ _UNITS = {
     "multilabel": ("nats", "Nats per label: the surprise at the right yes or no"),
     "regress": ("variances", "Squared error, as a share of the variance of the training rows"),
     "distil": ("nats", "Nats per token between the base with its long prompt and the model without"),
+    "reinforce": ("nats", "Nats by how much better than their group answers are: near 0 whatever is learnt"),
 }
 """Objective -> the unit of its loss, and what that is."""
 
@@ -38,15 +40,18 @@ def report(run: Path) -> Report:
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     entries = _entries(run / "metrics.jsonl")
     steps = [entry for entry in entries if "loss" in entry]
+    judged = [entry for entry in entries if rewards.KEY in entry]
     checks = [entry for entry in entries if "validation_loss" in entry]
+    rewarded = any("reward" in step for step in steps)
     return Report(
         title=f"Training of {run.name}",
-        verdict=_verdict(summary, steps, checks),
+        verdict=rewards.verdict(summary, steps, judged) if rewarded else _verdict(summary, steps, checks),
         facts=_facts(summary),
         tables=_choices(run / "choices.json"),
         figures=(
+            *rewards.figures(steps, judged),
             *_figures(steps, checks, summary["best_step"], _objective(run / "choices.json")),
-            *_answers(checks),
+            *_answers([*checks, *judged]),
         ),
         command="metier train",
     )
@@ -57,7 +62,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     found: dict[tuple[int, bool], dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         entry = json.loads(line)
-        found[(entry["step"], "validation_loss" in entry)] = entry
+        found[(entry["step"], bool(entry.keys() & {"validation_loss", rewards.KEY}))] = entry
     return sorted(found.values(), key=lambda entry: entry["step"])
 
 
@@ -122,7 +127,7 @@ def _figures(
     if checks:
         curves.append(_curve("validation", checks, "validation_loss"))
     unit, meaning = _UNITS.get(objective, _UNITS["chat"])
-    note = f"{meaning}; lower is better."
+    note = f"{meaning}{'' if objective == 'reinforce' else '; lower is better'}."
     if best_step is not None:
         note += f" The weights of step {best_step:,} were kept."
     losses = Figure(title="Loss", kind="lines", series=tuple(curves), x_label="step", y_label=unit, note=note)

@@ -110,7 +110,7 @@ def grade(
 
 
 def _shown(question: Question, output: str) -> Shown:
-    beside = {"source": question.source, "slice": question.slice, "group": question.group}
+    beside = {"source": question.source, "slice": question.slice, "group": question.group} | (question.item or {})
     return shown(question.prompt, question.reference or "", output, beside=beside)
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metier.core.types import ChatRow, LabelledRow, PreferenceRow
+from metier.core.types import Row
 from metier.promote.reference import Reference
 from metier.promote.wording import Wording
-from metier.text.render import conversation_of, open_renderer, prompt
+from metier.text.render import Renderer, open_renderer, prompt, question_of
+from metier.text.tasks import ASKING
 
 MOST_CONVERSATIONS = 8
 _ROOM = 8
@@ -36,10 +37,9 @@ def conversations(folder: Path, wording: Wording, reference: Reference) -> list[
     found = []
     for index, sequence in enumerate(reference.sequences):
         row, ids = wording.rows[sequence.row_id], reference.prompt_ids[index]
-        if ids is None or not isinstance(row, ChatRow | LabelledRow | PreferenceRow) or not reference.worded:
+        if ids is None or not isinstance(row, ASKING) or not reference.worded:
             continue
-        talk = conversation_of(row, renderer)
-        last = max(number for number, turn in enumerate(talk.messages) if turn["role"] == "assistant")
+        talk, last = question_of(row, renderer)
         if talk.tools or any("tool_calls" in turn for turn in talk.messages):
             continue
         found.append(
@@ -47,12 +47,20 @@ def conversations(folder: Path, wording: Wording, reference: Reference) -> list[
                 source=sequence.source,
                 messages=[dict(turn) for turn in talk.messages[:last]],
                 prompt=ids,
-                reference=prompt(row, renderer).reference,
+                reference=_said(row, reference, index, renderer),
                 known=_is_known(reference, index, len(ids)),
                 most_tokens=len(sequence.ids) - min(len(ids), len(sequence.ids)) + _ROOM,
             )
         )
     return found[:MOST_CONVERSATIONS]
+
+
+def _said(row: Row, reference: Reference, index: int, renderer: Renderer) -> str:
+    """Return the row's own answer, or the model's where that is what was recorded."""
+    if not reference.own_answers:
+        return prompt(row, renderer).reference
+    ids = reference.sequences[index].ids[len(reference.prompt_ids[index] or ()) :].tolist()
+    return renderer.tokenizer.decode(ids[:-1] if ids[-1] in reference.stop_ids else ids)
 
 
 def _is_known(reference: Reference, index: int, start: int) -> bool:
