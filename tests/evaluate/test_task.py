@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -30,6 +31,16 @@ def test_recognised(ask: Ask, references: list[str | None], facts: dict, task: s
     assert choice.value == task
     assert choice.reason
     assert deciding_metric(questions, choice.value, AUTO).value == metric
+
+
+def test_tasks_are_decided_by_their_grader(ask: Ask) -> None:
+    questions = tuple(replace(question, item={"column": 1}) for question in ask([None] * 3))
+    assert "tasks for a grader" in recognise(questions, AUTO).reason
+    with pytest.raises(SettingsError, match=r"evaluate\.graders: none, and the rows are tasks"):
+        deciding_metric(questions, "text", AUTO)
+    settings = EvaluateSettings.model_validate({"graders": [{"type": "string_check", "name": "right"}]})
+    assert deciding_metric(questions, "text", settings).value == "right"
+    assert deciding_metric(questions, "text", settings, ["graded/mean/right"]).value == "graded/mean/right"
 
 
 def test_settings_win(ask: Ask) -> None:
