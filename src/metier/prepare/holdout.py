@@ -56,14 +56,14 @@ def drawn_lowest(units: Units, shares: Mapping[int, float], division: Division, 
     total = units.sizes.sum()
     widest = max(2.0, 2 * min(share for share in shares.values() if share) * total)
     small = units.sizes <= widest
-    strata = units.labels if stratify else np.full(len(units), -1)
+    strata = units.labels if stratify else np.broadcast_to(-1, len(units))
     taken = np.zeros(len(units), np.int8)
     for label in np.unique(strata[small]):
         members = np.flatnonzero(small & (strata == label))
         members = members[np.argsort(units.at[members], kind="stable")]
         taken[members] = _of_stratum(units.at[members], shares)
-    order = np.lexsort((units.at, ~small))
-    _fill_empty(order, shares, taken)
+    if any(share and not (taken == split).any() for split, share in shares.items()):
+        _fill_empty(np.lexsort((units.at, ~small)), shares, taken)
     kept = int(np.count_nonzero(~small & (taken == TRAIN)))
     if kept:
         reason = f"each has more than {widest:,.0f} rows, too many for a held-out split"

@@ -1,16 +1,17 @@
-"""What later steps need to know of every row, as columns: some sixty bytes a row, whatever the rows hold."""
+"""What later steps need to know of every row, as columns on disk: some sixty bytes a row, whatever the rows hold."""
 
 import hashlib
-from array import array
 from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
 
 from metier.core.types import ChatRow, JudgedRow, LabelledRow, PreferenceRow, Row, TaskRow, TextRow
 from metier.prepare.candidate import Role
+from metier.prepare.ledger import TOGETHER, Ledger, Pages
 from metier.text.rows import input_text, label_of
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -38,6 +39,7 @@ class Places(Items[Place]):
     `ROLES`. `labels`, `slices` int32 [N] into `label_names`, `slice_names`, -1 for none. `groups` uint64 [N] is a hash
     of the group, 0 for none; `asks` uint64 [N] one of what the row asks. `times` float64 [N] is seconds, NaN where
     unknown; `synthetic` bool [N]; `characters` int32 [N] is how long what people and models wrote in the row is.
+    `pages` is where these columns are mapped.
     """
 
     ids: np.ndarray
@@ -55,6 +57,7 @@ class Places(Items[Place]):
     file_names: tuple[str, ...]
     label_names: tuple[str, ...]
     slice_names: tuple[str, ...]
+    pages: Pages = field(default_factory=Pages)
 
     def __len__(self) -> int:
         """Return the number of rows N."""
@@ -130,56 +133,59 @@ class _Names:
         return tuple(self.numbers)
 
 
-@dataclass(slots=True)
 class Growing:
-    """The columns while rows come in."""
+    """The columns while rows come in.
 
-    ids: bytearray = field(default_factory=bytearray)
-    integers: dict[str, "array[int]"] = field(default_factory=lambda: {name: array(code) for name, code in _CODES})
-    times: "array[float]" = field(default_factory=lambda: array("d"))
-    files: _Names = field(default_factory=_Names)
-    labels: _Names = field(default_factory=_Names)
-    slices: _Names = field(default_factory=_Names)
+    Args:
+        folder: for their files; None: where the system keeps such.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._ledger = Ledger(dict(_CODES), folder)
+        self._files, self._labels, self._slices = _Names(), _Names(), _Names()
 
     def add(self, entry: Entry, role: Role) -> None:
         """Add one row; its id is 24 hexadecimal characters, perhaps with `-k` behind them."""
         content, _, copy = entry.id.partition("-")
         packed = bytes.fromhex(content)
         assert len(packed) == ID_BYTES
-        self.ids += packed
+        waiting = self._ledger.waiting
+        waiting["ids"].frombytes(packed)
         name, line = _parted(entry.source)
         for column, value in (
             ("copies", int(copy or 0)),
-            ("files", self.files.number(name)),
+            ("files", self._files.number(name)),
             ("lines", line),
             ("roles", ROLES.index(role)),
-            ("labels", self.labels.number(entry.label)),
-            ("slices", self.slices.number(entry.slice)),
+            ("labels", self._labels.number(entry.label)),
+            ("slices", self._slices.number(entry.slice)),
             ("groups", entry.group),
             ("asks", entry.asks or hashed(entry.id)),
-            ("synthetic", int(entry.synthetic)),
+            ("times", entry.time),
+            ("synthetic", entry.synthetic),
             ("characters", entry.characters),
         ):
-            self.integers[column].append(value)
-        self.times.append(entry.time)
+            waiting[column].append(value)
+        if len(waiting["lines"]) >= TOGETHER:
+            self._ledger.turn()
 
     def places(self) -> Places:
         """Return the columns; nothing may be added afterwards."""
-        columns = {name: np.frombuffer(self.integers[name], dtype=code) for name, code in _CODES}
-        columns["synthetic"] = columns["synthetic"].astype(bool)
+        columns, pages = self._ledger.read()
+        columns["synthetic"] = columns["synthetic"].view(bool)
+        columns["ids"] = columns["ids"].reshape(-1, ID_BYTES)
         return Places(
-            ids=np.frombuffer(self.ids, dtype=np.uint8).reshape(-1, ID_BYTES),
-            times=np.frombuffer(self.times, dtype=np.float64),
-            file_names=self.files.names(),
-            label_names=self.labels.names(),
-            slice_names=self.slices.names(),
+            file_names=self._files.names(),
+            label_names=self._labels.names(),
+            slice_names=self._slices.names(),
+            pages=pages,
             **columns,
         )
 
 
 _CODES = (
-    ("copies", "i"), ("files", "i"), ("lines", "q"), ("roles", "b"), ("labels", "i"), ("slices", "i"),
-    ("groups", "Q"), ("asks", "Q"), ("synthetic", "b"), ("characters", "i"),
+    ("ids", "B"), ("copies", "i"), ("files", "i"), ("lines", "q"), ("roles", "b"), ("labels", "i"), ("slices", "i"),
+    ("groups", "Q"), ("asks", "Q"), ("times", "d"), ("synthetic", "b"), ("characters", "i"),
 )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ from metier.prepare.summary import report
 __all__ = ["SnapshotResult", "prepare", "report"]
 
 KIND = "snapshot"
-_RECIPE = 5
+_RECIPE = 6
 """Goes up when the same files and settings give other rows, so that no old snapshot is taken for a new one."""
 
 
@@ -153,10 +153,14 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
         with progress.task("comparing rows", total=len(spool)) as task:
             for look in _looks(settings, read.looked, seen):
                 _decide(look(spool), spool, inputs.kept, decisions)
+            read.looked.pages.let_go()
+            spool.let_go()
             task.advance(len(spool))
             duplicates = find_duplicates(spool, settings.dedupe, inputs.folder)
-        _decide(duplicates.decisions, spool, inputs.kept, decisions)
+        _decide(duplicates.decisions(), spool, inputs.kept, decisions)
+        spool.let_go()
         division = _divide(inputs, spool, duplicates, decisions)
+        spool.let_go()
         for remark in part_leaks(spool, division, settings.contamination, inputs.folder, inputs.kept):
             decisions.add(remark)
         training = balance(spool, division, settings.balance, files=inputs.files, kept=inputs.kept)
@@ -165,6 +169,7 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
         if not len(training.numbers):
             raise decisions.blamed(DataError("no training rows are left", "at least one"))
         _write(folder, spool, division, training)
+        spool.let_go()
         facts = _facts(read, spool.places, division, training, decisions=decisions, seen=seen)
     if inputs.guard:
         facts["protect"] = inputs.guard.facts(folder, spool.formats, read.kept)
@@ -192,7 +197,8 @@ def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress)
         languages=looks.tells_languages(inputs.settings.clean), key=guard.key if guard else None,
     )  # fmt: skip
     with Filling(path) as filling, opened(job, inputs.files, guard) as (run, workers):
-        entrance = Entrance(filling, decisions, Exact(enabled=inputs.settings.dedupe.exact), guard)
+        exact = Exact(path.parent, enabled=inputs.settings.dedupe.exact)
+        entrance = Entrance(filling, decisions, exact, guard, Growing(path.parent))
         for file in inputs.files:
             with progress.task(f"reading {file.name}", total=file.bytes) as task:
                 intake, books = open_file(file, inputs.settings, report=task.advance), Books()
@@ -238,7 +244,7 @@ def _write(folder: Path, spool: Spool, division: Division, training: Training) -
     plain = training.facts is None
     streams = {split: (folder / f"{split}.jsonl").open("wb") for split in SPLITS}
     try:
-        for line, split in zip(spool.lines(), division.splits.tolist(), strict=True):
+        for line, split in zip(spool.lines(), division.splits, strict=True):
             if split != NONE and (plain or split != TRAIN):
                 streams[SPLITS[split]].write(line)
         if not plain:

@@ -81,6 +81,8 @@ def _part_groups(places: Places, division: Division) -> None:
     """Drop training rows whose group stands in a held-out file."""
     for split in (TEST, VALIDATION):
         held = np.flatnonzero((division.splits == split) & (places.groups != 0))
+        if not len(held):
+            continue
         known, firsts = np.unique(places.groups[held], return_index=True)
         lost = np.flatnonzero((division.splits == TRAIN) & np.isin(places.groups, known))
         others = held[firsts[np.searchsorted(known, places.groups[lost])]] if len(lost) else lost

@@ -1,10 +1,9 @@
 """The rows that have passed every streaming step, waiting on disk for their split; in memory are only columns."""
 
 import json
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Items
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -15,6 +14,7 @@ from metier.core.types import Row
 from metier.prepare.candidate import Role
 from metier.prepare.decisions import Action, Decision
 from metier.prepare.duplicates.shelf import Sheaf, Shelves, Shelving
+from metier.prepare.ledger import TOGETHER, Ledger, Pages
 from metier.prepare.places import Entry, Growing, Places
 from metier.text.formats import Recognised
 from metier.text.rows import row_of
@@ -26,7 +26,7 @@ class Spool:
 
     `places`: what is known of each. `alive` bool [N]: False once a look has dropped the row. `offsets` int64 [N+1]:
     line i is the bytes from `offsets[i]` to `offsets[i+1]` of `path`. `formats`: how the records of each file are read.
-    `shelves`: what is compared of each row, folded.
+    `shelves`: what is compared of each row, folded. `pages`: where the offsets are mapped.
     """
 
     path: Path
@@ -35,6 +35,7 @@ class Spool:
     offsets: np.ndarray
     formats: Mapping[str, Recognised]
     shelves: Shelves
+    pages: Pages
 
     def __len__(self) -> int:
         """Return the number of rows N, dropped ones counted."""
@@ -57,6 +58,11 @@ class Spool:
         for line in self.lines(numbers):
             yield row_of(json.loads(line), self.formats, "the spool")
 
+    def let_go(self) -> None:
+        """Give back the memory of the columns that were looked at: what comes next may look at others."""
+        self.pages.let_go()
+        self.places.pages.let_go()
+
     def remove(self) -> None:
         """Delete the files; only the columns can be used afterwards."""
         for path in (self.path, self.shelves.texts, self.shelves.table):
@@ -77,18 +83,19 @@ Look = Callable[[Spool], Iterable[Decision]]
 """A second look over all rows at once, after the streaming stages. It passes by rows that are no longer `alive`."""
 
 
-@dataclass(slots=True)
 class Filling:
-    """A spool while rows come in; a context manager."""
+    """A spool while rows come in; a context manager.
 
-    path: Path
-    _columns: Growing = field(default_factory=Growing)
-    _offsets: "array[int]" = field(default_factory=lambda: array("q", [0]))
-    _stream: BinaryIO | Any = None
-    _shelving: Shelving = field(init=False)
+    Args:
+        path: of the file of lines; what is compared goes beside it.
+    """
 
-    def __post_init__(self) -> None:
-        """Put the shelves beside."""
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns, self._ends = Growing(path.parent), Ledger({"ends": "q"}, path.parent)
+        self._end = 0
+        self._ends.waiting["ends"].append(0)
+        self._stream: BinaryIO | Any = None
         self._shelving = Shelving(self.path.with_name(f"{self.path.name}.texts"))
 
     def __enter__(self) -> Self:
@@ -107,7 +114,11 @@ class Filling:
     def add(self, line: bytes, entry: Entry, role: Role) -> None:
         """Write one row: its line, and what the columns take of it."""
         self._stream.write(line)
-        self._offsets.append(self._offsets[-1] + len(line))
+        self._end += len(line)
+        ends = self._ends.waiting["ends"]
+        ends.append(self._end)
+        if len(ends) >= TOGETHER:
+            self._ends.turn()
         self._columns.add(entry, role)
 
     def shelve(self, sheaf: Sheaf, kept: Items[int]) -> None:
@@ -118,8 +129,8 @@ class Filling:
         """Return what has been written, as a spool to look at; nothing may be added afterwards."""
         self._stream.flush()
         places = self._columns.places()
-        offsets = np.frombuffer(self._offsets, dtype=np.int64)
+        columns, pages = self._ends.read()
         return Spool(
-            path=self.path, places=places, alive=np.ones(len(places), bool), offsets=offsets, formats=formats,
-            shelves=self._shelving.shelves(),
+            path=self.path, places=places, alive=np.ones(len(places), bool), offsets=columns["ends"], formats=formats,
+            shelves=self._shelving.shelves(), pages=pages,
         )  # fmt: skip

@@ -9,12 +9,14 @@ from metier.prepare.duplicates.clusters import Clusters
 from metier.prepare.duplicates.words import mixed
 from metier.prepare.places import Places
 
+_PART = 1 << 18
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Units:
     """U units over some rows.
 
-    `of` int64 [rows]: the unit of each row; `at` float64 [U]: where it stands on the line from 0 to 1; `sizes` int64
+    `of` int32 [rows]: the unit of each row; `at` float64 [U]: where it stands on the line from 0 to 1; `sizes` int64
     [U]; `labels` int64 [U]: the rank of its most frequent label among all label names, -1 for none; `latest` float64
     [U]: the time of its last row, infinite where a row has none. `alone`: rows whose question is asked by too many to
     keep them together.
@@ -49,32 +51,53 @@ def units_of(
         seed: of the places on the line.
     """
     keys, alone = _keys(places, rows, group_inputs=group_inputs, most=most, seed=seed)
-    names, firsts, of = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(firsts)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    of, names = rank[of], names[order]  # units are numbered in the order of their first rows
+    of, names = _numbered(keys)
+    del keys
     if clusters is not None:
         of, names = _joined(of, names, clusters[rows])
-    sizes = np.bincount(of, minlength=len(names))
-    latest = np.full(len(names), -np.inf)
-    np.maximum.at(latest, of, np.nan_to_num(places.times[rows], nan=np.inf))
+    places.pages.let_go()
     return Units(
-        of=of, at=(names >> np.uint64(11)) / float(1 << 53), sizes=sizes,
-        labels=_labels(places, rows, of, len(names)), latest=latest, alone=alone,
+        of=of, at=(names >> np.uint64(11)) / float(1 << 53), sizes=np.bincount(of, minlength=len(names)),
+        labels=_labels(places, rows, of, len(names)), latest=_latest(places, rows, of, len(names)), alone=alone,
     )  # fmt: skip
 
 
 def _keys(places: Places, rows: np.ndarray, *, group_inputs: bool, most: float, seed: int) -> tuple[np.ndarray, int]:
     """Return a hash of what each row goes by, uint64 [rows], and how many rows that ask the same are parted."""
-    groups, asks = places.groups[rows], places.asks[rows]
-    _, places_of, counts = np.unique(np.where(groups == 0, asks, 0), return_inverse=True, return_counts=True)
-    few = counts[places_of] <= most
-    ids = np.ascontiguousarray(places.ids[rows, :8]).view(np.uint64)[:, 0] + places.copies[rows].astype(np.uint64)
-    together = few & group_inputs
-    chosen = [_placed(values, name, seed) for name, values in (("group", groups), ("asks", asks), ("row", ids))]
-    alone = int(np.count_nonzero((groups == 0) & ~few)) if group_inputs else 0
-    return np.where(groups != 0, chosen[0], np.where(together, chosen[1], chosen[2])), alone
+    common = _common(places.asks[rows[places.groups[rows] == 0]], most)
+    keys, alone = np.empty(len(rows), np.uint64), 0
+    for start in range(0, len(rows), _PART):
+        part = rows[start : start + _PART]
+        groups, asks = places.groups[part], places.asks[part]
+        few = ~np.isin(asks, common)
+        ids = np.ascontiguousarray(places.ids[part, :8]).view(np.uint64)[:, 0] + places.copies[part].astype(np.uint64)
+        chosen = [_placed(values, name, seed) for name, values in (("group", groups), ("asks", asks), ("row", ids))]
+        alone += int(np.count_nonzero((groups == 0) & ~few))
+        together = np.where(few & group_inputs, chosen[1], chosen[2])
+        keys[start : start + _PART] = np.where(groups != 0, chosen[0], together)
+    return keys, alone if group_inputs else 0
+
+
+def _common(values: np.ndarray, most: float) -> np.ndarray:
+    """Return the values that stand more than `most` times, in order."""
+    values.sort()
+    begins = np.flatnonzero(np.diff(values, prepend=~values[:1]))
+    return values[begins[np.diff(np.append(begins, len(values))) > most]]
+
+
+def _numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number keys in the order in which they first stand; int32 [rows], and the key of each number, uint64."""
+    firsts = np.ones(len(keys), bool)
+    first_of = np.arange(len(keys), dtype=np.int32)
+    parts = 1 + len(keys) // _PART
+    for part in range(parts):
+        chosen = np.flatnonzero(keys % np.uint64(parts) == part)
+        order = chosen[np.argsort(keys[chosen], kind="stable")]
+        begins = np.concatenate([[True], keys[order[1:]] != keys[order[:-1]]])[: len(order)]
+        first_of[order] = order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
+        firsts[order[~begins]] = False
+    numbers = np.cumsum(firsts, dtype=np.int32) - np.int32(1)
+    return numbers[first_of], keys[firsts]
 
 
 def _placed(values: np.ndarray, kind: str, seed: int) -> np.ndarray:
@@ -83,29 +106,41 @@ def _placed(values: np.ndarray, kind: str, seed: int) -> np.ndarray:
 
 def _joined(of: np.ndarray, names: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Join the units of rows that are near-duplicates; the first of them gives its name."""
-    _, firsts, places_of = np.unique(clusters, return_index=True, return_inverse=True)
-    pairs = np.stack([of[firsts[places_of]], of], 1)
-    pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
-    if not len(pairs):
+    first_of = np.zeros(int(clusters.max(initial=-1)) + 1, np.int32)
+    first_of[clusters[::-1]] = np.arange(len(clusters), dtype=np.int32)[::-1]
+    first = of[first_of[clusters]]
+    apart = np.flatnonzero(first != of)
+    if not len(apart):
         return of, names
     joined = Clusters(len(names))
-    joined.join(pairs)
-    kept, renumbered = np.unique(joined.roots(), return_inverse=True)
-    return renumbered[of], names[kept]
+    joined.join(np.stack([first[apart], of[apart]], 1))
+    roots = joined.roots()
+    kept = roots == np.arange(len(roots), dtype=np.int32)
+    renumbered = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+    return renumbered[roots[of]], names[kept]
+
+
+def _latest(places: Places, rows: np.ndarray, of: np.ndarray, count: int) -> np.ndarray:
+    """Return the time of the last row of each unit, float64 [units], infinite where a row has none."""
+    times = places.times[rows]
+    if np.isnan(times).all():
+        return np.broadcast_to(np.inf, count)
+    latest = np.full(count, -np.inf)
+    np.maximum.at(latest, of, np.nan_to_num(times, nan=np.inf))
+    return latest
 
 
 def _labels(places: Places, rows: np.ndarray, of: np.ndarray, count: int) -> np.ndarray:
     """Return the most frequent label of each unit; of equals the first by name."""
-    found = np.full(count, -1, np.int64)
     if not places.label_names:
-        return found
+        return np.broadcast_to(np.int64(-1), count)
+    found, width = np.full(count, -1, np.int64), len(places.label_names)
     rank = np.argsort(np.argsort(np.array(places.label_names)))
     labels = places.labels[rows]
     known = labels >= 0
-    pairs, counts = np.unique(np.stack([of[known], rank[labels[known]]], 1), axis=0, return_counts=True)
-    order = np.lexsort((pairs[:, 1], -counts, pairs[:, 0]))
-    pairs = pairs[order]
-    first = np.ones(len(pairs), bool)
-    first[1:] = pairs[1:, 0] != pairs[:-1, 0]
-    found[pairs[first, 0]] = pairs[first, 1]
+    pairs, counts = np.unique(of[known].astype(np.int64) * width + rank[labels[known]], return_counts=True)
+    units, ranks = pairs // width, pairs % width
+    order = np.lexsort((ranks, -counts, units))
+    first = order[np.flatnonzero(np.diff(units[order], prepend=-1))]
+    found[units[first]] = ranks[first]
     return found

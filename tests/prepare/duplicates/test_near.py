@@ -1,6 +1,7 @@
 """Near-duplicates: planted copies are found, and rows that only look alike are not."""
 
 import random
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from metier.prepare.duplicates.clusters import Clusters
 from metier.prepare.duplicates.near import near
 from metier.prepare.duplicates.shelf import Compared, fill
 from metier.prepare.duplicates.signatures import PLACES, signatures
-from metier.prepare.duplicates.words import fold, words_of
+from metier.prepare.duplicates.words import fold, places_of, windows_of, words_of
 from tests.prepare.duplicates.planted import edited, restyled, sentence
 
 
@@ -62,9 +63,10 @@ def test_signatures_agree_as_often_as_rows_share_windows():
             text = sentence(chosen, 120)
             pairs.append((text, edited(text, share, chosen)))
     texts = fold([(text,) for pair in pairs for text in pair])
-    found = signatures(texts.buffer, texts.starts[:, 0])
+    begins, _, owners = places_of(texts)
+    found = signatures(windows_of(texts.buffer)[begins], owners, len(texts.starts))
     folded = text_of(texts)
-    windows = [{f"{text}       "[place : place + 8] for place in range(len(text) + 1)} for text in folded]
+    windows = [{f"{text}       "[match.start() :][:8] for match in re.finditer(r"\S+", text)} for text in folded]
     true = np.array([len(a & b) / len(a | b) for a, b in zip(windows[::2], windows[1::2], strict=True)])
     agreeing = (found[::2] == found[1::2]).mean(1)
     assert abs((agreeing - true).mean()) < 0.01

@@ -95,7 +95,7 @@ class _Work:
         """Return the training rows and how often each is written, both int64 [rows]; what is never is dropped."""
         rows, settings, shares = self.rows(), self.settings, self._mixture()
         if shares is None and settings.sampling == "none" and settings.rows is None:
-            return rows, np.ones(len(rows), np.int64)
+            return rows, np.broadcast_to(np.int64(1), len(rows))
         if shares is not None:
             classes, portions = shares
         elif settings.sampling == "none":
@@ -165,5 +165,7 @@ class _Work:
 
 def _repeats(often: np.ndarray) -> np.ndarray:
     """Return 0, 1, 2 … for each line of a row that is written so often, int32."""
+    if often.max(initial=1) == 1:
+        return np.zeros(len(often), np.int32)
     starts = np.cumsum(often) - often
     return (np.arange(int(often.sum())) - np.repeat(starts, often)).astype(np.int32)

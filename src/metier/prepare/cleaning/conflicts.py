@@ -6,6 +6,7 @@ import numpy as np
 
 from metier.prepare.cleaning.glance import Looked
 from metier.prepare.decisions import Action, Decision
+from metier.prepare.duplicates.clusters import equal_runs
 from metier.prepare.spool import Spool
 
 RULE = "clean.conflicts"
@@ -28,10 +29,8 @@ class Conflicts:
         """Yield every row of a conflict, with another place and its label."""
         numbers = np.flatnonzero(self._inputs)
         order = numbers[np.argsort(self._inputs[numbers], kind="stable")]
-        starts = np.flatnonzero(np.diff(self._inputs[order], prepend=np.uint64(0)))
-        for same in np.split(order, starts[1:]):
-            if len(same) > 1:
-                yield from self._of_one_input(spool, same)
+        for begin, end in equal_runs(self._inputs[order]):
+            yield from self._of_one_input(spool, order[begin:end])
 
     def _of_one_input(self, spool: Spool, same: np.ndarray) -> Iterator[Decision]:
         labels = spool.places.labels[same]

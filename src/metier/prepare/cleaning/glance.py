@@ -1,9 +1,9 @@
 """What the second looks of cleaning have to know of each row: told while the row is at hand, kept in columns."""
 
 import re
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from metier.prepare.cleaning.formats import Shape, shape_of
 from metier.prepare.cleaning.settings import CleanSettings
 from metier.prepare.cleaning.texts import answers, asked
 from metier.prepare.cleaning.tongues import tongues
+from metier.prepare.ledger import TOGETHER, Ledger, Pages
 from metier.prepare.places import hashed
 
 _SHORTEST = 40
@@ -91,7 +92,7 @@ class Looked:
 
     `languages` int16 [N, 2] into `language_names`, `kinds` int32 [N] into `kind_names`, `names` int32 [N] into
     `spellings`; -1 for none, -2 for one that came after the first 10,000. `lengths` int32 [N, 2]; `lines` bool [N];
-    `inputs` uint64 [N].
+    `inputs` uint64 [N]. `pages` is where these columns are mapped.
     """
 
     languages: np.ndarray
@@ -103,23 +104,25 @@ class Looked:
     language_names: tuple[str, ...]
     kind_names: tuple[Shape | str, ...]
     spellings: tuple[str, ...]
+    pages: Pages = field(default_factory=Pages)
 
 
-@dataclass(slots=True)
 class Growing:
-    """The columns while rows come in."""
+    """The columns while rows come in.
 
-    _columns: "dict[str, array[int]]" = field(
-        default_factory=lambda: {"languages": array("h"), "lengths": array("i"), "kinds": array("i"),
-                                 "names": array("i"), "lines": array("b"), "inputs": array("Q")}
-    )  # fmt: skip
-    _languages: dict[str, int] = field(default_factory=dict)
-    _kinds: dict[Shape | str, int] = field(default_factory=dict)
-    _spellings: dict[str, int] = field(default_factory=dict)
+    Args:
+        folder: for their files; None: where the system keeps such.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._ledger = Ledger(_CODES, folder)
+        self._languages: dict[str, int] = {}
+        self._kinds: dict[Shape | str, int] = {}
+        self._spellings: dict[str, int] = {}
 
     def add(self, glance: Glance) -> None:
         """Add one row."""
-        columns = self._columns
+        columns = self._ledger.waiting
         for name in glance.languages:
             columns["languages"].append(_numbered(self._languages, name) if name else NO_KIND)
         columns["lengths"].extend(glance.lengths)
@@ -127,16 +130,21 @@ class Growing:
         columns["names"].append(NO_KIND if glance.name is None else _numbered(self._spellings, glance.name))
         columns["lines"].append(glance.has_lines)
         columns["inputs"].append(glance.input)
+        if len(columns["kinds"]) >= TOGETHER:
+            self._ledger.turn()
 
     def looked(self) -> Looked:
         """Return the columns; nothing may be added afterwards."""
-        columns = {name: np.frombuffer(column, dtype=column.typecode) for name, column in self._columns.items()}
+        columns, pages = self._ledger.read()
         return Looked(
             languages=columns["languages"].reshape(-1, 2), lengths=columns["lengths"].reshape(-1, 2),
-            kinds=columns["kinds"], names=columns["names"], lines=columns["lines"].astype(bool),
+            kinds=columns["kinds"], names=columns["names"], lines=columns["lines"].view(bool),
             inputs=columns["inputs"], language_names=tuple(self._languages), kind_names=tuple(self._kinds),
-            spellings=tuple(self._spellings),
+            spellings=tuple(self._spellings), pages=pages,
         )  # fmt: skip
+
+
+_CODES = {"languages": "h", "lengths": "i", "kinds": "i", "names": "i", "lines": "b", "inputs": "Q"}
 
 
 def _numbered(table: dict[Any, int], key: Shape | str) -> int:

@@ -35,7 +35,8 @@ class Languages:
     def decisions(self, spool: Spool) -> Iterator[Decision]:
         """Yield the rows in other languages, then those answered in another language than asked."""
         first = np.where(self._codes[:, 0] >= 0, self._codes[:, 0], self._codes[:, 1])
-        counts = Counter(first[first >= 0].tolist())
+        found = enumerate(np.bincount(first[first >= 0]).tolist())
+        counts = Counter({code: count for code, count in found if count})
         self._seen.languages.update({self._names[code]: count for code, count in counts.most_common()})
         others = self._others(counts)
         strange = np.isin(self._codes, list(others)).any(axis=1)

@@ -40,7 +40,7 @@ class Mislabelled:
         self._action: Action = "drop" if drops else "flag"
         places = spool.places
         labelled = int(((places.labels >= 0) & spool.alive).sum())
-        draws = places.ids[:, :4].astype(np.uint64) @ (256 ** np.arange(4, dtype=np.uint64)[::-1])
+        draws = np.ascontiguousarray(places.ids[:, :4]).view(">u4")[:, 0]
         chosen = draws < 2**32 * min(1.0, _MOST_ROWS / max(labelled, 1))
         self._numbers = np.flatnonzero(chosen & (places.labels >= 0) & spool.alive)
         if labelled > _MOST_ROWS:

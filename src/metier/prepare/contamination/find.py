@@ -1,6 +1,5 @@
 """Finds training rows that share a run of words with a held-out text, and says which."""
 
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metier.prepare.contamination.meeting import Meeting
 from metier.prepare.contamination.settings import ContaminationSettings
 from metier.prepare.duplicates.shelf import MOST_CHARACTERS
 from metier.prepare.duplicates.words import Words, fold, runs_of, words_of
@@ -18,7 +18,6 @@ from metier.prepare.spool import Spool
 
 _CHUNK_TEXTS = 500
 _BATCH_BYTES = 1 << 18
-_BITS_EACH = 8
 _MOST_ROWS = 10
 """A run of words that stands in more training rows is a turn of phrase or a template, not a leak."""
 
@@ -64,35 +63,18 @@ def find(
         DataError: a named file cannot be read.
     """
     test = test if settings.test else test[:0]
-    held = _sorted(texts.hashes for texts in _held(spool, test, settings, folder))
-    if not len(held):
-        return []
-    found, shelf, sieve = [np.empty((0, 2), np.int64)], spool.shelves.said(train), _Sieve(held)
-    for rows in shelf.batches(_BATCH_BYTES):
-        hashes, owners = _keys(words_of(shelf.take(rows)), settings.words, 2 * len(rows))
-        places, hits = sieve.places(hashes)
-        found.append(np.unique(np.stack([places, owners[hits] // 2 + rows[0]], 1), axis=0))
-    every = _without_common(np.concatenate(found))
-    rows, firsts = np.unique(every[:, 1], return_index=True)
-    wanted = held[every[firsts, 0]]
+    with Meeting(spool.path.parent) as meeting:
+        for texts in _held(spool, test, settings, folder):
+            meeting.hold(texts.hashes)
+        if not meeting.held:
+            return []
+        shelf = spool.shelves.said(train)
+        for rows in shelf.batches(_BATCH_BYTES):
+            hashes, owners = _keys(words_of(shelf.take(rows)), settings.words, 2 * len(rows))
+            meeting.pass_by(hashes, owners // 2 + rows[0])
+        rows, wanted = meeting.met(_MOST_ROWS)
     sources = _sources(wanted, _held(spool, test, settings, folder)) if len(wanted) else {}
     return [Leak(int(train[row]), *sources[key]) for row, key in zip(rows.tolist(), wanted.tolist(), strict=True)]
-
-
-def _sorted(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """Put hashes in order; eight bytes each is what the held-out texts take."""
-    every = array("Q")
-    for hashes in parts:
-        every.frombytes(hashes.tobytes())
-    held = np.frombuffer(every, np.uint64)
-    held.sort()
-    return held
-
-
-def _without_common(found: np.ndarray) -> np.ndarray:
-    """Leave out what stands in many rows; int64 [F, 2] are places among the held hashes and among training rows."""
-    places, counts = np.unique(found[:, 0], return_counts=True)
-    return found[~np.isin(found[:, 0], places[counts > _MOST_ROWS])]
 
 
 def _sources(wanted: np.ndarray, held: Iterable[_Texts]) -> dict[int, tuple[str, bool]]:
@@ -102,32 +84,6 @@ def _sources(wanted: np.ndarray, held: Iterable[_Texts]) -> dict[int, tuple[str,
         for place in np.flatnonzero(np.isin(texts.hashes, wanted)).tolist():
             found.setdefault(int(texts.hashes[place]), (texts.source(int(texts.owners[place])), texts.benchmark))
     return found
-
-
-class _Sieve:
-    """Finds hashes among the held ones: nearly all others fall through a table of bits, which is small and near.
-
-    Args:
-        held: sorted, uint64 [R], R > 0.
-    """
-
-    def __init__(self, held: np.ndarray) -> None:
-        self._held = held
-        self._shift = np.uint64(64 - max(10, (_BITS_EACH * len(held)).bit_length()))
-        self._bits = np.zeros((1 << (64 - int(self._shift))) // 8, np.uint8)
-        for start in range(0, len(held), _BATCH_BYTES):
-            spots = held[start : start + _BATCH_BYTES] >> self._shift
-            bits = np.uint8(1) << (spots & np.uint64(7)).astype(np.uint8)
-            named, firsts = np.unique(spots >> np.uint64(3), return_index=True)
-            self._bits[named.astype(np.int64)] |= np.bitwise_or.reduceat(bits, firsts)
-
-    def places(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the hashes that are held stand among these, and which ones they are; int64 both."""
-        spots = (hashes >> self._shift).astype(np.int64)
-        likely = np.flatnonzero((self._bits[spots >> 3] >> (spots & 7).astype(np.uint8)) & 1)
-        places = np.minimum(np.searchsorted(self._held, hashes[likely]), len(self._held) - 1)
-        same = self._held[places] == hashes[likely]
-        return places[same], likely[same]
 
 
 def _keys(words: Words, length: int, parts: int) -> tuple[np.ndarray, np.ndarray]:

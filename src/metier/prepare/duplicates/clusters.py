@@ -1,6 +1,10 @@
 """Union-find over row numbers, in arrays."""
 
+from collections.abc import Iterator
+
 import numpy as np
+
+_PART = 1 << 18
 
 
 class Clusters:
@@ -28,11 +32,26 @@ class Clusters:
             row = parent
         return row
 
+    def roots_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the first rows of the clusters of some rows, int32, the same shape."""
+        parents = self._parents
+        found = parents[rows]
+        while True:
+            further = parents[found]
+            if (further == found).all():
+                parents[rows] = found
+                return found
+            found = parents[further]
+
     def roots(self) -> np.ndarray:
         """Return the first row of every row's cluster, int32 [rows]."""
-        parents = self._parents
-        while True:
-            further = parents[parents]
-            if (further == parents).all():
-                return parents.copy()
-            parents[:] = further
+        for start in range(0, len(self._parents), _PART):
+            self.roots_of(np.arange(start, min(start + _PART, len(self._parents))))
+        return self._parents.copy()
+
+
+def equal_runs(keys: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield where runs of at least two equal keys begin and end; the keys are in order."""
+    same = np.concatenate([[False], keys[1:] == keys[:-1], [False]])
+    begins, ends = np.flatnonzero(same[1:] & ~same[:-1]), np.flatnonzero(~same[1:] & same[:-1]) + 1
+    yield from zip(begins.tolist(), ends.tolist(), strict=True)

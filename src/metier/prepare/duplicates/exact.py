@@ -1,5 +1,7 @@
 """Exact de-duplication: rows that are learnt in the same way have the same id, and the first of them is kept."""
 
+from pathlib import Path
+
 from metier.core.types import Dropped
 from metier.prepare.candidate import Role
 from metier.prepare.first import First
@@ -14,12 +16,13 @@ class Exact:
     Where copies are kept they get ids of their own, so that every later number belongs to one row.
 
     Args:
+        folder: for what it remembers; None: where the system keeps such files.
         enabled: drop copies inside the training rows.
     """
 
-    def __init__(self, *, enabled: bool) -> None:
+    def __init__(self, folder: Path | None = None, *, enabled: bool) -> None:
         self._enabled = enabled
-        self._first = First()
+        self._first = First(folder)
         self._copies: dict[str, int] = {}
 
     def judge(self, row_id: str, source: str, role: Role, *, spared: bool) -> str | Dropped:

@@ -1,14 +1,16 @@
 """The second look for duplicates: clusters of rows that belong together, and which rows go because another says it."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from metier.prepare.decisions import Action, Decision
-from metier.prepare.duplicates.clusters import Clusters
+from metier.prepare.duplicates.clusters import Clusters, equal_runs
 from metier.prepare.duplicates.compared import compared
 from metier.prepare.duplicates.near import near
 from metier.prepare.duplicates.semantic import semantic
@@ -22,10 +24,13 @@ _TRAIN = ROLES.index("train")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Duplicates:
-    """What was found: `clusters` int32 [N], the first row of each one's cluster; decisions; and what to warn of."""
+    """What was found: `clusters` int32 [N], the first row of each one's cluster; and what to warn of.
+
+    `decisions` yields what was decided, one by one: there may be as many as rows.
+    """
 
     clusters: np.ndarray
-    decisions: Sequence[Decision]
+    decisions: Callable[[], Iterator[Decision]]
     warnings: Sequence[str]
 
 
@@ -49,7 +54,7 @@ def find(spool: Spool, settings: DedupeSettings, folder: Path) -> Duplicates:
         DataError: the embeddings cannot be read.
     """
     alive = np.flatnonzero(spool.alive)
-    clusters, decisions = Clusters(len(spool)), list[Decision]()
+    clusters, decided = Clusters(len(spool)), list[Callable[[], Iterator[Decision]]]()
     for rule, outcome in (("near", settings.near), ("semantic", settings.semantic)):
         if outcome == "off" or not len(alive):
             continue
@@ -59,34 +64,40 @@ def find(spool: Spool, settings: DedupeSettings, folder: Path) -> Duplicates:
             else:
                 rows = (compared(row) for row in spool.rows(alive))
                 found = semantic(rows, folder / Path(str(settings.embeddings)).expanduser(), settings.semantic_likeness)
-        roots = np.arange(len(spool), dtype=np.int32)
-        roots[alive] = alive[found]
-        decisions += _decide(spool, roots, rule, outcome, settings)
-        clusters.join(np.stack([roots[alive], alive], 1)[roots[alive] != alive])
-    return Duplicates(clusters=clusters.roots(), decisions=decisions, warnings=tuple(_warnings(decisions)))
+        copies = np.flatnonzero(found != np.arange(len(found), dtype=np.int32))
+        pairs = np.stack([alive[found[copies]], alive[copies]], 1)
+        decided.append(partial(_decide, spool, pairs, rule, outcome, settings))
+        clusters.join(pairs)
+
+    def decisions() -> Iterator[Decision]:
+        return chain.from_iterable(decide() for decide in decided)
+
+    return Duplicates(clusters=clusters.roots(), decisions=decisions, warnings=tuple(_warnings(decisions())))
 
 
-def _warnings(decisions: Sequence[Decision]) -> Iterator[str]:
-    flagged = [decision for decision in decisions if decision.action == "flag"]
-    if flagged:
+def _warnings(decisions: Iterator[Decision]) -> Iterator[str]:
+    flagged = (decision for decision in decisions if decision.action == "flag")
+    if first := next(flagged, None):
         yield (
-            f"{len(flagged):,} training row(s) nearly repeat a held-out row, which makes the result look better "
-            f"(first: {flagged[0].source}, {flagged[0].detail}); prepare.dedupe.near: drop takes them out"
+            f"{1 + sum(1 for _ in flagged):,} training row(s) nearly repeat a held-out row, which makes the result "
+            f"look better (first: {first.source}, {first.detail}); prepare.dedupe.near: drop takes them out"
         )
 
 
 def _decide(
-    spool: Spool, roots: np.ndarray, rule: str, outcome: Outcome, settings: DedupeSettings
+    spool: Spool, pairs: np.ndarray, rule: str, outcome: Outcome, settings: DedupeSettings
 ) -> Iterator[Decision]:
     """Say which training rows go when duplicates are to be dropped; else note those that are like a held-out row.
 
-    A synthetic row never takes the place of a real one.
+    A synthetic row never takes the place of a real one. `pairs` int64 [P, 2] are the first row of a cluster and another
+    one of it.
     """
     places, what = spool.places, "near-duplicate" if rule == "near" else "semantic duplicate"
-    order = np.argsort(roots, kind="stable")
-    for members in np.split(order, np.flatnonzero(np.diff(roots[order])) + 1):
-        if len(members) < 2:
-            continue
+    firsts = np.unique(pairs[:, 0])
+    roots, rows = np.concatenate([firsts, pairs[:, 0]]), np.concatenate([firsts, pairs[:, 1]])
+    order = np.lexsort((rows, roots))
+    for begin, end in equal_runs(roots[order]):
+        members = rows[order[begin:end]]
         held = members[places.roles[members] != _TRAIN]
         free = members[places.roles[members] == _TRAIN]
         if len(held):

@@ -6,13 +6,14 @@ Rows are compared by what is their own: two tickets under one long instruction a
 import numpy as np
 
 from metier.prepare.duplicates.shelf import Shelf
-from metier.prepare.duplicates.words import Texts, Words, runs_of, words_of
+from metier.prepare.duplicates.words import Words, runs_of, words_of
 
 RUN_WORDS = 12
 FEWEST_ROWS = 20
 SHARE = 0.02
 _SAMPLE_ROWS = 4000
 _MOST_SAMPLE_BYTES = 1 << 14
+_ROWS_TOGETHER = 200
 
 
 def frame_of(shelf: Shelf) -> np.ndarray:
@@ -25,20 +26,25 @@ def frame_of(shelf: Shelf) -> np.ndarray:
     if count < FEWEST_ROWS:
         return np.empty(0, np.uint64)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE_ROWS)).astype(np.int64))
-    short = chosen[shelf.sizes()[chosen] <= _MOST_SAMPLE_BYTES]
-    seen = [np.empty(0, np.uint64)]
-    for part in np.array_split(short, max(1, len(short) // 200)):
+    short = chosen[shelf.sizes(chosen) <= _MOST_SAMPLE_BYTES]
+    fewest = max(FEWEST_ROWS, SHARE * len(chosen))
+    runs, rows = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    for part in np.array_split(short, max(1, len(short) // _ROWS_TOGETHER)):
         words = words_of(shelf.take(part))
-        runs = runs_of(words.hashes, words.owners, RUN_WORDS)
-        rows = words.owners // 2
-        kept = runs != 0
-        order = np.lexsort((runs[kept], rows[kept]))
-        runs, rows = runs[kept][order], rows[kept][order]
-        first = np.ones(len(runs), bool)
-        first[1:] = (runs[1:] != runs[:-1]) | (rows[1:] != rows[:-1])
-        seen.append(runs[first])
-    runs, counts = np.unique(np.concatenate(seen), return_counts=True)
-    return runs[counts >= max(FEWEST_ROWS, SHARE * len(chosen))]
+        found = runs_of(words.hashes, words.owners, RUN_WORDS)
+        kept = found != 0
+        runs.append(found[kept])
+        rows.append(part[words.owners[kept] // 2])
+    every, of = np.concatenate(runs), np.concatenate(rows)
+    several = np.isin(every, _at_least(np.sort(every), fewest))  # in so many places, if not rows
+    pairs = np.unique(np.stack([every[several], of[several].astype(np.uint64)], 1), axis=0)
+    return _at_least(pairs[:, 0], fewest)
+
+
+def _at_least(ordered: np.ndarray, fewest: float) -> np.ndarray:
+    """Return the values that stand so often among ordered ones, in order."""
+    begins = np.flatnonzero(np.diff(ordered, prepend=~ordered[:1]))
+    return ordered[begins[np.diff(np.append(begins, len(ordered))) >= fewest]]
 
 
 def in_frame(words: Words, frame: np.ndarray) -> np.ndarray:
@@ -52,14 +58,3 @@ def in_frame(words: Words, frame: np.ndarray) -> np.ndarray:
     for step in range(RUN_WORDS):
         covered[begins + step] = True
     return covered
-
-
-def bytes_in_frame(texts: Texts, frame: np.ndarray) -> np.ndarray | None:
-    """Tell which bytes of a buffer belong to the frame, bool [B]; None: there is no frame."""
-    if not len(frame):
-        return None
-    words = words_of(texts)
-    covered = in_frame(words, frame)
-    lengths = np.diff(words.ends, prepend=-1)
-    marks = np.repeat(covered, lengths)
-    return np.concatenate([marks, np.zeros(len(texts.buffer) - len(marks), bool)])

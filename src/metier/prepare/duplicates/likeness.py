@@ -47,8 +47,8 @@ def alike(shelf: Shelf, pairs: np.ndarray, frame: np.ndarray, least: float) -> n
         frame: the frequent runs of words, which do not count.
         least: share of common words, 0 to 1.
     """
-    result = (shelf.rows["exact"][pairs[:, 0]] == shelf.rows["exact"][pairs[:, 1]]).copy()
-    sizes = shelf.sizes()[pairs]
+    exact, sizes = shelf.rows["exact"][pairs], shelf.sizes(pairs)
+    result = exact[:, 0] == exact[:, 1]
     open_pairs = np.flatnonzero(result)
     edges = np.cumsum(sizes[open_pairs].sum(1)) // _BATCH_BYTES
     for part in np.split(open_pairs, np.flatnonzero(np.diff(edges)) + 1):

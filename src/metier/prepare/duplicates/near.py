@@ -6,13 +6,16 @@ import numpy as np
 
 from metier.prepare.duplicates.banding import gather
 from metier.prepare.duplicates.clusters import Clusters
-from metier.prepare.duplicates.frame import bytes_in_frame, frame_of
+from metier.prepare.duplicates.frame import frame_of, in_frame
 from metier.prepare.duplicates.likeness import alike
 from metier.prepare.duplicates.shelf import Shelf
 from metier.prepare.duplicates.signatures import EMPTY, signatures
 from metier.prepare.duplicates.sketches import Sketches
+from metier.prepare.duplicates.words import mixed, places_of, windows_of, words_of
 
 _BATCH_BYTES = 1 << 17
+_PAIRS = 1 << 14
+_PART = 1 << 18
 _FEWEST_AGREEING = 0.4
 """Pairs whose signatures agree in fewer places are not looked at any closer."""
 
@@ -26,34 +29,38 @@ def near(shelf: Shelf, folder: Path, least: float) -> np.ndarray:
         least: share of common words, 0 to 1.
     """
     clusters = Clusters(len(shelf))
-    firsts = _join_equal(shelf, clusters)
+    usable = _join_equal(shelf, clusters)
     frame = frame_of(shelf)
-    if not len(shelf):
-        return clusters.roots()
     with Sketches(folder, len(shelf)) as sketches:
-        sketched = _sketch(shelf, frame, sketches)
+        usable &= _sketch(shelf, frame, sketches)
 
         def judge(pairs: np.ndarray) -> np.ndarray:
             result = np.zeros(len(pairs), bool)
-            for start in range(0, len(pairs), 1 << 14):
-                part = pairs[start : start + (1 << 14)]
+            for start in range(0, len(pairs), _PAIRS):
+                part = pairs[start : start + _PAIRS]
                 likely = np.flatnonzero(sketches.agreeing(part) >= _FEWEST_AGREEING)
                 result[start + likely] = alike(shelf, part[likely], frame, least)
             return result
 
-        gather(sketches.bands(), firsts[sketched[firsts]], judge, clusters)
+        gather(sketches, usable, judge, clusters)
     return clusters.roots()
 
 
 def _join_equal(shelf: Shelf, clusters: Clusters) -> np.ndarray:
-    """Join rows that fold to the same words; return the first of each, int64."""
-    order = np.lexsort((np.arange(len(shelf)), shelf.rows["exact"], shelf.rows["whole"]))
-    rows = shelf.rows[order]
-    same = np.zeros(len(order), bool)
-    same[1:] = (rows["whole"][1:] == rows["whole"][:-1]) & (rows["exact"][1:] == rows["exact"][:-1])
-    later = np.flatnonzero(same)
-    clusters.join(np.stack([order[later - 1], order[later]], 1))
-    return np.sort(order[~same])
+    """Join rows that fold to the same words; tell which are the first of theirs, bool [rows]."""
+    keys = np.empty(len(shelf), np.uint64)
+    for start in range(0, len(shelf), _PART):
+        rows = shelf.rows[start : start + _PART]
+        keys[start : start + _PART] = rows["whole"] + mixed(rows["exact"])
+    shelf.pages.let_go()
+    first, parts = np.ones(len(shelf), bool), 1 + len(shelf) // _PART
+    for part in range(parts):
+        numbers = np.flatnonzero(keys % np.uint64(parts) == part)
+        numbers = numbers[np.argsort(keys[numbers], kind="stable")]
+        later = np.flatnonzero(keys[numbers[1:]] == keys[numbers[:-1]])
+        clusters.join(np.stack([numbers[later], numbers[later + 1]], 1))
+        first[numbers[later + 1]] = False
+    return first
 
 
 def _sketch(shelf: Shelf, frame: np.ndarray, sketches: Sketches) -> np.ndarray:
@@ -61,7 +68,12 @@ def _sketch(shelf: Shelf, frame: np.ndarray, sketches: Sketches) -> np.ndarray:
     sketched = np.zeros(len(shelf), bool)
     for rows in shelf.batches(_BATCH_BYTES):
         texts = shelf.take(rows)
-        found = signatures(texts.buffer, texts.starts[:, 0], bytes_in_frame(texts, frame))
+        begins, _, owners = places_of(texts)
+        if len(frame):
+            own = ~in_frame(words_of(texts), frame)
+            begins, owners = begins[own], owners[own]
+        found = signatures(windows_of(texts.buffer)[begins], owners // 2, len(rows))
         sketched[rows[0] : rows[-1] + 1] = found[:, 0] != EMPTY
         sketches.add(found)
+    sketches.seal()
     return sketched

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from io import RawIOBase
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 
 from metier.prepare.duplicates.words import Texts, fold
-from metier.text.digits import ranges
+from metier.prepare.ledger import Pages
 
 MOST_CHARACTERS = 1 << 20
 """A longer part of a row is compared by its first million characters."""
@@ -25,6 +25,7 @@ _FOLDED = np.dtype(
 """How long the folded parts of a row are, in bytes (the last with its padding); what must be equal; hashes."""
 
 _CHUNK_CHARACTERS = 1 << 18
+_TOGETHER = 1 << 15
 
 
 class Compared(NamedTuple):
@@ -51,49 +52,43 @@ class Sheaf(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shelf:
-    """Rows side by side in one file, which is read where it is looked at: mapped, all of it would count as memory.
+    """Rows side by side in one file; what was looked at is let go again.
 
-    `rows` structured [N]: where what is compared of a row begins, where its answer does, where it ends (padding
-    included), what must be equal and a hash of the whole.
+    `content` uint8 [B]: the bytes of all rows. `rows` structured [N]: where what is compared of a row begins, where its
+    answer does, where it ends (padding included), what must be equal and a hash of the whole.
     """
 
-    path: Path
+    content: np.ndarray
     rows: np.ndarray
+    pages: Pages = field(default_factory=Pages)
 
     def __len__(self) -> int:
         """Return the number of rows N."""
         return len(self.rows)
 
-    def sizes(self) -> np.ndarray:
-        """Return the bytes of each row, int64 [N]."""
-        return self.rows["end"] - self.rows["begin"]
+    def sizes(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the bytes of some rows, int64, the same shape."""
+        chosen = self.rows[numbers]
+        return chosen["end"] - chosen["begin"]
 
     def batches(self, most_bytes: int) -> Iterator[np.ndarray]:
         """Yield row numbers in order, int64, for about `most_bytes` at a time; at least one row."""
-        batch = np.cumsum(self.sizes()) // most_bytes
-        edges = np.flatnonzero(np.diff(batch)) + 1
-        for part in np.split(np.arange(len(self)), edges):
-            if len(part):
-                yield part
+        for start in range(0, len(self), _TOGETHER):
+            numbers = np.arange(start, min(start + _TOGETHER, len(self)))
+            batch = np.cumsum(self.sizes(numbers)) // most_bytes
+            yield from np.split(numbers, np.flatnonzero(np.diff(batch)) + 1)
 
     def take(self, chosen: np.ndarray) -> Texts:
         """Copy some rows, int64 [rows], in their order; they have two parts, asked and answered."""
         rows = self.rows[chosen]
-        begins, sizes = rows["begin"], rows["end"] - rows["begin"]
-        places = np.concatenate([[0], np.cumsum(sizes)])
-        with self.path.open("rb", buffering=0) as stream:
-            if places[-1] * 2 > (spread := int(rows["end"].max(initial=0) - begins.min(initial=0))):
-                content = np.frombuffer(_read(stream, int(begins.min(initial=0)), spread), np.uint8)
-                content = content[ranges(begins - begins.min(initial=0), sizes)]
-            else:
-                parts = (_read(stream, *each) for each in zip(begins.tolist(), sizes.tolist(), strict=True))
-                content = np.frombuffer(b"".join(parts), np.uint8)
-        return Texts(content, np.stack([places[:-1], places[:-1] + rows["answer"] - begins], 1))
-
-
-def _read(stream: RawIOBase, begin: int, size: int) -> bytes:
-    stream.seek(begin)
-    return stream.read(size) or b""
+        begins, ends = rows["begin"], rows["end"]
+        places = np.append(0, np.cumsum(ends - begins))
+        content = np.empty(places[-1], np.uint8)
+        for begin, end, to in zip(begins.tolist(), ends.tolist(), places.tolist(), strict=False):
+            content[to : to + end - begin] = self.content[begin:end]
+        starts = np.stack([places[:-1], places[:-1] + rows["answer"] - begins], 1)
+        self.pages.let_go()
+        return Texts(content, starts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,33 +103,40 @@ class Shelves:
         return self.table.stat().st_size // _FOLDED.itemsize
 
     def said(self, numbers: np.ndarray) -> Shelf:
-        """Return what some rows, int64 [N], ask and answer, without their settings."""
-        return self._shelf(numbers, settings=False)
+        """Return what some rows, int64 [N], ascending, ask and answer, without their settings."""
+        return self._shelf(numbers, np.empty(0, np.uint64))
 
     def compared(self, numbers: np.ndarray) -> Shelf:
-        """Return what is compared of some rows, int64 [N]: a setting counts when no other of these rows has it."""
-        return self._shelf(numbers, settings=True)
+        """Return what is compared of some rows, int64 [N], ascending: a setting counts when no other of them has it."""
+        hashes = [folded["setting_hash"][folded["setting"] > 0] for folded, _ in self._folded(numbers)]
+        known, counts = np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]), return_counts=True)
+        return self._shelf(numbers, known[counts == 1])
 
-    def _shelf(self, numbers: np.ndarray, *, settings: bool) -> Shelf:
-        folded = np.fromfile(self.table, _FOLDED)
-        ends = np.cumsum(folded["setting"].astype(np.int64) + folded["asked"] + folded["answered"])[numbers]
-        folded = folded[numbers]
-        rows = np.empty(len(folded), _ROW)
-        rows["exact"], rows["whole"], rows["end"] = folded["exact"], folded["whole"], ends
-        rows["answer"] = ends - folded["answered"]
-        rows["begin"] = rows["answer"] - folded["asked"]
-        if settings:
-            _add_settings(rows, folded)
-        return Shelf(path=self.texts, rows=rows)
+    def _shelf(self, numbers: np.ndarray, lone: np.ndarray) -> Shelf:
+        """Put the rows side by side; those with one of the settings whose hashes are `lone` begin with it."""
+        pages = Pages()
+        with TemporaryFile(dir=self.texts.parent) as table, self.texts.open("rb") as texts:
+            for folded, ends in self._folded(numbers):
+                rows = np.empty(len(folded), _ROW)
+                rows["exact"], rows["whole"], rows["end"] = folded["exact"], folded["whole"], ends
+                rows["answer"] = ends - folded["answered"]
+                own = np.isin(folded["setting_hash"], lone)
+                rows["begin"] = rows["answer"] - folded["asked"] - np.where(own, folded["setting"], 0)
+                rows["whole"] ^= np.where(own, folded["setting_hash"], np.uint64(0))
+                table.write(rows.tobytes())
+            content = pages.mapped(texts, np.dtype(np.uint8))
+            return Shelf(content=content, rows=pages.mapped(table, _ROW), pages=pages)
 
-
-def _add_settings(rows: np.ndarray, folded: np.ndarray) -> None:
-    """Let rows begin with their setting where no other row has the same one."""
-    hashes = folded["setting_hash"]
-    _, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    own = counts[places] == 1
-    rows["begin"] -= np.where(own, folded["setting"], 0)
-    rows["whole"] ^= np.where(own, hashes, np.uint64(0))
+    def _folded(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield what the table says of some rows, part by part, and where each ends in the file of texts."""
+        end, first = 0, 0
+        with self.table.open("rb") as stream:
+            while content := stream.read(_TOGETHER * _FOLDED.itemsize):
+                folded = np.frombuffer(content, _FOLDED)
+                ends = end + np.cumsum(folded["setting"].astype(np.int64) + folded["asked"] + folded["answered"])
+                inside = numbers[slice(*np.searchsorted(numbers, (first, first + len(folded))))] - first
+                yield folded[inside], ends[inside]
+                end, first = int(ends[-1]), first + len(folded)
 
 
 @dataclass(slots=True)
@@ -219,10 +221,9 @@ def _sheaf(texts: Texts, exact: list[int]) -> Sheaf:
         _hash(content[ask:end], answer - ask)
         for ask, answer, end in zip(asks.tolist(), answers.tolist(), ends.tolist(), strict=True)
     ]
-    table["setting_hash"] = [
-        _hash(content[begin:ask]) if ask > begin else 0
-        for begin, ask in zip(begins.tolist(), asks.tolist(), strict=True)
-    ]
+    table["setting_hash"] = 0
+    for number in np.flatnonzero(asks > begins).tolist():
+        table["setting_hash"][number] = _hash(content[begins[number] : asks[number]])
     return Sheaf(content, table)
 
 

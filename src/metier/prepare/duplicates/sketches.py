@@ -1,6 +1,5 @@
 """Signatures of all rows in two files: a hash of each band, to find rows that may be alike, and short forms."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,8 +8,14 @@ import numpy as np
 
 from metier.prepare.duplicates.signatures import BANDS, PLACES, ROWS_PER_BAND
 from metier.prepare.duplicates.words import mixed
+from metier.prepare.ledger import Pages
 
 _BAND_BYTES = 4
+_TOGETHER = 1 << 11
+"""So many rows are written at a time: every band is a place of its own in the file."""
+
+_FACTORS = mixed(np.arange(1, ROWS_PER_BAND + 1, dtype=np.uint64)) | np.uint64(1)
+_ADDED = mixed(np.arange(BANDS, dtype=np.uint64))
 
 
 class Sketches:
@@ -23,6 +28,8 @@ class Sketches:
 
     def __init__(self, folder: Path, count: int) -> None:
         self._folder, self._count, self._added = folder, count, 0
+        self._waiting: list[np.ndarray] = []
+        self._pages, self._table = Pages(), np.empty((0, PLACES), np.uint8)
 
     def __enter__(self) -> Self:
         """Open the files."""
@@ -38,34 +45,42 @@ class Sketches:
 
     def add(self, found: np.ndarray) -> None:
         """Write the signatures of some rows, uint32 [rows, PLACES]: of each place eight bits are kept."""
-        for number, hashes in enumerate(np.ascontiguousarray(_band_hashes(found).T)):
-            self._bands.seek((number * self._count + self._added) * _BAND_BYTES)
-            self._bands.write(hashes.tobytes())
         self._short.write((found & np.uint32(0xFF)).astype(np.uint8).tobytes())
-        self._added += len(found)
+        self._waiting.append(_band_hashes(found))
+        if sum(map(len, self._waiting)) >= _TOGETHER:
+            self._write()
 
-    def bands(self) -> Iterator[np.ndarray]:
-        """Yield the hashes of each band, uint32 [rows]."""
-        self._bands.seek(0)
-        for _ in range(BANDS):
-            yield np.frombuffer(self._bands.read(self._count * _BAND_BYTES), np.uint32)
+    def _write(self) -> None:
+        hashes = np.concatenate(self._waiting)
+        for number, band in enumerate(np.ascontiguousarray(hashes.T)):
+            self._bands.seek((number * self._count + self._added) * _BAND_BYTES)
+            self._bands.write(band.tobytes())
+        self._added += len(hashes)
+        self._waiting = []
+
+    def seal(self) -> None:
+        """Make what has been added ready to be looked at; nothing may be added afterwards."""
+        if self._waiting:
+            self._write()
+        self._table = self._pages.mapped(self._short, np.dtype(np.uint8)).reshape(-1, PLACES)
+
+    def bands(self, first: int, behind: int) -> np.ndarray:
+        """Return the hashes of some bands, uint32 [bands, rows]; those of different bands are different."""
+        self._bands.seek(first * self._count * _BAND_BYTES)
+        content = self._bands.read((behind - first) * self._count * _BAND_BYTES)
+        return np.frombuffer(content, np.uint32).reshape(-1, self._count)
 
     def agreeing(self, pairs: np.ndarray) -> np.ndarray:
         """Return in what share of their places the rows of pairs, int64 [P, 2], agree."""
-        rows, inverse = np.unique(pairs, return_inverse=True)
-        table = np.frombuffer(b"".join([self._read(row) for row in rows.tolist()]), np.uint8).reshape(-1, PLACES)
-        sides = inverse.reshape(-1, 2)
-        return (table[sides[:, 0]] == table[sides[:, 1]]).mean(1)
-
-    def _read(self, row: int) -> bytes:
-        self._short.seek(row * PLACES)
-        return self._short.read(PLACES) or b""
+        same = self._table[pairs[:, 0]] == self._table[pairs[:, 1]]
+        self._pages.let_go()
+        return np.count_nonzero(same, axis=1) / PLACES
 
 
 def _band_hashes(found: np.ndarray) -> np.ndarray:
     """Hash the places of each band, uint32 [rows, BANDS]."""
-    places = found.reshape(len(found), BANDS, ROWS_PER_BAND).astype(np.uint64)
-    total = places[:, :, 0]
+    places = found.reshape(len(found), BANDS, ROWS_PER_BAND)
+    total = _ADDED + places[:, :, 0] * _FACTORS[0]
     for step in range(1, ROWS_PER_BAND):
-        total = mixed(total) + places[:, :, step]
+        total += places[:, :, step] * _FACTORS[step]
     return (mixed(total) >> np.uint64(32)).astype(np.uint32)

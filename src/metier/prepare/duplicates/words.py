@@ -2,22 +2,23 @@
 
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 
 _KEPT_SIGNS = "/%&@#\\$+<=>^`|~"
 _TABLE = bytes(
-    byte if byte >= 128 or byte in (0, 1) or chr(byte).isalnum() or chr(byte) in _KEPT_SIGNS else 32
+    byte if byte >= 128 or byte == 0 or chr(byte).isalnum() or chr(byte) in _KEPT_SIGNS else 32
     for byte in range(256)
 ).lower()  # fmt: skip
 """Letters and digits stay, symbols too (+ and < tell things apart, so do / and %); other punctuation is a space."""
 
 _PART_END = "\0"
-_PADDING_MARK = "\1"
 PADDING = 7
 """Spaces behind every row, so that a window of eight bytes can begin at each of its own."""
+
+_ROW_END = b" " * PADDING
 
 _SPACED = (("\u3040", "\u30ff"), ("\u3400", "\u9fff"), ("\uf900", "\ufaff"))
 """Scripts that set no spaces: each of their characters counts as a word."""
@@ -26,7 +27,11 @@ _MANY = 24
 """Up to so many different characters are replaced one after the other: `str.translate` looks at every character."""
 
 _PRIME = 0x9E3779B97F4A7C15
-_INVERSE = pow(_PRIME, -1, 1 << 64)
+_FIRST_BYTES = np.array([(1 << (8 * count)) - 1 for count in range(9)], np.uint64)
+"""Masks that leave so many bytes of a window."""
+
+_LONG_WORD = 128
+"""Longer words (there are few) are hashed one by one."""
 
 
 class Texts(NamedTuple):
@@ -45,38 +50,28 @@ def fold(rows: Sequence[tuple[str, ...]]) -> Texts:
 
     A part without any letter, digit or symbol ("?!") is kept by the names of its characters.
     """
-    texts = _fold(rows)
-    flat = texts.starts.ravel()
-    ends = np.append(flat[1:], len(texts.buffer))
-    ends[texts.starts.shape[1] - 1 :: texts.starts.shape[1]] -= PADDING
-    parts = [part for row in rows for part in row]
-    bare = [index for index in np.flatnonzero(ends == flat).tolist() if parts[index].strip()]
-    if not bare:
-        return texts
-    for index in bare:
-        parts[index] = " ".join(f"u{ord(character):x}" for character in "".join(parts[index].split()))
-    return _fold(list(zip(*[iter(parts)] * texts.starts.shape[1], strict=True)))
+    parts, width = [part for row in rows for part in row], len(rows[0])
+    folded = _folded(parts)
+    for index in [index for index, part in enumerate(folded) if not part and parts[index].strip()]:
+        folded[index] = "".join(f"u{ord(character):x} " for character in "".join(parts[index].split())).encode()
+    lengths = np.fromiter(map(len, folded), np.int64, len(folded))
+    folded[width - 1 :: width] = [part + _ROW_END for part in folded[width - 1 :: width]]
+    starts = np.append(0, np.cumsum(lengths)[:-1]) + PADDING * (np.arange(len(folded)) // width)
+    return Texts(np.frombuffer(b"".join(folded), np.uint8), starts.reshape(-1, width))
 
 
-def _fold(rows: Sequence[tuple[str, ...]]) -> Texts:
-    row_end = _PART_END + _PADDING_MARK * PADDING
-    joined = "".join([_PART_END.join(row) + row_end for row in rows])
-    count, parts = len(rows), len(rows[0])
-    if joined.count(_PART_END) != count * parts or joined.count(_PADDING_MARK) != count * PADDING:
-        return _fold([tuple(part.replace(_PART_END, " ").replace(_PADDING_MARK, " ") for part in row) for row in rows])
+def _folded(parts: Sequence[str]) -> list[bytes]:
+    """Return texts as words with one space behind each, in UTF-8."""
+    joined = _PART_END.join(parts)
+    if joined.count(_PART_END) != len(parts) - 1:
+        return _folded([part.replace(_PART_END, " ") for part in parts])
     plain = joined if joined.isascii() else _plain(joined)
     content = np.frombuffer(plain.encode("utf-8", "replace").translate(_TABLE), np.uint8)
-    gap = (content == 32) | (content < 2)
-    kept = ~gap
-    kept[1:] |= ~gap[:-1]
-    kept |= content == 1
-    marks = np.flatnonzero(content == 0)
-    lengths = np.add.reduceat(kept.view(np.uint8), np.append(0, marks[:-1] + 1), dtype=np.int64)
-    starts = np.append(0, np.cumsum(lengths)[:-1])
-    starts[parts::parts] += PADDING
-    buffer = content[kept]
-    buffer[buffer < 2] = 32
-    return Texts(buffer, starts.reshape(count, parts))
+    spaces, kept = content == 32, np.ones(len(content), bool)
+    np.logical_and(spaces[1:], spaces[:-1], out=kept[1:])
+    kept[1:] ^= True  # of several spaces the first
+    stripped = (part.strip() for part in content[kept].tobytes().split(b"\0"))
+    return [part + b" " if part else part for part in stripped]
 
 
 def _plain(text: str) -> str:
@@ -116,29 +111,38 @@ class Words(NamedTuple):
 
 def words_of(texts: Texts) -> Words:
     """Find and hash the words of folded rows; the parts of all rows are numbered through."""
-    buffer = texts.buffer
-    spaces = buffer == 32
-    ends = np.flatnonzero(spaces[1:] & ~spaces[:-1]) + 1
-    begins = np.flatnonzero(~spaces[1:] & spaces[:-1]) + 1
-    if len(buffer) and not spaces[0]:
-        begins = np.concatenate([[0], begins])
-    powers, inverses = _powers(max(16, len(buffer)).bit_length())
-    sums = np.zeros(len(buffer) + 1, np.uint64)
-    np.cumsum(powers[: len(buffer)] * buffer, out=sums[1:])
-    hashes = mixed((sums[ends] - sums[begins]) * inverses[begins] + (ends - begins).astype(np.uint64))
-    owners = np.searchsorted(texts.starts.ravel(), begins, side="right") - 1
+    begins, ends, owners = places_of(texts)
+    windows, lengths = windows_of(texts.buffer), ends - begins
+    hashes = mixed((windows[begins] & _FIRST_BYTES[np.minimum(lengths, 8)]) + lengths.astype(np.uint64))
+    further = np.flatnonzero(lengths > 8)
+    for index in further[lengths[further] > _LONG_WORD].tolist():
+        content = texts.buffer[begins[index] : ends[index]].tobytes()
+        hashes[index] = int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+    further = further[lengths[further] <= _LONG_WORD]
+    for done in range(8, _LONG_WORD, 8):
+        further = further[lengths[further] > done]
+        if not len(further):
+            break
+        left = np.minimum(lengths[further] - done, 8)
+        hashes[further] = mixed(hashes[further] + (windows[begins[further] + done] & _FIRST_BYTES[left]))
     return Words(hashes, begins, ends, owners)
 
 
-@lru_cache(maxsize=4)
-def _powers(bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first 2^bits powers of an odd number modulo 2^64 and of its inverse."""
-    both = []
-    for factor in (_PRIME, _INVERSE):
-        powers = np.full(1 << bits, factor, np.uint64)
-        powers[0] = 1
-        both.append(np.cumprod(powers, dtype=np.uint64))
-    return both[0], both[1]
+def places_of(texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where the words begin and end, and whose they are, as in `Words`."""
+    spaces = texts.buffer == 32
+    edges = np.flatnonzero(spaces[1:] != spaces[:-1]) + 1
+    if len(spaces) and not spaces[0]:
+        edges = np.concatenate([[0], edges])
+    begins, ends = edges[::2], edges[1::2]
+    starts = texts.starts.ravel()
+    counts = np.diff(np.searchsorted(begins, starts), append=len(begins))
+    return begins, ends, np.repeat(np.arange(len(starts)), counts)
+
+
+def windows_of(buffer: np.ndarray) -> np.ndarray:
+    """Return the eight bytes from each place that has so many behind it, uint64 [B - PADDING]; nothing is copied."""
+    return np.ndarray((max(len(buffer) - PADDING, 0),), "<u8", buffer=buffer.data, strides=(1,))
 
 
 def mixed(values: np.ndarray) -> np.ndarray:
