@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--environments", type=Path, default=cache() / "environments" / "near-duplicates")
     parser.add_argument("--rows", type=int, default=20_000, help="rows of the recall table")
     parser.add_argument("--timed-rows", type=int, default=20_000, help="rows of the speed table")
-    parser.add_argument("--planted", type=int, default=200, help="pairs of each kind")
+    parser.add_argument("--planted", type=int, default=1000, help="pairs of each kind")
     chosen = parser.parse_args()
     print(json.dumps(describe(), indent=1))
     print(planted(rows(chosen.rows), chosen.planted)[0], flush=True)

@@ -1,10 +1,16 @@
 """Leaks from held-out texts into training rows: planted ones are found, with both places, and nothing else is."""
 
 import random
+from collections import defaultdict
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from metier.core.errors import DataError
+from metier.prepare.contamination import meeting as meeting_room
+from metier.prepare.contamination.meeting import Meeting
 from tests.prepare.duplicates.planted import sentence
 from tests.prepare.workshop import dropped, rows
 
@@ -94,3 +100,36 @@ def test_a_benchmark_that_is_not_there(workshop):
     workshop.lines("t.jsonl", [{"text": f"row {'abcdefgh'[number]}"} for number in range(8)])
     with pytest.raises(DataError, match=r"no\.jsonl: no such file"):
         workshop.prepare("t.jsonl", contamination={"against": ["no.jsonl"]})
+
+
+HASHES = st.integers(0, 2**64 - 1) | st.integers(0, 40).map(lambda number: number << 58 | number)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.lists(HASHES, max_size=6)), st.lists(st.lists(HASHES, max_size=6)), st.integers(1, 3))
+def test_what_meets_on_disk_is_what_meets_in_memory(tmp_path_factory, held, passing, most):
+    rows_of = defaultdict[int, set[int]](set)
+    for row, hashes in enumerate(passing):
+        for value in hashes:
+            rows_of[value].add(row)
+    meant = {value for hashes in held for value in hashes if 0 < len(rows_of[value]) <= most}
+    expected = {row: min(shared) for row, hashes in enumerate(passing) if (shared := meant.intersection(hashes))}
+    with Meeting(tmp_path_factory.getbasetemp()) as meeting:
+        for hashes in held:
+            meeting.hold(np.array(hashes, np.uint64))
+        for row, hashes in enumerate(passing):
+            meeting.pass_by(np.array(hashes, np.uint64), np.full(len(hashes), row))
+        rows, least = meeting.met(most)
+    assert dict(zip(rows.tolist(), least.tolist(), strict=True)) == expected
+
+
+def test_a_crowded_sieve_hides_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(meeting_room, "_MOST_BITS", 10)
+    chosen = np.random.default_rng(0)
+    held, other = (chosen.integers(0, 2**64, 5000, np.uint64) for _ in range(2))
+    with Meeting(tmp_path) as meeting:
+        meeting.hold(held)
+        meeting.pass_by(np.concatenate([other, held]), np.arange(10_000))
+        rows, least = meeting.met(10)
+    assert rows.tolist() == list(range(5000, 10_000))
+    assert (least == held).all()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metier.core.errors import DataError
+from metier.prepare import units
 from metier.prepare.places import ROLES
 from metier.prepare.settings import PrepareSettings
 from metier.prepare.split import divide
@@ -307,3 +308,12 @@ def test_by_time_through_the_files(workshop):
     result = workshop.prepare(workshop.lines("t.jsonl", records), columns={"time": "when"}, split={"by": "time"})
     times = {part: [row.time for row in found] for part, found in rows(result).items()}
     assert max(times["train"]) < min(times["validation"]) < max(times["validation"]) < min(times["test"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(PLACES, st.integers(1, 9))
+def test_rows_are_split_alike_in_parts_of_any_size(rows, part):
+    whole = split(built(rows))[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(units, "_PART", part)
+        assert split(built(rows))[1] == whole

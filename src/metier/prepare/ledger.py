@@ -1,4 +1,4 @@
-"""Numbers told of every row, in files without a name: in memory is what is being looked at, however many rows there are.
+"""Numbers told of every row, in files without a name: in memory is what is being looked at.
 
 A mapped page counts as memory of whoever looked at it, until it is let go; it comes back by itself when it is looked at
 again.
@@ -52,7 +52,7 @@ def unnamed(owner: object, folder: Path | None = None, *, buffering: int = -1) -
         folder: where its bytes are; None: where the system keeps such.
         buffering: as `open` has it.
     """
-    stream = TemporaryFile(dir=folder, buffering=buffering)  # noqa: SIM115 – closed with its owner
+    stream = TemporaryFile(dir=folder, buffering=buffering)  # noqa: SIM115 - closed with its owner
     weakref.finalize(owner, stream.close)
     return stream
 

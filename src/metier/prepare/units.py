@@ -86,7 +86,7 @@ def _common(values: np.ndarray, most: float) -> np.ndarray:
 
 
 def _numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number keys in the order in which they first stand; int32 [rows], and the key of each number, uint64."""
+    """Return the number of each key, int32 [rows], in the order in which keys first stand, and the keys, uint64."""
     firsts = np.ones(len(keys), bool)
     first_of = np.arange(len(keys), dtype=np.int32)
     parts = 1 + len(keys) // _PART

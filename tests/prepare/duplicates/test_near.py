@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metier.prepare.duplicates import banding, likeness
 from metier.prepare.duplicates import near as near_room
-from metier.prepare.duplicates.clusters import Clusters
+from metier.prepare.duplicates.clusters import Clusters, equal_runs
 from metier.prepare.duplicates.near import near
 from metier.prepare.duplicates.shelf import Compared, fill
 from metier.prepare.duplicates.signatures import PLACES, signatures
@@ -153,12 +154,30 @@ def test_the_same_rows_give_the_same_clusters_in_batches_of_any_size(tmp_path, m
     rows = [("", sentence(chosen, 60), 0) for _ in range(80)]
     rows += [("", edited(text, 0.05, chosen), 0) for _, text, _ in rows]
     found = []
-    for size in (1 << 17, 1 << 10):
+    for size, part in ((1 << 19, 1 << 19), (1 << 10, 1 << 6)):
         monkeypatch.setattr(near_room, "_BATCH_BYTES", size)
+        monkeypatch.setattr(near_room, "_PART", part)
+        monkeypatch.setattr(banding, "_TOGETHER", part)
+        monkeypatch.setattr(likeness, "_BATCH_BYTES", size)
         folder = tmp_path / str(size)
         folder.mkdir()
-        found.append(clusters_of(rows, folder))
-    assert found[0] == found[1] == [*range(80), *range(80)]
+        found.append(clusters_of([*rows, *rows[:9]], folder))
+    assert found[0] == found[1] == [*range(80), *range(80), *range(9)]
+
+
+def test_a_refused_pair_is_judged_once():
+    fresh = banding._Fresh()
+    pairs = np.array([[0, 1], [0, 2], [0, 1], [5, 9]])
+    assert fresh.of(pairs).tolist() == [[0, 1], [0, 2], [5, 9]]
+    assert fresh.of(np.array([[0, 2], [1, 2]])).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("long", [7, 8, 9, 17, 127, 128, 129, 5000])
+def test_a_word_of_any_length_is_told_from_others(long):
+    words = ["a" * long, "a" * (long - 1) + "b", "b" + "a" * (long - 1), "a" * long]
+    first, last, begin, again = words_of(fold([(" ".join(words),)])).hashes.tolist()
+    assert again == first
+    assert len({first, last, begin}) == 3
 
 
 def test_nothing_to_compare(tmp_path):
@@ -177,4 +196,13 @@ def test_clusters_are_the_connected_parts(pairs):
     for _ in range(31):
         for one, two in pairs:
             expected[one] = expected[two] = min(expected[one], expected[two])
+    assert clusters.roots_of(np.arange(30, -1, -3)).tolist() == expected[30::-3]
     assert clusters.roots().tolist() == expected
+
+
+@given(st.lists(st.integers(0, 5), max_size=12).map(sorted))
+def test_equal_keys_are_found_in_runs(keys):
+    expected = [
+        (keys.index(key), keys.index(key) + keys.count(key)) for key in sorted(set(keys)) if keys.count(key) > 1
+    ]
+    assert list(equal_runs(np.array(keys, np.int64))) == expected

@@ -1,12 +1,12 @@
 """Which hashes of many rows are among many held ones: both on disk, so that neither side has to fit into memory."""
 
-from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+
+from metier.prepare.ledger import unnamed
 
 _PARTS = 32
 """Hashes are sorted and compared in so many parts, by their first bits."""
@@ -29,22 +29,20 @@ class Meeting:
 
     def __init__(self, folder: Path) -> None:
         self.held = 0
-        self._folder, self._open = folder, ExitStack()
-        self._holding: list[Any] = []
-        self._passing: list[Any] = []
+        self._folder = folder
         self._sieve: _Sieve | None = None
 
     def __enter__(self) -> Self:
         """Open the files."""
-        for files in (self._holding, self._passing):
-            files += [self._open.enter_context(TemporaryFile(dir=self._folder)) for _ in range(_PARTS)]
+        self._holding, self._passing = ([unnamed(self, self._folder) for _ in range(_PARTS)] for _ in range(2))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close them."""
-        self._open.close()
+        for file in (*self._holding, *self._passing):
+            file.close()
 
     def hold(self, hashes: np.ndarray) -> None:
         """Add hashes, uint64 [K], to those that are looked for; only before any has passed by."""

@@ -14,6 +14,8 @@ SHARE = 0.02
 _SAMPLE_ROWS = 4000
 _MOST_SAMPLE_BYTES = 1 << 14
 _ROWS_TOGETHER = 200
+_SIEVE_BITS = 14
+_SIEVED = np.uint64(64 - _SIEVE_BITS)
 
 
 def frame_of(shelf: Shelf) -> np.ndarray:
@@ -53,8 +55,11 @@ def in_frame(words: Words, frame: np.ndarray) -> np.ndarray:
     if not len(frame):
         return covered
     runs = runs_of(words.hashes, words.owners, RUN_WORDS)
-    places = np.searchsorted(frame, runs)
-    begins = np.flatnonzero(frame[np.minimum(places, len(frame) - 1)] == runs)
+    sieve = np.zeros(1 << _SIEVE_BITS, bool)
+    sieve[frame >> _SIEVED] = True
+    likely = np.flatnonzero(sieve[runs >> _SIEVED])
+    places = np.searchsorted(frame, runs[likely])
+    begins = likely[frame[np.minimum(places, len(frame) - 1)] == runs[likely]]
     for step in range(RUN_WORDS):
         covered[begins + step] = True
     return covered

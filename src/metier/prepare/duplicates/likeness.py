@@ -14,7 +14,7 @@ SHORT_WORDS = 60
 ("for 3 quarters", "for 3 dimes"), a misspelt one is not."""
 
 _GRAM_BYTES = 4
-_BUCKET_BITS = 10
+_BUCKET_BITS = 9
 _SLACK = {"words": (5, 1), "grams": (25, 8)}
 """A part of at least so many items may differ by so many more, about one word: questions are short."""
 
@@ -70,7 +70,7 @@ def _judge(shelf: Shelf, pairs: np.ndarray, frame: np.ndarray, least: float) -> 
     short = np.bincount(singles.owners // 2, minlength=len(rows))[sides].min(1) < SHORT_WORDS
     result = np.zeros(len(pairs), bool)
     long = np.flatnonzero(~short)
-    long = long[_possible(singles, sides[long], least)]
+    long = long[_possible(singles, sides[long], least, "words")]
     if len(long):
         result[long] = _enough(_shared(singles, sides[long]), least, *_SLACK["words"])
         long = long[result[long]]
@@ -81,26 +81,33 @@ def _judge(shelf: Shelf, pairs: np.ndarray, frame: np.ndarray, least: float) -> 
         needed = np.zeros(len(rows), bool)
         needed[sides[brief]] = True
         grams = _grams(texts.buffer, words, ~covered & needed[words.owners // 2])
-        brief = brief[_possible(grams, sides[brief], least)]
+        brief = brief[_possible(grams, sides[brief], least, "grams")]
         if len(brief):
             result[brief] = _enough(_shared(grams, sides[brief]), least, *_SLACK["grams"])
             result[brief] &= _same_numbers(texts.buffer, words, sides[brief])
     return result
 
 
-def _possible(items: _Items, sides: np.ndarray, least: float) -> np.ndarray:
-    """Tell which pairs may share enough, cheaply: counts in few buckets show too much in common, never too little."""
-    rows, inverse = np.unique(sides.ravel(), return_inverse=True)
-    if not len(rows):
-        return np.empty(0, bool)
-    bounds = np.searchsorted(items.owners, np.stack([2 * rows, 2 * rows + 2]))
-    table = np.zeros((len(rows), 1 << _BUCKET_BITS), np.uint16)
-    for number, (begin, end) in enumerate(bounds.T.tolist()):
-        buckets = (items.hashes[begin:end] >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
-        np.add.at(table[number], buckets, np.uint16(1))
-    both = inverse.reshape(-1, 2)
-    common = np.minimum(table[both[:, 0]], table[both[:, 1]]).sum(1, dtype=np.int64)
-    return common >= least * (bounds[1] - bounds[0])[both].max(1) - 1e-9
+def _possible(items: _Items, sides: np.ndarray, least: float, kind: str) -> np.ndarray:
+    """Tell which pairs may share enough, cheaply: by their sizes, then by counts in few buckets.
+
+    Both show too much in common, never too little. `sides` int64 [P, 2] are row numbers.
+    """
+    count = int(sides.max(initial=-1)) + 1
+    sizes = np.bincount(items.owners, minlength=2 * count)[: 2 * count].reshape(-1, 2)
+    both = sizes[sides]
+    result = _enough(_Shared(both.min(1), both.max(1)), least, *_SLACK[kind])
+    left = sides[result]
+    rows = np.unique(left)
+    numbers = np.full(count + 1, -1)
+    numbers[rows] = np.arange(len(rows))
+    of = numbers[np.minimum(items.owners // 2, count)]
+    spots = (items.hashes >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64) + (of << _BUCKET_BITS)
+    table = np.bincount(spots[of >= 0], minlength=len(rows) << _BUCKET_BITS).astype(np.uint16)
+    table = table.reshape(-1, 1 << _BUCKET_BITS)
+    common = np.minimum(table[numbers[left[:, 0]]], table[numbers[left[:, 1]]]).sum(1, dtype=np.int64)
+    result[result] = common >= least * sizes.sum(1)[left].max(1) - 1e-9
+    return result
 
 
 def _grams(buffer: np.ndarray, words: Words, counted: np.ndarray) -> _Items:

@@ -13,7 +13,7 @@ from metier.prepare.duplicates.signatures import EMPTY, signatures
 from metier.prepare.duplicates.sketches import Sketches
 from metier.prepare.duplicates.words import mixed, places_of, windows_of, words_of
 
-_BATCH_BYTES = 1 << 17
+_BATCH_BYTES = 1 << 19
 _PAIRS = 1 << 14
 _PART = 1 << 18
 _FEWEST_AGREEING = 0.4

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 
-from metier.prepare.duplicates.words import Texts, fold
+from metier.prepare.duplicates.words import Texts, fold, mixed
 from metier.prepare.ledger import Pages
 
 MOST_CHARACTERS = 1 << 20
@@ -83,9 +83,12 @@ class Shelf:
         rows = self.rows[chosen]
         begins, ends = rows["begin"], rows["end"]
         places = np.append(0, np.cumsum(ends - begins))
-        content = np.empty(places[-1], np.uint8)
-        for begin, end, to in zip(begins.tolist(), ends.tolist(), places.tolist(), strict=False):
-            content[to : to + end - begin] = self.content[begin:end]
+        if (begins[1:] == ends[:-1]).all():
+            content = self.content[begins[0] : ends[-1]].copy() if len(rows) else self.content[:0]
+        else:
+            view = self.content.data
+            parts = [view[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+            content = np.frombuffer(b"".join(parts), np.uint8)
         starts = np.stack([places[:-1], places[:-1] + rows["answer"] - begins], 1)
         self.pages.let_go()
         return Texts(content, starts)
@@ -217,15 +220,13 @@ def _sheaf(texts: Texts, exact: list[int]) -> Sheaf:
     ends = np.append(begins[1:], len(content))
     table["setting"], table["asked"], table["answered"] = asks - begins, answers - asks, ends - answers
     table["exact"] = exact
-    table["whole"] = [
-        _hash(content[ask:end], answer - ask)
-        for ask, answer, end in zip(asks.tolist(), answers.tolist(), ends.tolist(), strict=True)
-    ]
+    hashes = [_hash(content[ask:end]) for ask, end in zip(asks.tolist(), ends.tolist(), strict=True)]
+    table["whole"] = np.frombuffer(b"".join(hashes), "<u8") ^ mixed((answers - asks).view(np.uint64))
     table["setting_hash"] = 0
     for number in np.flatnonzero(asks > begins).tolist():
-        table["setting_hash"][number] = _hash(content[begins[number] : asks[number]])
+        table["setting_hash"][number] = int.from_bytes(_hash(content[begins[number] : asks[number]]), "little")
     return Sheaf(content, table)
 
 
-def _hash(content: bytes, salt: int = 0) -> int:
-    return int.from_bytes(blake2b(content, digest_size=8, salt=b"%d" % salt).digest(), "little")
+def _hash(content: bytes) -> bytes:
+    return blake2b(content, digest_size=8).digest()

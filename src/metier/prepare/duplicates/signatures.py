@@ -15,7 +15,7 @@ PLACES = BANDS * ROWS_PER_BAND
 """Rows that share 54 % of their windows (one word in seven changed) meet in a band with a probability of 97 %."""
 
 EMPTY = np.uint32(0xFFFFFFFF)
-_ROUNDS = 8
+_ROUNDS = 4
 _ROUND_BITS = np.uint64(28)
 _ODD = 0x9E3779B97F4A7C15
 _BORROWED = 8
@@ -60,12 +60,13 @@ def _lower(found: np.ndarray, hashes: np.ndarray, firsts: np.ndarray, turn: int)
 def _borrow(table: np.ndarray) -> None:
     """Fill what is still empty (in very short rows) from other places of the same row, the same ones for all rows."""
     poor = np.flatnonzero((table == EMPTY).any(1) & (table != EMPTY).any(1))
-    part, places = table[poor], np.arange(PLACES, dtype=np.uint64)
-    own = part.copy()
+    own = table[poor]
+    part, places = own.copy(), np.arange(PLACES, dtype=np.uint64)
+    spots = np.flatnonzero(part.ravel() == EMPTY)
     for attempt in range(_BORROWED):
-        empty = part == EMPTY
-        if not empty.any():
-            break
-        source = mixed(places + np.uint64(attempt << 20)) % np.uint64(PLACES)
-        part = np.where(empty, own[:, source.astype(np.int64)], part)
-    table[poor] = np.where(part == EMPTY, own.min(1, keepdims=True), part)
+        shifts = (mixed(places + np.uint64(attempt << 20)) % np.uint64(PLACES)).astype(np.int64) - np.arange(PLACES)
+        found = own.ravel()[spots + shifts[spots % PLACES]]
+        part.ravel()[spots] = found
+        spots = spots[found == EMPTY]
+    part.ravel()[spots] = own.min(1)[spots // PLACES]
+    table[poor] = part

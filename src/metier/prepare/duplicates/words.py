@@ -62,16 +62,25 @@ def fold(rows: Sequence[tuple[str, ...]]) -> Texts:
 
 def _folded(parts: Sequence[str]) -> list[bytes]:
     """Return texts as words with one space behind each, in UTF-8."""
-    joined = _PART_END.join(parts)
-    if joined.count(_PART_END) != len(parts) - 1:
-        return _folded([part.replace(_PART_END, " ") for part in parts])
-    plain = joined if joined.isascii() else _plain(joined)
-    content = np.frombuffer(plain.encode("utf-8", "replace").translate(_TABLE), np.uint8)
+    further = [index for index, part in enumerate(parts) if not part.isascii()]
+    if further:
+        parts = list(parts)
+        plain = _plain(_joined([parts[index] for index in further])).split(_PART_END)
+        for index, part in zip(further, plain, strict=True):
+            parts[index] = part
+    content = np.frombuffer(_joined(parts).encode("utf-8", "replace").translate(_TABLE), np.uint8)
     spaces, kept = content == 32, np.ones(len(content), bool)
     np.logical_and(spaces[1:], spaces[:-1], out=kept[1:])
     kept[1:] ^= True  # of several spaces the first
     stripped = (part.strip() for part in content[kept].tobytes().split(b"\0"))
     return [part + b" " if part else part for part in stripped]
+
+
+def _joined(parts: Sequence[str]) -> str:
+    joined = _PART_END.join(parts)
+    if joined.count(_PART_END) == len(parts) - 1:
+        return joined
+    return _PART_END.join(part.replace(_PART_END, " ") for part in parts)
 
 
 def _plain(text: str) -> str:
@@ -162,9 +171,17 @@ def runs_of(hashes: np.ndarray, owners: np.ndarray, length: int) -> np.ndarray:
     count = len(hashes) - length + 1
     if count <= 0:
         return runs
-    total = hashes[:count].copy()
-    for step in range(1, length):
-        total = total * np.uint64(_PRIME) + hashes[step : step + count]
+    total = _run(hashes, length)[:count]
     inside = owners[:count] == owners[length - 1 :]
     runs[:count] = np.where(inside, mixed(total) | np.uint64(1), 0)
     return runs
+
+
+def _run(hashes: np.ndarray, length: int) -> np.ndarray:
+    """Return Σ hashes[i + j] · PRIME^(length − 1 − j) for every i, by halves."""
+    if length == 1:
+        return hashes
+    half = _run(hashes, length // 2)
+    size = length // 2
+    both = half[:-size] * np.uint64(pow(_PRIME, size, 1 << 64)) + half[size:]
+    return both if length % 2 == 0 else both[:-1] * np.uint64(_PRIME) + hashes[length - 1 :]

@@ -1,0 +1,40 @@
+"""Columns on disk: what was appended comes back, and what was looked at can be let go."""
+
+import numpy as np
+import psutil
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metier.prepare.ledger import Ledger, Pages, unnamed
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), max_size=6))
+def test_what_was_appended_comes_back_in_order(turns):
+    ledger = Ledger({"whole": "q", "half": "d"})
+    for values in turns:
+        for value in values:
+            ledger.waiting["whole"].append(value)
+            ledger.waiting["half"].append(value / 2)
+        ledger.turn()
+    columns, pages = ledger.read()
+    expected = [value for values in turns for value in values]
+    pages.let_go()
+    assert columns["whole"].tolist() == expected
+    assert columns["half"].tolist() == [value / 2 for value in expected]
+
+
+def test_a_column_is_no_memory_once_it_is_let_go(tmp_path):
+    owner, pages, size = Ledger({}), Pages(), 64 << 20
+    stream = unnamed(owner, tmp_path)
+    stream.write(b"\1" * size)
+    column, process = pages.mapped(stream, np.dtype(np.uint8)), psutil.Process()
+    before = process.memory_info().rss
+    assert column.sum(dtype=np.int64) == size
+    seen = process.memory_info().rss
+    pages.let_go()
+    after = process.memory_info().rss
+    assert seen - before > size // 2
+    assert after - before < size // 8
+    assert column[-1] == 1
+    assert list(tmp_path.iterdir()) == []  # a file without a name
