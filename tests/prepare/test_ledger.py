@@ -5,7 +5,7 @@ import psutil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metier.prepare.ledger import Ledger, Pages, unnamed
+from metier.prepare.ledger import Ledger, Pages, Records, unnamed
 
 
 @settings(deadline=None, max_examples=50)
@@ -38,3 +38,14 @@ def test_a_column_is_no_memory_once_it_is_let_go(tmp_path):
     assert after - before < size // 8
     assert column[-1] == 1
     assert list(tmp_path.iterdir()) == []  # a file without a name
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 199), max_size=20))
+def test_rows_are_read_where_they_stand(numbers):
+    owner = Ledger({})
+    stream = unnamed(owner)
+    stream.write(np.arange(200, dtype=np.int64).tobytes())
+    stream.flush()
+    found = Records(stream, np.dtype(np.int64)).of(np.array([numbers, numbers[::-1]], np.int64))
+    assert found.tolist() == [numbers, numbers[::-1]]

@@ -1,10 +1,11 @@
 """Numbers told of every row, in files without a name: in memory is what is being looked at.
 
 A mapped page counts as memory of whoever looked at it, until it is let go; it comes back by itself when it is looked at
-again.
+again. The system maps its neighbours beside it, so what is looked at here and there is read instead (`Records`).
 """
 
 import mmap
+import os
 import weakref
 from array import array
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+_NEAR = 16
 TOGETHER = 1 << 13
 """So many rows wait in memory before they are written."""
 
@@ -42,6 +44,36 @@ class Pages:
         if _DONT_NEED is not None:
             for seen in self._maps:
                 seen.madvise(_DONT_NEED)
+
+
+class Records:
+    """Rows of one size in an open file, read where they stand.
+
+    Args:
+        stream: stays open as long as this is needed.
+        kind: of a row.
+    """
+
+    def __init__(self, stream: BinaryIO | Any, kind: np.dtype[Any]) -> None:
+        self._stream, self._kind = stream, kind
+
+    def of(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the rows with these numbers, of any shape; rows near to one another are read together."""
+        if not numbers.size:
+            return np.empty(numbers.shape, self._kind)
+        wanted, places = np.unique(numbers, return_inverse=True)
+        edges = np.flatnonzero(np.diff(wanted) > _NEAR)
+        firsts, lasts = wanted[np.append(0, edges + 1)], wanted[np.append(edges, len(wanted) - 1)]
+        size, descriptor = self._kind.itemsize, self._stream.fileno()
+        content = b"".join(
+            os.pread(descriptor, (last - first + 1) * size, first * size)
+            for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)
+        )
+        counts = lasts - firsts + 1
+        starts = np.repeat(
+            np.cumsum(counts) - counts - firsts, np.diff(np.concatenate([[0], edges + 1, [len(wanted)]]))
+        )
+        return np.frombuffer(content, self._kind)[(wanted + starts)[places]].reshape(numbers.shape)
 
 
 def unnamed(owner: object, folder: Path | None = None, *, buffering: int = -1) -> Any:

@@ -46,6 +46,10 @@ _RECIPE = 6
 """Goes up when the same files and settings give other rows, so that no old snapshot is taken for a new one."""
 
 
+_OFTEN = 1 << 11
+"""After so many decisions the columns that they looked at are let go."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotResult:
     """A snapshot on disk. `rows_in` + `repeated` = sum of `counts` (rows by split) and of `dropped` (by reason)."""
@@ -164,7 +168,9 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
         for remark in part_leaks(spool, division, settings.contamination, inputs.folder, inputs.kept):
             decisions.add(remark)
         training = balance(spool, division, settings.balance, files=inputs.files, kept=inputs.kept)
-        for item in division.dropped(spool.places):
+        for count, item in enumerate(division.dropped(spool.places), 1):
+            if count % _OFTEN == 0:
+                spool.let_go()
             decisions.add_drop(item)
         if not len(training.numbers):
             raise decisions.blamed(DataError("no training rows are left", "at least one"))
@@ -218,7 +224,9 @@ def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress)
 
 def _decide(found: Iterable[Decision], spool: Spool, kept: Collection[str], decisions: Decisions) -> None:
     """Carry out what a second look decided; a row is dropped once, and one that is to be kept never."""
-    for decision in found:
+    for count, decision in enumerate(found, 1):
+        if count % _OFTEN == 0:
+            spool.let_go()
         if decision.action == "drop":
             if not spool.alive[decision.number] or decision.source in kept or decision.row_id in kept:
                 continue

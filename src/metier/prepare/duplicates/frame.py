@@ -28,7 +28,8 @@ def frame_of(shelf: Shelf) -> np.ndarray:
     if count < FEWEST_ROWS:
         return np.empty(0, np.uint64)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE_ROWS)).astype(np.int64))
-    short = chosen[shelf.sizes(chosen) <= _MOST_SAMPLE_BYTES]
+    rows = shelf.of(chosen)
+    short = chosen[rows["end"] - rows["begin"] <= _MOST_SAMPLE_BYTES]
     fewest = max(FEWEST_ROWS, SHARE * len(chosen))
     runs, rows = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for part in np.array_split(short, max(1, len(short) // _ROWS_TOGETHER)):

@@ -47,8 +47,8 @@ def alike(shelf: Shelf, pairs: np.ndarray, frame: np.ndarray, least: float) -> n
         frame: the frequent runs of words, which do not count.
         least: share of common words, 0 to 1.
     """
-    exact, sizes = shelf.rows["exact"][pairs], shelf.sizes(pairs)
-    result = exact[:, 0] == exact[:, 1]
+    rows = shelf.of(pairs)
+    result, sizes = rows["exact"][:, 0] == rows["exact"][:, 1], rows["end"] - rows["begin"]
     open_pairs = np.flatnonzero(result)
     edges = np.cumsum(sizes[open_pairs].sum(1)) // _BATCH_BYTES
     for part in np.split(open_pairs, np.flatnonzero(np.diff(edges)) + 1):

@@ -1,18 +1,19 @@
 """What is compared of every row, folded, on disk: memory stays flat however many rows there are."""
 
+import os
+import weakref
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Items
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 
 from metier.prepare.duplicates.words import Texts, fold, mixed
-from metier.prepare.ledger import Pages
+from metier.prepare.ledger import Pages, Records, unnamed
 
 MOST_CHARACTERS = 1 << 20
 """A longer part of a row is compared by its first million characters."""
@@ -50,48 +51,54 @@ class Sheaf(NamedTuple):
     table: np.ndarray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shelf:
-    """Rows side by side in one file; what was looked at is let go again.
+    """Rows side by side in one file, which is read where it is looked at; its files are closed with it.
 
-    `content` uint8 [B]: the bytes of all rows. `rows` structured [N]: where what is compared of a row begins, where its
-    answer does, where it ends (padding included), what must be equal and a hash of the whole.
+    `rows` structured [N]: where what is compared of a row begins, where its answer does, where it ends (padding
+    included), what must be equal and a hash of the whole; mapped in `pages`, to be looked at in order.
+
+    Args:
+        texts: the file.
+        parts: what stands in `rows`, part by part; kept on disk.
     """
 
-    content: np.ndarray
-    rows: np.ndarray
-    pages: Pages = field(default_factory=Pages)
+    def __init__(self, texts: Path, parts: Iterator[np.ndarray]) -> None:
+        self.pages, self._table = Pages(), unnamed(self, texts.parent)
+        self._texts = texts.open("rb", buffering=0)
+        weakref.finalize(self, self._texts.close)
+        for rows in parts:
+            self._table.write(rows.tobytes())
+        self.rows = self.pages.mapped(self._table, _ROW)
 
     def __len__(self) -> int:
         """Return the number of rows N."""
         return len(self.rows)
 
-    def sizes(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the bytes of some rows, int64, the same shape."""
-        chosen = self.rows[numbers]
-        return chosen["end"] - chosen["begin"]
+    def of(self, numbers: np.ndarray) -> np.ndarray:
+        """Return what `rows` says of some rows here and there, the same shape."""
+        return Records(self._table, _ROW).of(numbers)
 
     def batches(self, most_bytes: int) -> Iterator[np.ndarray]:
         """Yield row numbers in order, int64, for about `most_bytes` at a time; at least one row."""
         for start in range(0, len(self), _TOGETHER):
             numbers = np.arange(start, min(start + _TOGETHER, len(self)))
-            batch = np.cumsum(self.sizes(numbers)) // most_bytes
+            rows = self.rows[numbers]
+            batch = np.cumsum(rows["end"] - rows["begin"]) // most_bytes
+            self.pages.let_go()
             yield from np.split(numbers, np.flatnonzero(np.diff(batch)) + 1)
 
     def take(self, chosen: np.ndarray) -> Texts:
         """Copy some rows, int64 [rows], in their order; they have two parts, asked and answered."""
-        rows = self.rows[chosen]
+        rows = self.of(chosen)
         begins, ends = rows["begin"], rows["end"]
         places = np.append(0, np.cumsum(ends - begins))
-        if (begins[1:] == ends[:-1]).all():
-            content = self.content[begins[0] : ends[-1]].copy() if len(rows) else self.content[:0]
-        else:
-            view = self.content.data
-            parts = [view[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-            content = np.frombuffer(b"".join(parts), np.uint8)
         starts = np.stack([places[:-1], places[:-1] + rows["answer"] - begins], 1)
-        self.pages.let_go()
-        return Texts(content, starts)
+        edges = np.append(np.flatnonzero(begins[1:] != ends[:-1]) + 1, len(rows)) if len(rows) else ()
+        descriptor, first, parts = self._texts.fileno(), 0, []
+        for behind in edges:
+            parts.append(os.pread(descriptor, int(ends[behind - 1] - begins[first]), int(begins[first])))
+            first = behind
+        return Texts(np.frombuffer(b"".join(parts), np.uint8), starts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +124,8 @@ class Shelves:
 
     def _shelf(self, numbers: np.ndarray, lone: np.ndarray) -> Shelf:
         """Put the rows side by side; those with one of the settings whose hashes are `lone` begin with it."""
-        pages = Pages()
-        with TemporaryFile(dir=self.texts.parent) as table, self.texts.open("rb") as texts:
+
+        def parts() -> Iterator[np.ndarray]:
             for folded, ends in self._folded(numbers):
                 rows = np.empty(len(folded), _ROW)
                 rows["exact"], rows["whole"], rows["end"] = folded["exact"], folded["whole"], ends
@@ -126,9 +133,9 @@ class Shelves:
                 own = np.isin(folded["setting_hash"], lone)
                 rows["begin"] = rows["answer"] - folded["asked"] - np.where(own, folded["setting"], 0)
                 rows["whole"] ^= np.where(own, folded["setting_hash"], np.uint64(0))
-                table.write(rows.tobytes())
-            content = pages.mapped(texts, np.dtype(np.uint8))
-            return Shelf(content=content, rows=pages.mapped(table, _ROW), pages=pages)
+                yield rows
+
+        return Shelf(self.texts, parts())
 
     def _folded(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield what the table says of some rows, part by part, and where each ends in the file of texts."""

@@ -8,12 +8,13 @@ import numpy as np
 
 from metier.prepare.duplicates.signatures import BANDS, PLACES, ROWS_PER_BAND
 from metier.prepare.duplicates.words import mixed
-from metier.prepare.ledger import Pages
+from metier.prepare.ledger import Records
 
 _BAND_BYTES = 4
 _TOGETHER = 1 << 11
 """So many rows are written at a time: every band is a place of its own in the file."""
 
+_SKETCH = np.dtype([("places", "u1", PLACES)])
 _FACTORS = mixed(np.arange(1, ROWS_PER_BAND + 1, dtype=np.uint64)) | np.uint64(1)
 _ADDED = mixed(np.arange(BANDS, dtype=np.uint64))
 
@@ -29,7 +30,6 @@ class Sketches:
     def __init__(self, folder: Path, count: int) -> None:
         self._folder, self._count, self._added = folder, count, 0
         self._waiting: list[np.ndarray] = []
-        self._pages, self._table = Pages(), np.empty((0, PLACES), np.uint8)
 
     def __enter__(self) -> Self:
         """Open the files."""
@@ -59,10 +59,9 @@ class Sketches:
         self._waiting = []
 
     def seal(self) -> None:
-        """Make what has been added ready to be looked at; nothing may be added afterwards."""
+        """Write the rest; nothing may be added afterwards."""
         if self._waiting:
             self._write()
-        self._table = self._pages.mapped(self._short, np.dtype(np.uint8)).reshape(-1, PLACES)
 
     def bands(self, first: int, behind: int) -> np.ndarray:
         """Return the hashes of some bands, uint32 [bands, rows]; those of different bands are different."""
@@ -72,9 +71,8 @@ class Sketches:
 
     def agreeing(self, pairs: np.ndarray) -> np.ndarray:
         """Return in what share of their places the rows of pairs, int64 [P, 2], agree."""
-        same = self._table[pairs[:, 0]] == self._table[pairs[:, 1]]
-        self._pages.let_go()
-        return np.count_nonzero(same, axis=1) / PLACES
+        found = Records(self._short, _SKETCH).of(pairs)["places"]
+        return np.count_nonzero(found[:, 0] == found[:, 1], axis=1) / PLACES
 
 
 def _band_hashes(found: np.ndarray) -> np.ndarray:
