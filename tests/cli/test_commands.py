@@ -218,6 +218,16 @@ def test_compare(metier, done, run_id):
     assert told.code == 0
     assert run_id in told.out
     assert metier("compare", "base", "base", "--json", folder=done).json["second"] == "base"
+    (done / "several.txt").write_text("Name the colour.")
+    three = metier("compare", run_id, "base", "prompt:several.txt", "--json", folder=done)
+    assert three.json["more"] == ["prompt:several.txt"]
+    assert [row[0] for row in three.json["report"]["chapters"][0]["report"]["tables"][0]["rows"]] == [
+        "base",
+        "prompt:several.txt",
+    ]
+    twice = metier("compare", run_id, "base", "base", folder=done)
+    assert twice.code == 2
+    assert "twice" in twice.err
     wrong = metier("compare", "base", "nothing", folder=done)
     assert wrong.code == 2
     assert run_id in wrong.err

@@ -1,4 +1,4 @@
-"""`metier compare A B`: two models on the same rows, side by side."""
+"""`metier compare A B …`: models on the same rows, side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,15 +22,19 @@ def compare(
     context: typer.Context,
     first: Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=known_names)],
     second: Annotated[str, typer.Argument(metavar="B", help=_HELP, autocompletion=known_names)],
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[C ...]", help="More of them, each against A.", autocompletion=known_names),
+    ] = None,
     project: ProjectFolder = HERE,
     json: AsJson = False,
 ) -> None:
-    """Compare two models on the same rows: stored evaluations, the base with a prompt, a model behind an endpoint."""
+    """Compare models on the same rows: stored evaluations, the base with a prompt, a model behind an endpoint."""
     from metier import flow
     from metier.cli.desk import opened
     from metier.cli.output import put_page
     from metier.report.page import page_of
 
     with opened(context, project, as_json=json) as place:
-        report = flow.compare(place, first, second)
-    put_page(page_of(report), {"first": first, "second": second}, as_json=json)
+        report = flow.compare(place, first, second, *(more or []))
+    put_page(page_of(report), {"first": first, "second": second, "more": more or []}, as_json=json)

@@ -8,14 +8,20 @@ from typing import Any
 from metier.core import artefact
 from metier.core.report import Table
 from metier.evaluate import stored
+from metier.evaluate.compare import Concluded
 from metier.evaluate.wording import change_with_interval, level_with_interval
 from metier.score.metrics import metric_of
 
 FOLDER = KIND = "against"
 
 
+def entry(name: str, told: Concluded) -> dict[str, Any]:
+    """Return what was concluded of an opponent as it is kept; `name` is what the settings call it."""
+    return {"name": name, "differing": told.differing, "verdict": told.verdict}
+
+
 def write(run: Path, found: Sequence[Mapping[str, Any]]) -> Path:
-    """Publish what `compare.conclude` said of every opponent, for the evaluation that stands there now."""
+    """Publish the entries of all opponents, for the evaluation that stands there now."""
     evaluation = artefact.read(run / stored.FOLDER, stored.KIND).digest
     with artefact.publish(run / FOLDER, kind=KIND, facts={"evaluation": evaluation}) as folder:
         text = json.dumps({"version": 1, "against": list(found)}, indent=1, ensure_ascii=False, allow_nan=False)

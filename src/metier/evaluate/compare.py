@@ -65,17 +65,32 @@ def compare(first: Path | Evaluation | None, second: Path | Evaluation | None) -
     return _told(parts, title, command)
 
 
-def conclude(first: Path | Evaluation | None, run: Path) -> dict[str, Any]:
-    """Return what `compare` concludes as values: who, the metric that decides of both, and where they were not alike.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concluded:
+    """What `compare` says, as values: who, where they were not asked alike, and the metric that decides of both.
+
+    `confidence`: that of the intervals.
+    """
+
+    names: tuple[str, str]
+    differing: list[str]
+    verdict: dict[str, Any]
+    confidence: float
+
+
+def conclude(first: Path | Evaluation | None, second: Path | Evaluation | None) -> Concluded:
+    """Return what `compare` concludes.
 
     Raises:
         DataError: as `compare`.
     """
-    parts = _parts(first, run)
+    parts = _parts(first, second)
     _require_same_rows(*parts)
     drawn = _drawn(parts)
-    same = {"verdict": "identical", "more_rows": None} if parts[0].digest == parts[1].digest else {}
-    return {"name": parts[0].name, "differing": drawn.differing, "verdict": drawn.facts["verdict"] | same}
+    same = {"verdict": "identical", "more_rows": None, "p": None} if parts[0].digest == parts[1].digest else {}
+    names = (parts[0].name, parts[1].name)
+    verdict = drawn.facts["verdict"] | same
+    return Concluded(names=names, differing=drawn.differing, verdict=verdict, confidence=drawn.settings.confidence)
 
 
 def _parts(first: Path | Evaluation | None, second: Path | Evaluation | None) -> tuple[_Part, _Part]:

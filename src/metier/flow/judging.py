@@ -5,7 +5,7 @@ from pathlib import Path
 from time import perf_counter
 
 from metier.core import artefact, digest, extras, ledger
-from metier.core.errors import DataError
+from metier.core.errors import DataError, InputError
 from metier.core.progress import OnlyBars
 from metier.core.report import Report
 from metier.evaluate import stored
@@ -103,7 +103,8 @@ def _against_others(place: Place, run: Run) -> None:
     found = []
     for name in names:
         place.progress.say(f"evaluate: against {name}")
-        found.append({**conclude(_opponent(place, name, ground, run.path), run.path), "name": name})
+        told = conclude(_opponent(place, name, ground, run.path), run.path)
+        found.append(against.entry(name, told))
     ledger.remember(run.path, "against", key, against.write(run.path, found))
 
 
@@ -133,8 +134,8 @@ def _opponent(place: Place, name: str, ground: Ground, run: Path) -> Path | Eval
     return stand(name, replace(ground, model=path / "model"))
 
 
-def compare(place: Place, first: str, second: str) -> Report:
-    """Compare two of: `base`, a run, `prompt:FILE`, `remote:MODEL`. The same thing twice is identical.
+def compare(place: Place, first: str, *others: str) -> Report:
+    """Compare the first with others: `base`, a run, `prompt:FILE`, `remote:MODEL`. The same thing twice is identical.
 
     The last two, and a base that stands against them, are asked: the rows, limits and settings of the run that they
     are compared with, or the project's where there is none.
@@ -144,20 +145,26 @@ def compare(place: Place, first: str, second: str) -> Report:
         InputError: there is no such run or file.
     """
     from metier.evaluate.compare import compare as judge
+    from metier.evaluate.several import several
 
-    names = (first, second)
+    names = (first, *others)
+    if len(names) > 2 and len(set(names)) < len(names):
+        raise InputError(f"compare {' '.join(names)}: one of them stands there twice", "each model once")
+    sides = _sides(place, names)
+    return judge(*sides) if len(sides) == 2 else several(*sides)
+
+
+def _sides(place: Place, names: tuple[str, ...]) -> list[Path | Evaluation | None]:
+    """Find who is compared; ask those who have to be asked."""
     if not any(is_opponent(name) for name in names):
-        return judge(*(None if name == "base" else find_run(place, name) for name in names))
+        return [None if name == "base" else find_run(place, name) for name in names]
     extras.require("train")
     from metier.evaluate.opponents.stand import stand
 
     runs = [find_run(place, name) for name in names if name != "base" and not is_opponent(name)]
     ground = _ground(place, runs[0] if runs else None)
     known = [None if name == "base" or is_opponent(name) else find_run(place, name) for name in names]
-    sides: list[Path | Evaluation | None] = []
-    for name, run in zip(names, known, strict=True):
-        sides.append(run if run is not None else stand(name, ground))
-    return judge(sides[0], sides[1])
+    return [run if run is not None else stand(name, ground) for name, run in zip(names, known, strict=True)]
 
 
 def _ground(place: Place, run: Path | None) -> Ground:

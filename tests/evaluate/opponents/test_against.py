@@ -34,7 +34,7 @@ def ground(place: Workplace, model: Path | None = None) -> Ground:
 
 def test_an_opponent_stands_in_the_report_and_at_the_gate(spoiled: Workplace) -> None:
     assert against.read(spoiled.run) == []
-    found = [{**conclude(stand(PROMPT, ground(spoiled)), spoiled.run), "name": PROMPT}]
+    found = [against.entry(PROMPT, conclude(stand(PROMPT, ground(spoiled)), spoiled.run))]
     against.write(spoiled.run, found)
     kept = against.read(spoiled.run)
     assert (kept[0]["name"], kept[0]["verdict"]["verdict"], kept[0]["differing"]) == (PROMPT, "better", [])
@@ -49,7 +49,7 @@ def test_an_opponent_stands_in_the_report_and_at_the_gate(spoiled: Workplace) ->
 
 
 def test_an_opponent_that_is_better_is_told_first_and_closes_the_gate(spoiled: Workplace) -> None:
-    (better,) = [{**conclude(stand(PROMPT, ground(spoiled)), spoiled.run), "name": PROMPT}]
+    (better,) = [against.entry(PROMPT, conclude(stand(PROMPT, ground(spoiled)), spoiled.run))]
     better = copy.deepcopy(better)
     better["verdict"] |= {"verdict": "worse", "difference": {"value": -0.3, "low": -0.4, "high": -0.2}}
     against.write(spoiled.run, [better])
@@ -64,7 +64,7 @@ def test_an_opponent_that_is_better_is_told_first_and_closes_the_gate(spoiled: W
 
 
 def test_what_was_said_of_an_earlier_evaluation_is_not_told(spoiled: Workplace) -> None:
-    against.write(spoiled.run, [{**conclude(None, spoiled.run), "name": "base"}])
+    against.write(spoiled.run, [against.entry("base", conclude(None, spoiled.run))])
     assert against.read(spoiled.run)
     spoiled.evaluate(max_rows=20)
     assert against.read(spoiled.run) == []
@@ -74,7 +74,7 @@ def test_a_trained_model_is_asked_the_rows_that_it_never_saw(spoiled: Workplace)
     """The previous version was evaluated on other rows: its weights answer these."""
     earlier = stand("colours@1", ground(spoiled, spoiled.run / "model"))
     assert earlier.sides["tuned"].outputs == stored.read(spoiled.run).sides["tuned"].outputs
-    assert conclude(earlier, spoiled.run)["verdict"]["verdict"] == "identical"
+    assert conclude(earlier, spoiled.run).verdict["verdict"] == "identical"
 
 
 def test_the_setting_that_moved_is_named() -> None:
@@ -88,6 +88,6 @@ def test_graders_look_at_an_opponent_too_and_decide_where_they_do(spoiled: Workp
     asked = ground(spoiled)
     graded = stand(PROMPT, asked)
     assert "graded/share/brief" in graded.sides["tuned"].graded or "graded/mean/brief" in graded.sides["tuned"].graded
-    assert conclude(graded, spoiled.run)["verdict"]["name"].endswith("brief")
+    assert conclude(graded, spoiled.run).verdict["name"].endswith("brief")
     nobody = replace(asked, settings=asked.settings.model_copy(update={"graders": ()}))
-    assert conclude(stand(PROMPT, nobody), spoiled.run)["verdict"]["name"] == "accuracy"
+    assert conclude(stand(PROMPT, nobody), spoiled.run).verdict["name"] == "accuracy"
