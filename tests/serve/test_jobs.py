@@ -1,5 +1,6 @@
 """From a file to a chat with the tuned model, with the official client; through a kill in the middle."""
 
+import csv
 import json
 import signal
 import time
@@ -11,6 +12,9 @@ import openai
 import psutil
 import pytest
 
+from metier.serve.refusal import Refusal
+from metier.serve.settings import GraderSettings
+from metier.serve.tuning import grading
 from tests.serve import workshop
 from tests.serve.workshop import MODEL, Process, chat_rows
 
@@ -30,6 +34,16 @@ def server(folder: Path) -> Iterator[Process]:
     server = workshop.start(folder)
     yield server
     workshop.end(server)
+
+
+HAS_A = {"type": "string_check", "name": "a", "operation": "ilike", "input": "{{sample.output_text}}", "reference": "a"}
+JUDGE = {"type": "score_model", "name": "judge", "model": "m", "input": [{"role": "user", "content": "How good?"}]}
+MULTI = {"type": "multi", "name": "several", "calculate_output": "a"}
+
+
+def reinforced(*, grader: Any = HAS_A, **options: Any) -> dict[str, Any]:
+    """A job that learns from rewards."""
+    return {"method": {"type": "reinforcement", "reinforcement": {"grader": grader, **options}}}
 
 
 def wait(client: openai.OpenAI, id: str, *states: str, seconds: float = 200) -> Any:
@@ -107,6 +121,97 @@ def test_preferences_are_learnt(server: Process) -> None:
     assert answer.choices[0].logprobs
 
 
+def test_rewards_are_learnt_from(server: Process) -> None:
+    """The hosted format of tasks; what the grader rewards is what the model says more often in the end."""
+    client = server.client()
+    lines = [{"messages": [{"role": "user", "content": f"say {number}"}], "letter": "a"} for number in range(40)]
+    file = upload(client, "".join(json.dumps(line) + "\n" for line in lines))
+    grader = HAS_A | {"reference": "{{item.letter}}"}
+    chosen = {"batch_size": 4, "n_epochs": 9, "compute_multiplier": 2.0, "eval_samples": 2}
+    chosen |= {"eval_interval": "auto", "reasoning_effort": "default"}
+    full = {"model.method": "full", "train.learning_rate": 0.01, "train.schedule.shape": "constant", "train.checks": 2}
+    quick = {"train.max_steps": 12, "train.objective.reinforce.max_new_tokens": 6}
+    made = client.fine_tuning.jobs.create(
+        model=MODEL, training_file=file, extra_body={"settings": full | quick},
+        **reinforced(grader=grader, hyperparameters=chosen),
+    )  # fmt: skip
+    job = wait(client, made.id, "succeeded")
+    assert job.method.type == "reinforcement"
+    assert job.method.reinforcement.grader.reference == "{{item.letter}}"
+    assert job.method.reinforcement.hyperparameters.compute_multiplier == 2.0
+    table = list(csv.DictReader(client.files.content(job.result_files[0]).text.splitlines()))
+    rewards = [float(row["train_mean_reward"]) for row in table]
+    assert len(rewards) == 12
+    assert sum(rewards[-3:]) > 2 * sum(rewards[:3])
+    assert [row["step"] for row in table if row["valid_mean_reward"]] == ["6", "12"]
+    events = [event for event in client.fine_tuning.jobs.list_events(job.id).data if event.type == "metrics"]
+    assert "training mean reward=" in events[0].message
+    assert events[0].data["valid_mean_reward"] == float(table[-1]["valid_mean_reward"])
+    checkpoint = client.fine_tuning.jobs.checkpoints.list(job.id).data[0]
+    assert checkpoint.metrics.to_dict()["valid_mean_reward"] > 0
+    answer = client.chat.completions.create(
+        model=job.fine_tuned_model, messages=[{"role": "user", "content": "say 99"}], max_tokens=6
+    )
+    assert answer.model == job.fine_tuned_model
+
+
+def test_graders_are_tried_on_one_answer(server: Process) -> None:
+    graders = server.client().fine_tuning.alpha.graders
+    assert graders.validate(grader=HAS_A).grader.reference == "a"
+    found = graders.run(grader=HAS_A | {"reference": "{{item.letter}}"}, model_sample="abc", item={"letter": "B"})
+    assert (found.reward, found.metadata.type, found.metadata.name) == (1.0, "string_check", "a")
+    likeness = {"type": "text_similarity", "name": "like", "evaluation_metric": "fuzzy_match",
+                "input": "{{sample.output_text}}", "reference": "abcd"}  # fmt: skip
+    both = {"type": "multi", "name": "both", "calculate_output": "0.5 * a + 0.5 * like",
+            "graders": {"a": HAS_A, "like": likeness}}  # fmt: skip
+    found = graders.run(grader=both, model_sample="abc")
+    assert found.reward == pytest.approx(0.5 + 0.5 * found.sub_rewards["like"])
+    assert found.sub_rewards["a"] == 1.0
+    wrong = graders.run(grader=HAS_A | {"reference": "{{item.nothing}}"}, model_sample="abc", item={})
+    assert (wrong.reward, wrong.metadata.errors.invalid_variable_error) == (0.0, True)
+    for refused in ({"type": "python", "name": "x", "source": "print(1)"}, JUDGE, {"type": "code", "allow": True}):
+        for ask in (graders.validate, lambda **named: graders.run(model_sample="abc", **named)):
+            with pytest.raises(openai.BadRequestError, match="grader"):
+                ask(grader=refused)
+
+
+def test_programs_of_requests_run_in_the_sandbox_where_that_is_allowed(tmp_path: Path) -> None:
+    """Planted faults: one that would write elsewhere, one that would read the network, one that breaks."""
+    allowed = GraderSettings(python=True)
+
+    def tried(source: str) -> dict[str, Any]:
+        return grading.tried({"type": "python", "name": "x", "source": source}, "abc", {"n": 2}, allowed)
+
+    right = tried("def grade(sample, item):\n    return len(sample['output_text']) / item['n'] / 3")
+    assert right["reward"] == 0.5
+    for source, words in (
+        (f"def grade(sample, item):\n    open({str(tmp_path / 'x')!r}, 'w')", "not allowed here"),
+        ("def grade(sample, item):\n    import socket\n    socket.socket()", "not allowed here"),
+        ("def grade(sample, item):\n    import subprocess\n    subprocess.run(['true'])", "not allowed here"),
+        ("def grade(sample, item):\n    return {}[1]", "KeyError"),
+    ):
+        errors = tried(source)["metadata"]["errors"]
+        assert errors["python_grader_runtime_error"]
+        assert words in errors["python_grader_runtime_error_details"]
+    assert not list(tmp_path.iterdir())
+    for broken in ({"type": "string_check", "reference": "\ud800"}, MULTI | {"graders": {"\ud800": HAS_A}}):
+        with pytest.raises(Refusal, match="not valid Unicode"):
+            grading.tried(broken, "abc", {}, allowed)
+    with pytest.raises(Refusal, match="not valid Unicode"):
+        grading.tried(HAS_A, "abc", {"a": "\ud800"}, allowed)
+    with pytest.raises(Refusal, match="run code of a request"):
+        grading.read({"type": "python", "source": "x"}, GraderSettings(), "grader")
+
+
+def test_judges_are_those_of_the_server() -> None:
+    known = GraderSettings.model_validate({"judge": {"url": "http://127.0.0.1:9/v1", "tries": 1}})
+    found = grading.tried(JUDGE, "abc", None, known)
+    assert found["reward"] == 0.0
+    assert found["metadata"]["errors"]["model_grader_server_error"]
+    with pytest.raises(Refusal, match=r"sampling_params\.messages"):
+        grading.read(JUDGE | {"sampling_params": {"messages": []}}, known, "grader")
+
+
 def test_an_upload_in_parts_is_the_file(server: Process) -> None:
     client, text = server.client(), chat_rows().encode()
     begun = client.uploads.create(bytes=len(text), filename="a.jsonl", mime_type="text/jsonl", purpose="fine-tune")
@@ -137,7 +242,24 @@ def test_a_job_whose_rows_cannot_be_learnt_fails_in_words(server: Process) -> No
     ("options", "words"),
     [
         ({"model": "gpt-9"}, "not trained here"),
-        ({"method": {"type": "reinforcement"}}, "only 'supervised' and 'dpo'"),
+        ({"method": {"type": "reinforcement"}}, "method.reinforcement: missing"),
+        (reinforced(grader={"type": "python", "name": "x", "source": "print(1)"}), "run code of a request"),
+        (reinforced(grader={"type": "checker", "path": "/etc/passwd"}), "grader"),
+        (reinforced(grader=JUDGE), "this server knows no judge"),
+        (reinforced(grader=MULTI | {"graders": {"a": HAS_A}, "calculate_output": "b"}), "unknown name b"),
+        (reinforced(grader=MULTI | {"graders": {"a": JUDGE}}), "no judge"),
+        (reinforced(grader=MULTI | {"graders": {"a": {"type": "python", "source": "x"}}}), "run code of a request"),
+        (reinforced(response_format={"type": "json_schema"}), "response_format"),
+        (reinforced(hyperparameters={"reasoning_effort": "low"}), "no levels of effort"),
+        (reinforced(hyperparameters={"eval_interval": 3}), "train.checks"),
+        (reinforced(hyperparameters={"learning_rate_multiplier": 2.0}), "train.learning_rate"),
+        (reinforced(hyperparameters={"beta": 2.0}), "beta"),
+        (
+            {"extra_body": {"settings": {"train.objective.reinforce.grader.path": "/x.py"}}},
+            "method.reinforcement.grader",
+        ),
+        ({"extra_body": {"settings": {"train.objective.reinforce.judge.url": "http://x"}}}, "method.reinforcement"),
+        ({"extra_body": {"settings": {"train.objective.reinforce": "x"}}}, "method.reinforcement"),
         ({"method": {"type": "dpo", "supervised": {"hyperparameters": {"n_epochs": 1}}}}, "method.supervised"),
         ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0}}}}, "beta"),
         ({"hyperparameters": {"learning_rate_multiplier": 2.0}}, "train.learning_rate"),

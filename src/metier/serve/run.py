@@ -109,7 +109,9 @@ def open_desk(folder: Path, store: Path, *, base: Base, text: TextSettings, sett
     webhooks = jobs = None
     if settings.jobs:
         webhooks = Webhooks(database, settings.webhook_hosts)
-        jobs = Jobs(database, store / "jobs", base=base, files=Files(database), webhooks=webhooks)
+        jobs = Jobs(
+            database, store / "jobs", base=base, files=Files(database), webhooks=webhooks, graders=settings.graders
+        )
         catalogue.names = jobs.names
     return Desk(
         settings=settings, catalogue=catalogue, pool=Pool(settings), keys=Keys(database), audit=Audit(database, store),

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from metier.core.settings import Settings
 from metier.model.contract import Target
+from metier.score.graders.settings import JudgeSettings
 
 
 class LimitSettings(Settings):
@@ -131,6 +132,17 @@ class RolloutSettings(Settings):
     answer). null: only feedback judges answers."""
 
 
+class GraderSettings(Settings):
+    """What graders may do that come with a request (fine-tuning by reinforcement)."""
+
+    python: bool = False
+    """Let requests bring graders that are Python programs. They run with limits that hold accidents, not attackers
+    (docs/evaluation.md): only for people whom you would let run programs here."""
+
+    judge: JudgeSettings = JudgeSettings()
+    """Where the judge is that `score_model` and `label_model` ask. Without a `url` they are refused."""
+
+
 class ServeSettings(Settings):
     """The server: where it listens, how much it takes on, what it records."""
 
@@ -154,6 +166,9 @@ class ServeSettings(Settings):
 
     jobs: bool = True
     """Serve /v1/files and /v1/fine_tuning, and run the jobs on this machine."""
+
+    graders: GraderSettings = GraderSettings()
+    """What graders may do that come with a request."""
 
     target: Target | None = None
     """Who will serve what is trained. `metier plan` and `metier train` refuse what it would not load (docs/export.md),

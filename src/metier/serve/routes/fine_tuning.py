@@ -11,9 +11,10 @@ from metier.serve.desk import caller_of, desk_of
 from metier.serve.refusal import Refusal, unsupported
 from metier.serve.routes.lists import After, Limit, done
 from metier.serve.routes.streams import as_json
+from metier.serve.tuning import grading
 from metier.serve.tuning.files import Page, paged
 from metier.serve.tuning.jobs import Jobs
-from metier.serve.wire.tuning import CompleteBody, JobBody, UploadBody
+from metier.serve.wire.tuning import CompleteBody, GraderBody, JobBody, TrialBody, UploadBody
 
 ROUTER = APIRouter(tags=["train"])
 
@@ -106,6 +107,19 @@ async def cancel_upload(id: str, request: Request) -> Response:
 async def create_job(body: JobBody, request: Request) -> Response:
     """Queue a fine-tuning."""
     return await done(_jobs(request).create, caller_of(request), body)
+
+
+@ROUTER.post("/fine_tuning/alpha/graders/validate")
+async def validate_grader(body: GraderBody, request: Request) -> Response:
+    """Tell how a grader was understood, or why it is not."""
+    return await done(grading.validated, body.grader, desk_of(request).settings.graders)
+
+
+@ROUTER.post("/fine_tuning/alpha/graders/run")
+async def run_grader(body: TrialBody, request: Request) -> Response:
+    """Let a grader look at one answer."""
+    settings = desk_of(request).settings.graders
+    return await done(grading.tried, body.grader, body.model_sample, body.item, settings)
 
 
 @ROUTER.get("/fine_tuning/jobs")

@@ -15,6 +15,7 @@ import sqlalchemy as sql
 from metier.model.find import Base
 from metier.serve.keys import Caller
 from metier.serve.refusal import Refusal
+from metier.serve.settings import GraderSettings
 from metier.serve.tables import EVENTS, JOBS
 from metier.serve.tuning import project, results
 from metier.serve.tuning.files import Files
@@ -33,16 +34,19 @@ class Jobs:
         base: what is trained.
         files: of the callers.
         webhooks: who is told when a job ends.
+        graders: what graders may do that come with a job.
     """
 
     def __init__(
-        self, database: sql.Engine, folder: Path, *, base: Base, files: Files, webhooks: Webhooks | None = None
-    ) -> None:
+        self, database: sql.Engine, folder: Path, *, base: Base, files: Files, webhooks: Webhooks | None = None,
+        graders: GraderSettings | None = None,
+    ) -> None:  # fmt: skip
         self._database = database
         self._folder = folder
         self._base = base
         self._webhooks = webhooks
         self.files = files
+        self.graders = graders or GraderSettings()
 
     def create(self, caller: Caller, body: JobBody) -> dict[str, Any]:
         """Queue a job.
@@ -50,7 +54,7 @@ class Jobs:
         Raises:
             Refusal: another base, a file that is not there, a method or setting that is not served.
         """
-        project.check(body)
+        project.check(body, self.graders)
         if body.model != self._base.name:
             raise Refusal(
                 400, f"model {body.model[:80]!r} is not trained here; wanted: {self._base.name}", param="model"
@@ -159,7 +163,7 @@ class Jobs:
         owner = Caller(id=row.owner, scopes=frozenset({"train"}))
         training = self.files.content(owner, body.training_file)
         validation = self.files.content(owner, body.validation_file) if body.validation_file is not None else None
-        project.write(folder, body, self._base, training=training, validation=validation)
+        project.write(folder, body, self._base, self.graders, training=training, validation=validation)
         return folder
 
     def arguments(self, row: Any) -> list[str]:
@@ -196,12 +200,14 @@ def _written(row: Any) -> dict[str, Any]:
     body = _asked(row)
     chosen = project.hyperparameters(body).model_dump()
     method = body.method.type if body.method is not None else "supervised"
+    rewards = project.reinforcement(body)
+    grader = {} if rewards is None else {"grader": rewards.grader}
     return {
         "id": row.id, "object": "fine_tuning.job", "created_at": row.created, "finished_at": row.finished,
         "model": body.model, "fine_tuned_model": row.model, "organization_id": "metier", "status": row.status,
         "training_file": body.training_file, "validation_file": body.validation_file,
         "result_files": [row.result_file] if row.result_file else [], "hyperparameters": chosen,
-        "method": {"type": method, method: {"hyperparameters": chosen}}, "seed": body.seed or 0,
+        "method": {"type": method, method: {**grader, "hyperparameters": chosen}}, "seed": body.seed or 0,
         "trained_tokens": row.tokens, "estimated_finish": None, "integrations": [],
         "error": json.loads(row.error) if row.error else {"code": None, "message": None, "param": None},
         "metadata": body.metadata, "user_provided_suffix": body.suffix,

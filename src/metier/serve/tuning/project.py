@@ -11,26 +11,42 @@ from metier.core.errors import InputError, SettingsError
 from metier.core.settings import parse_overrides
 from metier.model.find import Base
 from metier.serve.refusal import Refusal, unsupported
+from metier.serve.settings import GraderSettings
+from metier.serve.tuning import grading
 from metier.serve.wire.tuning import (
     Hyperparameters,
     JobBody,
     Method,
     PreferenceHyperparameters,
     Preferences,
+    Reinforcement,
+    ReinforcementHyperparameters,
     Supervised,
 )
 
 _SECTIONS = ("train.", "model.")
+_REWARDS = "train.objective.reinforce"
+_OF_REWARDS = (".advantage", ".answers", ".max_new_tokens", ".held_out_answers")
+"""What a setting of a request may say of rewards: never what grades, or which judge is asked."""
+
+_ANSWERS = 8
+"""Answers to each prompt where `compute_multiplier` is 1."""
 
 
-def check(body: JobBody) -> None:
+def check(body: JobBody, graders: GraderSettings) -> None:
     """Check that everything that a request asks for is obeyed.
+
+    Args:
+        body: the request.
+        graders: what the graders of requests may do.
 
     Raises:
         Refusal: it is not; names the parameter.
     """
     if body.method is not None:
         _check_method(body.method)
+    if (wanted := reinforcement(body)) is not None:
+        _check_reinforcement(wanted, graders)
     if body.method is not None and body.hyperparameters is not None:
         raise unsupported("hyperparameters", "method says the same")
     if hyperparameters(body).learning_rate_multiplier not in ("auto", 1):
@@ -44,11 +60,32 @@ def check(body: JobBody) -> None:
 
 
 def _check_method(method: Method) -> None:
-    if method.type == "reinforcement":
-        raise unsupported("method.type", "only 'supervised' and 'dpo' are trained here")
+    if method.type == "reinforcement" and method.reinforcement is None:
+        raise Refusal(400, "method.reinforcement: missing; wanted: a grader", param="method.reinforcement")
     for other in ("supervised", "dpo", "reinforcement"):
         if other != method.type and getattr(method, other) is not None:
             raise unsupported(f"method.{other}", f"the method is of the type {method.type!r}")
+
+
+def reinforcement(body: JobBody) -> Reinforcement | None:
+    """Return how a job learns from rewards; None: it learns from answers."""
+    return body.method.reinforcement if body.method is not None and body.method.type == "reinforcement" else None
+
+
+def _check_reinforcement(wanted: Reinforcement, graders: GraderSettings) -> None:
+    grading.read(wanted.grader, graders, "method.reinforcement.grader")
+    chosen = wanted.hyperparameters
+    if wanted.response_format is not None:
+        raise unsupported(
+            "method.reinforcement.response_format",
+            "answers are drawn freely, as the model writes them; let the grader reward the form",
+        )
+    if chosen.reasoning_effort != "default":
+        raise unsupported("reasoning_effort", "this base knows no levels of effort")
+    if chosen.eval_interval != "auto":
+        raise unsupported(
+            "eval_interval", 'set the number of checks in the run: extra_body={"settings": {"train.checks": 10}}'
+        )
 
 
 def hyperparameters(body: JobBody) -> Hyperparameters:
@@ -57,6 +94,9 @@ def hyperparameters(body: JobBody) -> Hyperparameters:
         return body.hyperparameters or Hyperparameters()
     if body.method.type == "dpo":
         return (body.method.dpo or Preferences()).hyperparameters
+    if body.method.type == "reinforcement":
+        assert body.method.reinforcement is not None  # checked when the job was made
+        return body.method.reinforcement.hyperparameters
     return (body.method.supervised or Supervised()).hyperparameters
 
 
@@ -69,12 +109,8 @@ def overrides(body: JobBody) -> list[str]:
     chosen = hyperparameters(body)
     settings: dict[str, Any] = dict(body.settings or {})
     for name in settings:
-        if not name.startswith(_SECTIONS) or not name.replace(".", "").replace("_", "").isalnum() or "file" in name:
-            raise Refusal(400, f"settings: {name[:80]!r}; wanted: names under train and model", param="settings")
-    if isinstance(chosen, PreferenceHyperparameters):
-        settings["train.objective.name"] = "prefer"
-        if chosen.beta != "auto":
-            settings["train.objective.prefer.beta"] = chosen.beta
+        _require_allowed(name)
+    settings |= _of_method(chosen)
     if chosen.n_epochs != "auto":
         settings["train.epochs"] = chosen.n_epochs
     if chosen.batch_size != "auto":
@@ -87,7 +123,30 @@ def overrides(body: JobBody) -> list[str]:
     return arguments
 
 
-def write(folder: Path, body: JobBody, base: Base, *, training: bytes, validation: bytes | None) -> None:
+def _require_allowed(name: str) -> None:
+    """Check that a request may set this: never a file, what grades answers, or which judge is asked."""
+    if not name.startswith(_SECTIONS) or not name.replace(".", "").replace("_", "").isalnum() or "file" in name:
+        raise Refusal(400, f"settings: {name[:80]!r}; wanted: names under train and model", param="settings")
+    if name.startswith(_REWARDS) and name.removeprefix(_REWARDS) not in _OF_REWARDS:
+        raise Refusal(400, f"settings: {name[:80]!r}; wanted: method.reinforcement.grader", param="settings")
+
+
+def _of_method(chosen: Hyperparameters) -> dict[str, Any]:
+    """Return the settings that only one method has."""
+    if isinstance(chosen, PreferenceHyperparameters):
+        beta = {} if chosen.beta == "auto" else {"train.objective.prefer.beta": chosen.beta}
+        return {"train.objective.name": "prefer"} | beta
+    if isinstance(chosen, ReinforcementHyperparameters):
+        samples, multiplier = chosen.eval_samples, chosen.compute_multiplier
+        held_out = {} if samples == "auto" else {f"{_REWARDS}.held_out_answers": samples}
+        answers = {} if multiplier == "auto" else {f"{_REWARDS}.answers": max(2, round(_ANSWERS * multiplier))}
+        return held_out | answers
+    return {}
+
+
+def write(
+    folder: Path, body: JobBody, base: Base, graders: GraderSettings, *, training: bytes, validation: bytes | None
+) -> None:
     """Write the project of a job; metier.yaml comes last, so that its existence means that the project is whole."""
     data = {"train": "train.jsonl"}
     artefact.write_file(folder / "train.jsonl", training)
@@ -102,4 +161,12 @@ def write(folder: Path, body: JobBody, base: Base, *, training: bytes, validatio
         "seed": body.seed or 0,
         "prepare": {"test_share": 0},
     }
+    if (wanted := reinforcement(body)) is not None:
+        grader = grading.read(wanted.grader, graders, "method.reinforcement.grader")
+        rewards = {
+            "grader": grader.model_dump(mode="json", exclude_none=True),
+            "judge": graders.judge.model_dump(mode="json", exclude_none=True),
+        }
+        project["prepare"]["format"] = "task"
+        project["train"] = {"objective": {"name": "reinforce", "reinforce": rewards}}
     artefact.write_file(folder / "metier.yaml", yaml.safe_dump(project, sort_keys=False))

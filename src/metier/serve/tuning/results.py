@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 _COLUMNS = ("step", "train_loss", "valid_loss")
+_LOGGED = {
+    "loss": "train_loss", "validation_loss": "valid_loss", "reward": "train_mean_reward",
+    "validation_reward": "valid_mean_reward",
+}  # fmt: skip
+"""What training logs -> what the API calls it."""
 
 
 def steps(project: Path) -> list[dict[str, Any]]:
-    """Return step, training loss and (where measured) validation loss of a job's training."""
+    """Return step, losses and (where the model learns from them) mean rewards of a job's training, where measured."""
     found: dict[int, dict[str, Any]] = {}
     for path in sorted((project / ".metier" / "runs").glob("*/metrics.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -19,17 +24,18 @@ def steps(project: Path) -> list[dict[str, Any]]:
             except ValueError:  # the line that is being written
                 continue
             step = found.setdefault(entry["step"], {"step": entry["step"], "train_loss": None, "valid_loss": None})
-            step["train_loss"] = entry.get("loss", step["train_loss"])
-            step["valid_loss"] = entry.get("validation_loss", step["valid_loss"])
+            step.update({name: entry[key] for key, name in _LOGGED.items() if key in entry})
     return [found[number] for number in sorted(found)]
 
 
 def step_metrics(project: Path) -> str:
     """Return the result file of a job."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, _COLUMNS)
+    rows = steps(project)
+    rewards = [name for name in _LOGGED.values() if name not in _COLUMNS and any(name in row for row in rows)]
+    writer = csv.DictWriter(stream, [*_COLUMNS, *rewards])
     writer.writeheader()
-    writer.writerows(steps(project))
+    writer.writerows(rows)
     return stream.getvalue()
 
 
@@ -38,11 +44,16 @@ def events(id: str, project: Path) -> list[dict[str, Any]]:
     created = int(project.stat().st_ctime) if project.exists() else 0
     return [
         event(
-            f"ftevent-{id[6:]}-s{number}", created, f"Step {step['step']}: training loss={step['train_loss']}",
-            data={name: step[name] for name in _COLUMNS},
+            f"ftevent-{id[6:]}-s{number}", created, f"Step {step['step']}: {_said(step)}", data=step,
         )
         for number, step in enumerate(steps(project))
     ]  # fmt: skip
+
+
+def _said(step: dict[str, Any]) -> str:
+    if "train_mean_reward" in step:
+        return f"training mean reward={step['train_mean_reward']}"
+    return f"training loss={step['train_loss']}"
 
 
 def event(id: str, created: int, message: str, *, level: str = "info", data: Any = None) -> dict[str, Any]:

@@ -40,13 +40,43 @@ class Preferences(Body):
     hyperparameters: PreferenceHyperparameters = PreferenceHyperparameters()
 
 
+class ReinforcementHyperparameters(Hyperparameters):
+    """How a job learns from rewards. `compute_multiplier`: of the eight answers that are drawn to each prompt."""
+
+    eval_interval: Annotated[int, Field(ge=1, le=10**6)] | Literal["auto"] = "auto"
+    eval_samples: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
+    compute_multiplier: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = "auto"
+    reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
+
+
+class Reinforcement(Body):
+    """How a job learns from rewards, and what gives them."""
+
+    grader: dict[str, Any]
+    hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
+    response_format: dict[str, Any] | None = None
+
+
+class GraderBody(Body):
+    """POST /v1/fine_tuning/alpha/graders/validate."""
+
+    grader: dict[str, Any]
+
+
+class TrialBody(GraderBody):
+    """POST /v1/fine_tuning/alpha/graders/run: what `grader` says of one answer, `model_sample`, to the row `item`."""
+
+    model_sample: str = Field(max_length=1 << 20)
+    item: dict[str, Any] | None = None
+
+
 class Method(Body):
-    """What a job does. `reinforcement` is not served yet."""
+    """What a job does."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
     dpo: Preferences | None = None
-    reinforcement: dict[str, Any] | None = None
+    reinforcement: Reinforcement | None = None
 
 
 class JobBody(Body):
