@@ -363,3 +363,10 @@ def test_what_does_not_go_together_is_refused(run_to_end, tasks, tmp_path):
     ).path  # fmt: skip
     with pytest.raises(DataError, match=r"text\.jsonl:1: plain text; wanted: rows that ask something"):
         run_to_end(rewarded(), snapshot=plain)
+
+
+@pytest.mark.parametrize("model", [{"gradient_checkpointing": True}, {"method": "prompt"}, {"method": "bottleneck"}])
+def test_whatever_trains_answers_and_learns(model, run_to_end, tasks):
+    """Also what the engine cannot write together, and what recomputes its activations."""
+    run = run_to_end(rewarded(model=model, max_steps=2), snapshot=tasks)
+    assert all(line["gradient_norm"] > 0 for line in log(run, "reward"))
