@@ -56,7 +56,8 @@ def page_of_data(place: Place, snapshot: Path) -> Page:
         run = locate(place, snapshot)
         renderer = open_renderer(run.base.folder, run.plan.text)
         workers = counting(place.project.prepare)
-        return data_page.page(snapshot, run.base.name, renderer, place.progress, workers=workers)
+        both = run.plan.train.objective.name in ("auto", "prefer")
+        return data_page.page(snapshot, run.base.name, renderer, place.progress, workers=workers, both=both)
     except InputError as error:
         place.progress.say(f"tokens are not counted: {error}")
         return data_page.page(snapshot, "", None, place.progress)

@@ -11,13 +11,16 @@ from metier.forest import score
 from metier.forest.grow import Forest
 from metier.forest.way import Way, probe
 
-_AT_ONCE = 64
+AT_ONCE = 64
 """Sequences whose common beginnings are looked for together."""
+
+READ_TOKENS = 4096
+"""Most tokens that are read at once."""
 
 
 @torch.no_grad()
 def label_logits(
-    model: torch.nn.Module, sequences: Many[Sequence], *, micro_batch_tokens: int = 4096
+    model: torch.nn.Module, sequences: Many[Sequence], *, micro_batch_tokens: int = READ_TOKENS
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield (index of the sequence, log-probabilities float32 [M_i, V] at its labels), in no particular order."""
     for indices, forest, logits in visit(model, sequences, micro_batch_tokens, Way.logits):
@@ -31,7 +34,7 @@ def row_losses(
     model: torch.nn.Module,
     sequences: Many[Sequence],
     *,
-    micro_batch_tokens: int = 4096,
+    micro_batch_tokens: int = READ_TOKENS,
     progress: Progress | None = None,
     way: Way | None = None,
 ) -> list[tuple[float, float]]:
@@ -76,8 +79,8 @@ def visit(
     way = probe(model) if way is None else way
     device = next(model.parameters()).device
     with way.attention(model):
-        for start in range(0, len(labelled), _AT_ONCE):
-            chosen = labelled[start : start + _AT_ONCE]
+        for start in range(0, len(labelled), AT_ONCE):
+            chosen = labelled[start : start + AT_ONCE]
             arrangement = way.arrange([sequences[index] for index in chosen], budget)
             if arrangement.trunk is not None:
                 score.read_trunk(model, arrangement.trunk)

@@ -11,6 +11,7 @@ from metier.prepare import summary, tokens
 from metier.prepare.division import SPLITS
 from metier.prepare.scale.counting import count_tokens
 from metier.report.page import Chapter, Page
+from metier.text import preferences
 from metier.text.proof import paint
 from metier.text.render import Renderer
 from metier.text.rows import formats_of, lines, row_of
@@ -21,7 +22,9 @@ ROWS = "rows"
 _SHOWN = 10
 
 
-def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progress, *, workers: int = 1) -> Page:
+def page(
+    snapshot: Path, base: str, renderer: Renderer | None, progress: Progress, *, workers: int = 1, both: bool = False
+) -> Page:
     """Gather what there is to tell of a snapshot.
 
     Args:
@@ -30,6 +33,7 @@ def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progres
         renderer: of that base; without one nothing is told of tokens.
         progress: who hears of the counting.
         workers: processes that count, where there are many rows.
+        both: preferences are learnt from both answers.
 
     Raises:
         DataError: there is no whole snapshot, or its rows cannot be learnt by a base.
@@ -39,8 +43,9 @@ def page(snapshot: Path, base: str, renderer: Renderer | None, progress: Progres
     if renderer is not None:
         counted = artefact.read(snapshot, "snapshot").facts["counts"]
         counts: dict[str, int] = {split: counted[split] for split in SPLITS}
-        censuses = count_tokens(snapshot, counts, renderer, workers=workers, progress=progress)
-        shown = [(row.source, paint(row, renderer)) for row in _drawn(snapshot, counts["train"])]
+        censuses = count_tokens(snapshot, counts, renderer, workers=workers, progress=progress, both=both)
+        painted = preferences.painted if both else paint
+        shown = [(row.source, painted(row, renderer)) for row in _drawn(snapshot, counts["train"])]
         worse = tokens.warnings(censuses["train"])
         told = tokens.report(censuses, base)
         chapters.append(Chapter(name="tokens", question=f"What is it for {base}?", report=told))

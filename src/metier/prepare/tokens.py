@@ -11,6 +11,7 @@ from metier.text.census import Census
 _EDGES = (0, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _FEW = 0.02
 _MOST_LABELS = 25
+_BOTH = "Each row counts twice, with its better and with its worse answer; their prompt is a shared beginning."
 
 
 def report(censuses: Mapping[str, Census], base: str) -> Report:
@@ -71,6 +72,7 @@ def _tables(censuses: Mapping[str, Census]) -> Iterator[Table]:
         title="Tokens by split",
         columns=("split", "rows", "tokens", "learnt", "half are at most", "99 in 100 at most", "longest", "left out"),
         rows=tuple(rows),
+        note=_BOTH if censuses["train"].both else "",
     )
     yield from _lost(censuses["train"])
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from metier.core.progress import Silent, Task
-from metier.core.types import Row
+from metier.core.types import PreferenceRow, Row
+from metier.text.preferences import paired, turned
 from metier.text.render import Renderer
 from metier.text.rendered import Rendering
 from metier.text.rows import label_of
@@ -35,7 +36,8 @@ class Census:
 
     `lengths` int32 [sequences]: tokens of each. `learnt`: tokens that the loss is taken on. `lost`: rows without a
     sequence by reason. `labels`: rows by label. `shared`: part of the tokens that stand in a beginning which another
-    sequence has too, over `sampled` sequences. `limit`: longest sequence.
+    sequence has too, over `sampled` sequences. `limit`: longest sequence. `both`: each row is two sequences, its better
+    and its worse answer.
     """
 
     rows: int
@@ -46,6 +48,7 @@ class Census:
     shared: float
     sampled: int
     limit: int
+    both: bool = False
 
     @property
     def tokens(self) -> int:
@@ -64,11 +67,13 @@ class Part:
     lost: dict[str, Counter[str]] = field(default_factory=dict)
     sources: dict[str, list[str]] = field(default_factory=dict)
     sample: list[np.ndarray] = field(default_factory=list)
+    both: bool = False
 
     def join(self, later: "Part") -> None:
         """Add the rows behind, all but their lengths."""
         self.rows += later.rows
         self.learnt += later.learnt
+        self.both |= later.both
         self.labels += later.labels
         self.sample += later.sample[: _SAMPLE - len(self.sample)]
         for reason, labels in later.lost.items():
@@ -77,27 +82,32 @@ class Part:
             shown += later.sources[reason][: _MOST_SOURCES - len(shown)]
 
 
-def part_of(rows: list[Row], rendering: Rendering, first: int, every: int) -> Part:
+def part_of(rows: list[Row], rendering: Rendering, first: int, every: int, *, both: bool = False) -> Part:
     """Render some rows and count.
 
     Args:
         rows: at most `TOGETHER`.
         rendering: by the base.
         first: how many rows stand before them.
-        every: one sequence in so many is kept.
+        every: one sequence in so many is kept; of preferences those of one row in so many.
+        both: preferences are learnt from both answers.
 
     Raises:
         DataError: rows of a kind that cannot be learnt.
     """
-    rendered = rendering.of(rows, Silent())
-    part = Part(len(rows), int((rendered.weights > 0).sum()), rendered.lengths().astype(np.int32))
+    rendered, together = rendering.of(rows, Silent()), 1
+    if both and rows and all(isinstance(row, PreferenceRow) for row in rows):
+        rendered, together = paired(rendered, rendering.of([turned(row) for row in rows], Silent())), 2
+    part = Part(len(rows), int((rendered.weights > 0).sum()), rendered.lengths().astype(np.int32), both=together > 1)
     part.labels.update(label for row in rows if (label := label_of(row)) is not None)
     for item in rendered.dropped:
         part.lost.setdefault(item.reason, Counter())[item.label or ""] += 1
         shown = part.sources.setdefault(item.reason, [])
         if len(shown) < _MOST_SOURCES:
             shown.append(item.source)
-    part.sample = [rendered.sequence(number).ids.copy() for number in range(-first % every, len(rendered), every)]
+    kept = range(-first % every, len(rendered) // together, every)
+    numbers = (row * together + side for row in kept for side in range(together))
+    part.sample = [rendered.sequence(number).ids.copy() for number in numbers]
     return part
 
 
@@ -145,7 +155,7 @@ def counted(parts: Iterable[Part], limit: int, task: Task) -> Census:
     }
     return Census(
         rows=whole.rows, lengths=np.concatenate(lengths), learnt=whole.learnt, lost=lost, labels=whole.labels,
-        shared=shared_share(whole.sample), sampled=len(whole.sample), limit=limit,
+        shared=shared_share(whole.sample), sampled=len(whole.sample), limit=limit, both=whole.both,
     )  # fmt: skip
 
 

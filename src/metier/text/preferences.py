@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from metier.core.errors import DataError
 from metier.core.types import PreferenceRow, Row
+from metier.text.proof import paint
+from metier.text.render import Renderer
 from metier.text.rendered import Rendered, columns
 
 
@@ -17,6 +19,17 @@ def turned(row: Row) -> Row:
 def answered(row: Row) -> Row:
     """Return a preference as the conversation with its better answer; other rows as they are."""
     return row.better if isinstance(row, PreferenceRow) else row
+
+
+def painted(row: Row, renderer: Renderer) -> list[tuple[str, bool]]:
+    """Return a row as the model reads it and what it learns there; behind a preference stands its worse answer.
+
+    Raises:
+        ProofError: see `render.render`.
+    """
+    if not isinstance(row, PreferenceRow):
+        return paint(row, renderer)
+    return [*paint(row, renderer), ("\n\n[worse:]\n", False), *paint(turned(row), renderer)]
 
 
 def require_preferences(rows: Items[Row]) -> None:

@@ -267,8 +267,7 @@ def painted(found: View, row: Row) -> list[tuple[str, bool]]:
         ProofError: see `render.render`.
     """
     if found.prefers:
-        worse = paint(preferences.turned(row), found.renderer)
-        return [*paint(row, found.renderer), ("\n\n[worse:]\n", False), *worse]
+        return preferences.painted(row, found.renderer)
     if found.rewards:
         return [(prompt(row, found.renderer).text, False)]
     if found.targets is None:

@@ -32,12 +32,16 @@ class Slice(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counting:
-    """All that has to be known to count: the base's folder and how it renders, how rows are read and how many are."""
+    """All that has to be known to count: the base's folder and how it renders, how rows are read and how many are.
+
+    `both`: preferences are learnt from both answers.
+    """
 
     base: Path
     text: TextSettings
     formats: Mapping[str, Recognised]
     rows: int
+    both: bool = False
 
     def opened(self) -> Callable[[Slice], Part]:
         """Return what counts a slice."""
@@ -48,14 +52,15 @@ class Counting:
                 row_of(json.loads(line), self.formats, f"{piece.name}:{number}")
                 for number, line in enumerate(piece.content.split(b"\n")[:-1], piece.first + 1)
             ]
-            return part_of(rows, rendering, piece.first, piece.every)
+            return part_of(rows, rendering, piece.first, piece.every, both=self.both)
 
         return count
 
 
 def count_tokens(
-    snapshot: Path, counts: Mapping[str, int], renderer: Renderer, *, workers: int, progress: Progress
-) -> dict[str, Census]:
+    snapshot: Path, counts: Mapping[str, int], renderer: Renderer, *, workers: int, progress: Progress,
+    both: bool = False,
+) -> dict[str, Census]:  # fmt: skip
     """Count the tokens of the parts of a snapshot.
 
     Args:
@@ -64,6 +69,7 @@ def count_tokens(
         renderer: of the base.
         workers: processes, where the rows are worth it.
         progress: who hears of it.
+        both: preferences are learnt from both answers.
 
     Raises:
         DataError: there is no whole snapshot, or its rows cannot be learnt by a base.
@@ -72,7 +78,7 @@ def count_tokens(
     found = {}
     rows = sum(counts.values())
     job = Counting(
-        base=renderer.tokenizer.folder, text=renderer.settings, formats=formats_of(snapshot), rows=rows
+        base=renderer.tokenizer.folder, text=renderer.settings, formats=formats_of(snapshot), rows=rows, both=both
     )  # fmt: skip
     with _opened(job, workers if rows >= WORTH_ROWS else 1) as run:
         for split, total in counts.items():

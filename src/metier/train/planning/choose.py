@@ -8,7 +8,7 @@ from metier.core.types import Reasoned, Sequence
 from metier.forest.arrange import arrange
 from metier.report.cells import size
 from metier.text.rendered import Rendered
-from metier.train.batches import Order
+from metier.train.batches import Ordered
 from metier.train.planning.predict import Configuration, Setting, Simulation, simulate
 from metier.train.planning.tokens import Usage, usage
 
@@ -64,7 +64,13 @@ class Planned:
 
 
 def choose(
-    setting: Setting, method: str, *, rendered: Rendered, order: Order, asked: tuple[int | None, bool | None], room: int
+    setting: Setting,
+    method: str,
+    *,
+    rendered: Rendered,
+    order: Ordered,
+    asked: tuple[int | None, bool | None],
+    room: int,
 ) -> Planned:
     """Take the preferred micro-batch, and where it does not fit smaller ones, then checkpointing.
 
@@ -72,7 +78,7 @@ def choose(
         setting: base, adapters, what the process holds.
         method: resolved.
         rendered: the training rows.
-        order: in which they are drawn.
+        order: in which they are drawn in an epoch.
         asked: `train.micro_batch_tokens` and `model.gradient_checkpointing` as set.
         room: bytes there are.
 
@@ -80,14 +86,16 @@ def choose(
         The first that fits, or the last tried.
     """
     tokens, checkpointing = asked
-    most = fastest_tokens(method, setting.device, usage(rendered, order, UNPLANNED_TOKENS).heaviest)
+    most = fastest_tokens(
+        method, setting.device, usage(rendered, order, UNPLANNED_TOKENS, together=setting.together).heaviest
+    )
     budgets = [tokens] if tokens is not None else [most >> half for half in range(8) if most >> half >= _LEAST]
     planned = None
     for recompute in [checkpointing] if checkpointing is not None else [False, True]:
         for budget in budgets:
-            counted = usage(rendered, order, budget)
+            counted = usage(rendered, order, budget, together=setting.together)
             configuration = Configuration(method=method, checkpointing=recompute, micro_batch_tokens=budget)
-            simulation = simulate(setting, configuration, arrange(counted.heaviest, budget))
+            simulation = simulate(setting, configuration, setting.arrange(counted.heaviest, budget))
             planned = Planned(simulation=simulation, usage=counted, room=room)
             if planned.fits:
                 return planned

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from metier.forest.arrange import arrange
 from metier.model.find import Base
 from metier.text.rendered import Rendered
 from metier.train import choices
@@ -47,18 +46,18 @@ def methods(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) 
         train = settings.train.model_copy(update={"micro_batch_tokens": None})
         plan = replace(settings, model=model, train=train)
         planned = choose_for(base, plan, rendered, view)
-        setting, _ = setting_of(base, plan, view.targets)
+        setting, _ = setting_of(base, plan, view)
         seconds = epoch(planned, setting) if planned.fits else None
         found.append(Method(name=planned.simulation.configuration.name, planned=planned, seconds=seconds))
     if view.targets is not None:
         return found
-    lora, setting = found[-1].planned, setting_of(base, plan, view.targets)[0]
+    lora, setting = found[-1].planned, setting_of(base, plan, view)[0]
     tokens = lora.simulation.configuration.micro_batch_tokens
     for kind in _BITS:
         tried = []
         for recompute in (False, True):
             way = Configuration(method="lora", checkpointing=recompute, micro_batch_tokens=tokens, quantise=kind)
-            simulation = simulate(setting, way, arrange(lora.usage.heaviest, tokens))
+            simulation = simulate(setting, way, setting.arrange(lora.usage.heaviest, tokens))
             tried.append(Planned(simulation=simulation, usage=lora.usage, room=lora.room))
         planned = next((one for one in tried if one.fits), tried[-1])
         found.append(Method(name=planned.simulation.configuration.name, planned=planned, seconds=None))

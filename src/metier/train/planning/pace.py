@@ -30,12 +30,16 @@ _MOST_NUMBERS = 5e8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Seconds of a step's parts: its `trunk`, a `forest` of `tokens`, the `update` of the weights."""
+    """Seconds of a step's parts: its `trunk`, a `forest` of `tokens`, the `update` of the weights.
+
+    `reading`: those of the forest's way forwards alone.
+    """
 
     trunk: float
     forest: float
     tokens: int
     update: float
+    reading: float
 
     def seconds(self, work: Arrangement) -> float:
         """Return how long a step takes."""
@@ -66,14 +70,18 @@ def measure(setting: Setting, configuration: Configuration, work: Arrangement) -
         return None
     few, more = found[0], found[-1]
     steps = layers - _MORE if len(lengths) > 1 else 0
-    trunk, forest, update = (last + steps * max(0.0, last - first) for first, last in zip(few, more, strict=True))
-    return Pace(trunk=trunk, forest=forest, tokens=largest(work).tokens, update=update)
+    trunk, reading, back, update = (
+        last + steps * max(0.0, last - first) for first, last in zip(few, more, strict=True)
+    )  # fmt: skip
+    return Pace(
+        trunk=trunk, forest=reading + back, tokens=largest(work).tokens, update=update, reading=reading
+    )  # fmt: skip
 
 
 def _paced(
     model: PreTrainedModel, setting: Setting, configuration: Configuration, work: Arrangement
-) -> tuple[float, float, float]:
-    """Return the seconds of trunk, largest forest and update."""
+) -> tuple[float, float, float, float]:
+    """Return the seconds of trunk, largest forest (forwards, backwards) and update."""
     device = torch.device(setting.device)
     model.to_empty(device=device)
     model.tie_weights()
@@ -86,15 +94,14 @@ def _paced(
     optimiser = build(trained, setting.optimiser, setting.regularise)
     arithmetic = Arithmetic(device=device, bfloat16=setting.bfloat16)
     _go(trained, objective, optimiser, work, arithmetic)  # the first is slower: memory is new, kernels are chosen
-    trunk, forest, update = zip(
-        *(_go(trained, objective, optimiser, work, arithmetic) for _ in range(_GOES)), strict=True
-    )
-    return min(trunk), min(forest), min(update)
+    goes = zip(*(_go(trained, objective, optimiser, work, arithmetic) for _ in range(_GOES)), strict=True)
+    trunk, reading, back, update = (min(seconds) for seconds in goes)
+    return trunk, reading, back, update
 
 
 def _go(
     model: torch.nn.Module, objective: Objective, optimiser: Optimiser, work: Arrangement, arithmetic: Arithmetic
-) -> tuple[float, float, float]:
+) -> tuple[float, float, float, float]:
     way, forest = Way(), largest(work).to(arithmetic.device)
     clock = _Clock(arithmetic.device)
     with way.attention(model), packed_frozen(model, arithmetic.dtype):
@@ -104,8 +111,9 @@ def _go(
                 score.read_trunk(model, work.trunk)
             down = clock.lap()
             loss = objective.loss(model, forest)
+            read = clock.lap()
         (loss.total / loss.weight).backward()
-        computed = clock.lap()
+        learnt = clock.lap()
         if work.trunk is not None:
             work.trunk.backward()
         back = clock.lap()
@@ -114,7 +122,7 @@ def _go(
     update = clock.lap()
     if len(work.forests) == 1:  # else all but the first add to the gradients of those before
         optimiser.zero_grad(set_to_none=True)
-    return down + back, computed, update
+    return down + back, read, learnt, update
 
 
 class _Clock:

@@ -1,12 +1,14 @@
 """Predict what memory a configuration needs, part by part, from a step that was only gone through."""
 
+from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
 
 import torch
 from transformers import PreTrainedModel
 
 from metier.core.errors import SettingsError
-from metier.forest.arrange import Arrangement
+from metier.core.types import Sequence
+from metier.forest.arrange import Arrangement, arrange
 from metier.forest.way import Way
 from metier.model.adapt import adapt, count_parameters
 from metier.model.find import Base
@@ -17,10 +19,11 @@ from metier.model.settings import ModelSettings
 from metier.model.shapes import outline, sizes
 from metier.text.targets import Targets
 from metier.train.objectives.classify import Headed
+from metier.train.objectives.prefer import TOGETHER, Prefer
 from metier.train.objectives.supervised import Objective, Supervised
 from metier.train.optimisers.build import state_bytes
 from metier.train.planning.simulate import go_through
-from metier.train.settings import OptimiserSettings, RegulariseSettings
+from metier.train.settings import OptimiserSettings, PreferSettings, RegulariseSettings
 
 _FEW, _MORE = 2, 4
 """Decoder layers that are gone through: what a layer adds is their difference, and every further one adds the same."""
@@ -84,7 +87,7 @@ class Simulation:
 class Setting:
     """What all configurations of a run have in common; `process`: bytes that the program holds already.
 
-    `targets`: what a head is to say; None: the model learns words.
+    `targets`: what a head is to say; None: the model learns words. `prefers`: rows are pairs, and this is their loss.
     """
 
     base: Base
@@ -95,9 +98,21 @@ class Setting:
     device: str = "cpu"
     bfloat16: bool = False
     targets: Targets | None = None
+    prefers: PreferSettings | None = None
+
+    @property
+    def together(self) -> int:
+        """How many sequences a row is, which have to be computed in one forest."""
+        return 1 if self.prefers is None else TOGETHER
+
+    def arrange(self, sequences: Many[Sequence], budget: int) -> Arrangement:
+        """Arrange a step as a run would."""
+        return arrange(sequences, budget, together=self.together)
 
     def objective(self, way: Way) -> Objective:
-        """Return what a step computes: the loss on words, or of a head."""
+        """Return what a step computes: the loss on words, of pairs, or of a head."""
+        if self.prefers is not None:
+            return Prefer(self.prefers, way)
         return Supervised(way) if self.targets is None else Headed(self.targets.kind, way)
 
 

@@ -11,13 +11,17 @@ from metier.train.planning.lint import Misplaced
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A run planned: the chosen way with its seconds for an epoch, the alternatives, and what could be better."""
+    """A run planned: the chosen way with its seconds for an epoch, the alternatives, and what could be better.
+
+    `before`: seconds of what the base computes once, before the first step; None: it computes nothing, or nobody knows.
+    """
 
     chosen: Planned
     seconds: float | None
     alternatives: tuple[tuple[Planned, float | None], ...]
     misplaced: Misplaced | None
     choices: tuple[Reasoned, ...] = ()
+    before: float | None = None
 
 
 def report(plan: Plan, base: str) -> Report:
@@ -29,6 +33,8 @@ def report(plan: Plan, base: str) -> Report:
             f"Fits: about {needed}; an epoch of {epoch.steps:,} steps {_time(plan.seconds)}, "
             f"with {epoch.speed_up:.1f}× fewer tokens than padded."
         )
+        if plan.before is not None:
+            text += f" Before the first step the base reads all answers once, for about {duration(plan.before)}."
     else:
         text = f"Does not fit: about {needed}. A way that fits is in the table, if there is one."
     if plan.misplaced is not None:

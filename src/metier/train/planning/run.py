@@ -9,7 +9,6 @@ from metier.core.errors import SettingsError
 from metier.core.memory import resident, room
 from metier.core.progress import Progress
 from metier.core.types import Reasoned
-from metier.forest.arrange import arrange
 from metier.model.adapt import choose_method
 from metier.model.arithmetic import rates
 from metier.model.find import Base
@@ -17,15 +16,16 @@ from metier.model.load import device_here
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline
 from metier.text.rendered import Rendered
-from metier.text.targets import Targets
 from metier.train import choices
-from metier.train.batches import Order
+from metier.train.batches import Order, Ordered
 from metier.train.plan import TrainingPlan
+from metier.train.planning import pairs
 from metier.train.planning.choose import UNPLANNED_TOKENS, Planned, choose, require_fit
 from metier.train.planning.lint import misplaced
-from metier.train.planning.pace import measure
+from metier.train.planning.pace import Pace, measure
 from metier.train.planning.predict import Configuration, Setting, simulate
 from metier.train.planning.report import Plan
+from metier.train.preferring import Pairs
 from metier.train.views import View
 
 _CHOSEN = ("train.micro_batch_tokens", "model.gradient_checkpointing")
@@ -35,9 +35,11 @@ _PLANNED = ("auto", "full", "lora", "layers")
 
 def choose_for(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> Planned:
     """Choose how a run computes; see `choose`."""
-    setting, method = setting_of(base, settings, view.targets)
-    rows = len(rendered)
-    order = Order(rows, settings.train.rows_per_step, rows, settings.seed, curriculum=view.curriculum)
+    setting, method = setting_of(base, settings, view)
+    rows = len(rendered) // view.together
+    order: Ordered = Order(rows, settings.train.rows_per_step, rows, settings.seed, curriculum=view.curriculum)
+    if view.prefers:
+        rendered, order = pairs.unasked(rendered), Pairs(order)
     asked = (settings.train.micro_batch_tokens, settings.model.gradient_checkpointing)
     return choose(setting, method, rendered=rendered, order=order, asked=asked, room=_room())
 
@@ -88,7 +90,7 @@ def settle(
 
 def _not_planned(settings: TrainingPlan, view: View) -> str:
     """Return why the planner has nothing to say of a run, or ""."""
-    if view.distils or view.prefers or view.rewards:
+    if view.distils or view.rewards:
         return f"the objective {view.objective.name}"
     known = settings.model.method in _PLANNED and settings.model.quantise == "none"
     return "" if known else "a base that is quantised, or adapted in a way that the planner does not know"
@@ -121,10 +123,10 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         SettingsError: the architecture does not let itself be gone through, or nothing is known of such a run.
     """
     if not_planned := _not_planned(settings, view):
-        wanted = "full, layers or LoRA on an unquantised base, for words or a head"
+        wanted = "full, layers or LoRA on an unquantised base, for words, preferences or a head"
         raise SettingsError(f"metier plan: {not_planned}", wanted)
     torch.set_num_threads(choices.threads(settings.train).value)
-    setting, _ = setting_of(base, settings, view.targets)
+    setting, _ = setting_of(base, settings, view)
     chosen = choose_for(base, settings, rendered, view)
     done = chosen.simulation.configuration
     ways: list[tuple[str, str | None]] = [("full", None), ("lora", None)] if base.kind != "config" else []
@@ -138,12 +140,14 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
             )
             if other == done:
                 continue
-            simulation = simulate(setting, other, arrange(chosen.usage.heaviest, other.micro_batch_tokens))
+            simulation = simulate(setting, other, setting.arrange(chosen.usage.heaviest, other.micro_batch_tokens))
             planned = Planned(simulation=simulation, usage=chosen.usage, room=chosen.room)
             alternatives.append((planned, None if quantise else epoch(planned, setting)))
+    found = paced(chosen, setting)
     return Plan(
         chosen=chosen,
-        seconds=epoch(chosen, setting),
+        seconds=None if found is None else of_epoch(chosen, setting, found),
+        before=pairs.seconds(rendered, found) if found is not None and view.prefers else None,
         alternatives=tuple(alternatives),
         misplaced=misplaced(chosen.usage.heaviest, done.micro_batch_tokens),
         choices=tuple(chosen.choices(settings.model.gradient_checkpointing, settings.train.micro_batch_tokens)),
@@ -151,14 +155,24 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
 
 
 def epoch(planned: Planned, setting: Setting) -> float | None:
-    """Return the seconds of an epoch: those of its heaviest step, by its share of the tokens."""
+    """Return the seconds of an epoch; None: not timed."""
+    pace = paced(planned, setting)
+    return None if pace is None else of_epoch(planned, setting, pace)
+
+
+def paced(planned: Planned, setting: Setting) -> Pace | None:
+    """Time the heaviest step of an epoch; None: the base is too large to be tried here, or cannot be."""
     configuration = planned.simulation.configuration
-    work = arrange(planned.usage.heaviest, configuration.micro_batch_tokens)
-    pace = measure(setting, configuration, work)
-    return None if pace is None else pace.seconds(work) * planned.usage.shared / work.computed
+    return measure(setting, configuration, setting.arrange(planned.usage.heaviest, configuration.micro_batch_tokens))
 
 
-def setting_of(base: Base, settings: TrainingPlan, targets: Targets | None) -> tuple[Setting, str]:
+def of_epoch(planned: Planned, setting: Setting, pace: Pace) -> float:
+    """Return the seconds of an epoch: those of its heaviest step, by its share of the tokens."""
+    work = setting.arrange(planned.usage.heaviest, planned.simulation.configuration.micro_batch_tokens)
+    return pace.seconds(work) * planned.usage.shared / work.computed
+
+
+def setting_of(base: Base, settings: TrainingPlan, view: View) -> tuple[Setting, str]:
     """Return what all configurations of a run have in common, and its method resolved."""
     model = outline(base.folder)
     method, _ = choose_method(model, base, settings.model)
@@ -169,7 +183,8 @@ def setting_of(base: Base, settings: TrainingPlan, targets: Targets | None) -> t
     process = 0 if device == "cuda" else resident()
     setting = Setting(
         base=base, model=settings.model, process=process, optimiser=settings.train.optimiser,
-        regularise=settings.train.regularise, device=device, bfloat16=bfloat16, targets=targets,
+        regularise=settings.train.regularise, device=device, bfloat16=bfloat16, targets=view.targets,
+        prefers=view.objective.prefer if view.prefers else None,
     )  # fmt: skip
     return setting, method
 

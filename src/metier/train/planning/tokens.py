@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from metier.core.types import Sequence
 from metier.forest.arrange import arrange
 from metier.text.rendered import Rendered
-from metier.train.batches import Order
+from metier.train.batches import Ordered
 
 _MOST_STEPS = 32
 
@@ -32,10 +32,16 @@ class Usage:
         return self.padded / self.shared
 
 
-def usage(rendered: Rendered, order: Order, budget: int) -> Usage:
-    """Count the tokens of an epoch, from at most 32 of its steps, evenly spread."""
-    steps = max(1, -(-len(rendered) // order.rows_per_step))
-    steps = min(steps, order.steps)
+def usage(rendered: Rendered, order: Ordered, budget: int, *, together: int = 1) -> Usage:
+    """Count the tokens of an epoch, from at most 32 of its steps, evenly spread.
+
+    Args:
+        rendered: the training rows.
+        order: of one epoch.
+        budget: most tokens computed at once.
+        together: so many neighbours stand in one forest.
+    """
+    steps = order.steps
     chosen = sorted({place * steps // min(steps, _MOST_STEPS) for place in range(min(steps, _MOST_STEPS))})
     padded = packed = shared = labels = 0
     heaviest: list[Sequence] = []
@@ -44,7 +50,7 @@ def usage(rendered: Rendered, order: Order, budget: int) -> Usage:
         lengths = [len(sequence) for sequence in sequences]
         padded += len(lengths) * max(lengths)
         packed += sum(lengths)
-        shared += arrange(sequences, budget).computed
+        shared += arrange(sequences, budget, together=together).computed
         labels += sum(int((sequence.weights != 0).sum()) for sequence in sequences)
         if sum(lengths) > sum(map(len, heaviest)):
             heaviest = sequences

@@ -18,17 +18,22 @@ NAME = "no row sees another"
 
 
 def contamination(
-    model: torch.nn.Module, way: Way, rows: Many[Sequence], arithmetic: Arithmetic, *, bound: float = 0.0
-) -> Check:
-    """Compare the losses of all other rows with and without the secret, for every budget."""
+    model: torch.nn.Module, way: Way, rows: Many[Sequence], arithmetic: Arithmetic, *, bound: float = 0.0,
+    together: int = 1,
+) -> Check:  # fmt: skip
+    """Compare the losses of all other rows with and without the secret, for every budget.
+
+    Where `together` sequences are a row, the other ones of the row count as others: no answer sees the one beside it.
+    """
     vocabulary = inner_model(model).config.get_text_config(decoder=True).vocab_size
     planted = plant(rows, vocabulary)
     if planted is None:
         return Check(name=NAME, found=None, bound=bound, unit="nats", detail="no row has two tokens of its own")
     largest, moved = 0.0, 0.0
     for budget in budgets(rows):
-        before = label_losses(model, way, rows, budget, arithmetic)
-        after = label_losses(model, way, planted.rows, budget, arithmetic)
+        before, after = (
+            label_losses(model, way, some, budget, arithmetic, together=together) for some in (rows, planted.rows)
+        )
         differences = [furthest(a, b) for a, b in zip(before, after, strict=True)]
         moved = max(moved, differences.pop(planted.place))
         largest = max(largest, *differences)
@@ -46,11 +51,11 @@ def furthest(first: torch.Tensor, second: torch.Tensor) -> float:
 
 @torch.no_grad()
 def label_losses(
-    model: torch.nn.Module, way: Way, rows: Many[Sequence], budget: int, arithmetic: Arithmetic
+    model: torch.nn.Module, way: Way, rows: Many[Sequence], budget: int, arithmetic: Arithmetic, *, together: int = 1
 ) -> list[torch.Tensor]:
     """Return -log p in nats at the labels of each row, computed as a step computes them."""
     found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
-    work = way.arrange(list(rows), budget)
+    work = way.arrange(list(rows), budget, together=together)
     with way.attention(model), arithmetic.autocast():
         if work.trunk is not None:
             score.read_trunk(model, work.trunk)

@@ -14,18 +14,25 @@ from metier.core.types import Sequence
 from metier.text.rendered import Rendered
 
 
-def choose(rendered: Rendered, count: int, tokens: int) -> list[Sequence]:
-    """Return at most `count` rows with labels, evenly spread, each of at most `tokens` tokens.
+def choose(rendered: Rendered, count: int, tokens: int, *, together: int = 1) -> list[Sequence]:
+    """Return the sequences of at most `count` rows with labels, evenly spread, each of at most `tokens` tokens.
+
+    Args:
+        rendered: all rows.
+        count: of rows.
+        tokens: of a sequence; see `cut`.
+        together: sequences of a row, which stand side by side.
 
     Raises:
         DataError: fewer than two rows have labels.
     """
-    labelled = [number for number in range(len(rendered)) if rendered.sequence(number).weights.any()]
+    firsts = range(0, len(rendered), together)
+    labelled = [first for first in firsts if rendered.sequence(first).weights.any()]
     if len(labelled) < 2:
         raise DataError(f"{len(labelled)} training rows with something to learn", "at least two", "add rows")
     count = min(count, len(labelled))
     places = [labelled[place * len(labelled) // count] for place in range(count)]
-    return [cut(rendered.sequence(place), tokens) for place in places]
+    return [cut(rendered.sequence(place + side), tokens) for place in places for side in range(together)]
 
 
 def cut(row: Sequence, tokens: int) -> Sequence:

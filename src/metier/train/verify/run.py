@@ -23,9 +23,19 @@ from metier.train.material import Material, gather
 from metier.train.optimisers.groups import trained_parameters
 from metier.train.plan import TrainingPlan
 from metier.train.run import ready
+from metier.train.verify import pairs
 from metier.train.verify.contamination import contamination, furthest, label_losses
 from metier.train.verify.exact import Exactly, has_experts, nudge, require_memory, widen
-from metier.train.verify.gradient import apart, budgets, forest_gradients, judged, plain_gradients
+from metier.train.verify.gradient import (
+    Gradients,
+    PlainLoss,
+    apart,
+    budgets,
+    forest_gradients,
+    judged,
+    likelihood,
+    plain_gradients,
+)
 from metier.train.verify.repetition import resumed, twice
 from metier.train.verify.rows import choose, columns
 from metier.train.verify.settings import VerifySettings
@@ -63,18 +73,24 @@ def verify(
     """
     torch.set_num_threads(choices.threads(plan.train).value)
     material = gather(snapshot, base, run, plan, progress)
-    if not material.view.plain:
-        raise SettingsError(f"metier verify with train.objective {material.view.objective.name}", "the objective chat")
-    rows = choose(material.train, settings.rows, settings.tokens)
+    view = material.view
+    if not (view.plain or view.prefers):
+        raise SettingsError(f"metier verify with train.objective {view.objective.name}", "the objective chat or prefer")
+    rows = choose(material.train, settings.rows, settings.tokens, together=view.together)
     few = dataclasses.replace(material, train=columns(rows), validation=columns(rows))
     with progress.task("verify", 3) as bar, TemporaryDirectory(prefix="metier-verify-") as folder:
         fit = ready(Path(folder), base, plan, few, progress)
         require_memory(fit.model, len(rows), max(len(row) for row in rows))
-        facts = _facts(fit, base, rows, len(material.train))
+        facts = _facts(fit, base, rows, material.trained_rows)
+        bound = _BOUNDS["float32" if plan.model.quantise == "none" and not fit.arithmetic.bfloat16 else "bfloat16"]
+        checks, loss = [], likelihood
+        if view.prefers:
+            rows = [fit.rendered.sequence(number) for number in range(len(fit.rendered))]  # with what the base says
+            checks, loss = [pairs.asked(fit, rows, bound=bound)], pairs.loss_of(view.objective.prefer)
         nudge(fit.model, plan.seed)
-        checks = _as_it_trains(fit, rows, quantised=plan.model.quantise != "none")
+        checks += _as_it_trains(fit, rows, loss, bound=bound)
         bar.advance()
-        checks += _in_float64(fit, rows) if plan.model.quantise == "none" else _quantised()
+        checks += _in_float64(fit, rows, loss) if plan.model.quantise == "none" else _quantised()
         bar.advance()
         precision = "bfloat16" if fit.arithmetic.bfloat16 else "float32"
         del fit
@@ -85,15 +101,15 @@ def verify(
     return Verified(checks=tuple(checks), facts=facts)
 
 
-def _as_it_trains(fit: Fit, rows: Many[Sequence], *, quantised: bool) -> list[Check]:
+def _as_it_trains(fit: Fit, rows: Many[Sequence], loss: PlainLoss, *, bound: float) -> list[Check]:
     """Look at the model in the precision that it trains in."""
     halves = budgets(rows)[1]
-    checks = [twice(fit, lambda: fit.way.arrange(list(rows), halves))]
+    checks = [twice(fit, lambda: _arranged(fit, rows, halves))]
     _still(fit.model)
     if not has_experts(fit.model):
-        checks.append(contamination(fit.model, fit.way, rows, fit.arithmetic))
-    bound = _BOUNDS["bfloat16" if fit.arithmetic.bfloat16 or quantised else "float32"]
-    checks.append(_against_plain(ROUNDED, fit, rows, fit.arithmetic, bound=bound))
+        checks.append(contamination(fit.model, fit.way, rows, fit.arithmetic, together=fit.together))
+    plain = plain_gradients(fit.model, rows, fit.arithmetic, loss)
+    checks.append(_against(plain, ROUNDED, fit, rows, fit.arithmetic, bound=bound))
     return checks
 
 
@@ -106,7 +122,7 @@ def _quantised() -> list[Check]:
     ]
 
 
-def _in_float64(fit: Fit, rows: Many[Sequence]) -> list[Check]:
+def _in_float64(fit: Fit, rows: Many[Sequence], loss: PlainLoss) -> list[Check]:
     """Turn the model into its float64 self, show that it is still the same, and look at it."""
     device = fit.arithmetic.device
     arithmetic = Arithmetic(device=device)
@@ -118,20 +134,27 @@ def _in_float64(fit: Fit, rows: Many[Sequence]) -> list[Check]:
         difference = furthest(after, before)
         detail = f"{len(after)} labels, float32 against float64; the proofs below are about the latter"
         checks = [Check(name=COPY, found=difference, bound=_COPY, unit="nats", detail=detail)]
-        checks.append(_against_plain(GRADIENT, fit, rows, arithmetic, bound=_EXACT))
+        plain = plain_gradients(fit.model, rows, arithmetic, loss)
+        checks.append(_against(plain, GRADIENT, fit, rows, arithmetic, bound=_EXACT))
         checks.append(_accumulation(fit, rows, arithmetic))
         if has_experts(fit.model):  # what one row says regroups the experts' products: equal, but not bit for bit
-            checks.append(contamination(fit.model, fit.way, rows, arithmetic, bound=_EXACT))
+            alone = contamination(fit.model, fit.way, rows, arithmetic, bound=_EXACT, together=fit.together)
+            checks.append(alone)
     return checks
 
 
-def _against_plain(name: str, fit: Fit, rows: Many[Sequence], arithmetic: Arithmetic, *, bound: float) -> Check:
+def _arranged(fit: Fit, rows: Many[Sequence], budget: int) -> Arrangement:
+    return fit.way.arrange(list(rows), budget, together=fit.together)
+
+
+def _against(
+    plain: Gradients, name: str, fit: Fit, rows: Many[Sequence], arithmetic: Arithmetic, *, bound: float
+) -> Check:
     """Compare the training step, in one forest and cut, with the plain padded step of the libraries."""
-    plain = plain_gradients(fit.model, rows, arithmetic)
     found, told = [], []
     with fit.way.attention(fit.model):
         for budget in budgets(rows)[:2]:
-            work = fit.way.arrange(list(rows), budget)
+            work = _arranged(fit, rows, budget)
             told.append(_told(work))
             found.append(apart(forest_gradients(fit.model, fit.objective, work, arithmetic), plain))
     return judged(name, found, bound=bound, detail=f"{len(plain)} weights; {'; '.join(told)}")
@@ -147,7 +170,7 @@ def _told(work: Arrangement) -> str:
 def _accumulation(fit: Fit, rows: Many[Sequence], arithmetic: Arithmetic) -> Check:
     """Compare every budget with everything at once: whatever the parts, the step's weight divides once."""
     with fit.way.attention(fit.model):
-        works = [fit.way.arrange(list(rows), budget) for budget in budgets(rows)]
+        works = [_arranged(fit, rows, budget) for budget in budgets(rows)]
         whole, *parts = (forest_gradients(fit.model, fit.objective, work, arithmetic) for work in works)
     numbers = ", ".join(str(len(work.forests)) for work in works[1:])
     found = [apart(part, whole) for part in parts]
@@ -157,9 +180,10 @@ def _accumulation(fit: Fit, rows: Many[Sequence], arithmetic: Arithmetic) -> Che
 def _resume(base: Base, plan: TrainingPlan, few: Material, steps: int) -> Check:
     """Train a few steps with the user's settings, on more than one epoch where there are enough steps."""
     rows = [few.train.sequence(number) for number in range(len(few.train))]
-    rows_per_step = max(1, -(-len(rows) * 2 // (steps + 1)))
+    count = few.trained_rows
+    rows_per_step = max(1, -(-count * 2 // (steps + 1)))
     changes = {
-        "epochs": 1000.0, "max_steps": steps, "rows_per_step": min(rows_per_step, len(rows)), "checks": 1,
+        "epochs": 1000.0, "max_steps": steps, "rows_per_step": min(rows_per_step, count), "checks": 1,
         "checkpoint_every": max(1, steps // 2),
         "micro_batch_tokens": min(plan.train.micro_batch_tokens or 4096, max(1, sum(map(needed, rows)) // 4)),
     }  # fmt: skip
@@ -176,12 +200,13 @@ def _still(model: torch.nn.Module) -> None:
 
 
 def _facts(fit: Fit, base: Base, rows: Many[Sequence], of: int) -> tuple[tuple[str, Cell], ...]:
-    work = fit.way.arrange(list(rows), budgets(rows)[0])
+    work = _arranged(fit, rows, budgets(rows)[0])
+    count = len(rows) // fit.together
     padded = len(rows) * max(len(row) for row in rows)
     how = fit.way.reasoned()
     return (
         ("base", base.name),
-        ("rows", f"{len(rows)} of {of:,}, the longest with {max(len(row) for row in rows)} tokens"),
+        ("rows", f"{count} of {of:,}, the longest with {max(len(row) for row in rows)} tokens"),
         ("tokens", f"{padded:,} padded, {work.given:,} given, {work.computed:,} computed"),
         ("computed as", str(how.value)),
         ("trained weights", len(trained_parameters(fit.model))),
