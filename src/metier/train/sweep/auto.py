@@ -1,51 +1,61 @@
-"""`train.learning_rate: auto`: a few rates on the first rows of a run, each from the same start; the best one trains.
+"""`train.learning_rate: auto`: short runs say where the best rate lies, and the rule is left as far as they insist.
 
-The search is a short version of a sweep and costs at most a tenth of the run. What it found stands in choices.json;
-a run that goes on reads it there.
+A search costs at most a tenth of the run. What it found stands in choices.json; a run that goes on reads it there.
 """
 
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from metier.core.progress import Progress
+from metier.core import artefact
+from metier.core.errors import LossSpikeError, NonFiniteError
+from metier.core.progress import Progress, Silent
 from metier.core.types import Reasoned
 from metier.train.batches import Beginning
 from metier.train.fit import Fit
-from metier.train.sweep import halving
-from metier.train.sweep.trial import Reached, Start, advance
+from metier.train.sweep.insist import FACTOR, FACTOR_OF_DOUBT, Tried, best, insisted
+from metier.train.sweep.recorded import Recorded
+from metier.train.sweep.trial import Start
 
 _NAME = "train.learning_rate"
 _FOLDER = "rates"
 _SHARE = 0.1
 """Of the run's cost."""
 
-_FACTOR = 3.0
-"""Between neighbouring rates."""
+_MOST_TRIALS = 5
+_FEWEST_STEPS = 6
+"""Fewer say more of the first steps than of the rate."""
 
-_REDUCTION = 3
 _HELD_OUT = 64
 _FORWARD = 1 / 3
 """Cost of reading a row, as a share of training on it."""
 
+_FALL = 0.25
+"""The best rate falls with the length of a run to this power (Bjorck et al. 2024, "Scaling optimal LR across token
+horizons", arXiv 2409.19913, section 4; here: docs/log.md)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """How a search goes: rates as powers of three around the rule's, rungs, checks in all, steps to the last rung."""
+    """A search under way: `fit` is a run of `steps` out of the `whole` run's, `rule` the rate of the fixed rule."""
 
-    powers: tuple[int, ...]
-    rungs: int
-    checks: int
+    fit: Fit
+    rule: float
     steps: int
+    whole: int
 
+    def rate(self, power: float) -> float:
+        """Return a rate of the whole run, `power` factors above the rule's, to two digits."""
+        return float(f"{self.rule * FACTOR**power:.2g}")
 
-_WIDE = Search(powers=(0, -1, 1, -2, 2), rungs=2, checks=6, steps=30)
-_NARROW = Search(powers=(0, -1, 1), rungs=1, checks=2, steps=6)
-"""Their `steps` are the fewest that tell rates apart; with less room the search is narrower, or left out."""
+    def short(self, power: int) -> float:
+        """Return the rate of a trial that stands for it."""
+        return float(f"{self.rule * FACTOR**power * (self.whole / self.steps) ** _FALL:.2g}")
 
 
 def decide(fit: Fit, chosen: list[Reasoned], progress: Progress) -> tuple[Fit, list[Reasoned]]:
@@ -66,89 +76,100 @@ def forget(run: Path) -> None:
     shutil.rmtree(run / _FOLDER, ignore_errors=True)
 
 
-def room(fit: Fit) -> Search | None:
-    """Return the widest search that a tenth of the run pays for, or None."""
+def room(fit: Fit) -> int | None:
+    """Return how many steps each trial may take so that all cost a tenth of the run; None: too few to say anything."""
     rows_per_step = max(1, len(fit.order.step(0)))
-    check = min(_HELD_OUT, len(fit.validation)) * _FORWARD / rows_per_step
-    for search in (_WIDE, _NARROW):
-        first = _REDUCTION ** (1 - search.rungs)
-        runs = len(search.powers) * first + _finalists(search) * (1 - first)  # in runs from start to last rung
-        steps = int((_SHARE * fit.order.steps / runs) - check * search.checks)
-        if steps >= search.steps:
-            return replace(search, steps=steps - steps % _REDUCTION)
-    return None
+    check = min(_HELD_OUT * fit.together, len(fit.validation)) * _FORWARD / rows_per_step
+    steps = int(_SHARE * fit.order.steps / _MOST_TRIALS - check)
+    return steps if steps >= _FEWEST_STEPS else None
 
 
 def _search(fit: Fit, rule: Reasoned, progress: Progress) -> Reasoned:
     if not fit.validation:
         return replace(rule, reason=f"{rule.reason}; no validation rows to compare other rates on")
-    search = room(fit)
-    if search is None:
+    steps = room(fit)
+    if steps is None:
         reason = f"{rule.reason}; {fit.order.steps} steps are too few to try others in a tenth of them"
         return replace(rule, reason=reason)
-    rates = {number: float(f"{rule.value * _FACTOR**power:.3g}") for number, power in enumerate(search.powers)}
-    reached, finalists = _measure(_short(fit, search), rates, search, progress)
-    if not finalists:
+    search = Search(fit=_short(fit, steps), rule=rule.value, steps=steps, whole=fit.order.steps)
+    tried = _climb(search, progress)
+    if all(trial.failed for trial in tried.values()):
         return replace(rule, reason=f"{rule.reason}; every rate tried around it failed")
-    told = ", ".join(_told(rates[number], reached[number]) for number in sorted(rates, key=lambda n: rates[n]))
-    return Reasoned(name=_NAME, value=rates[finalists[0]], reason=f"lowest validation loss of those tried ({told})")
+    return _reasoned(search, rule, tried)
 
 
-def _told(rate: float, result: Reached) -> str:
-    loss = "failed" if result.failed else f"{smoothed(result):.4f}"
-    return f"{rate:g}: {loss} after {result.steps} steps"
+def _reasoned(search: Search, rule: Reasoned, tried: dict[int, Tried]) -> Reasoned:
+    """Take the rule's rate, or another as far as the trials insist, and say why."""
+    power = insisted(tried)
+    told = ", ".join(f"{search.short(each):g}: {tried[each].told()}" for each in sorted(tried))
+    found = f"{search.steps} steps ({told}) point to {search.rate(best(tried)):g} for all {search.whole:,}"
+    if power == 0:
+        return replace(rule, reason=f"{rule.reason}; runs of {found}, which is not clearly another")
+    reason = f"runs of {found}; taken a factor of {FACTOR_OF_DOUBT:g} nearer to the {rule.value:g} of the rule"
+    return Reasoned(name=_NAME, value=search.rate(power), reason=reason)
 
 
-def smoothed(result: Reached) -> float:
-    """Return the mean of the last two validation losses: one alone depends on the rows of the last steps."""
-    if result.failed or not result.curve:
-        return math.inf
-    last = [loss for _, loss in result.curve[-2:]]
-    return math.fsum(last) / len(last)
-
-
-def _measure(
-    fit: Fit, rates: dict[int, float], search: Search, progress: Progress
-) -> tuple[dict[int, Reached], list[int]]:
-    """Train every rate to the first rung and the better ones to the last, always from the same start.
-
-    Returns:
-        What each reached, and the numbers of those that reached the last rung without failing, best first.
-    """
-    start = Start(fit.model)
-    reached: dict[int, Reached] = {}
-    going = list(rates)
-    with progress.task("learning rate", len(going) + _finalists(search) * (search.rungs - 1)) as bar:
-        for rung, steps in enumerate(halving.rung_steps(search.steps, search.rungs, _REDUCTION)):
-            for number in going:
-                trial = replace(fit, run_folder=fit.run_folder / f"{number:02d}", peak_rate=rates[number])
-                reached[number] = advance(trial, start, rung, steps)
-                bar.advance(1, {"rate": rates[number], "validation": reached[number].loss})
-            going = halving.survivors({number: smoothed(reached[number]) for number in going}, _REDUCTION)
+def _climb(search: Search, progress: Progress) -> dict[int, Tried]:
+    """Try the rule's rate and its neighbours, then go on to the side where the loss falls."""
+    start = Start(search.fit.model)
+    tried: dict[int, Tried] = {}
+    power: int | None = 0
+    with progress.task("learning rate", _MOST_TRIALS) as bar:
+        while power is not None and len(tried) < _MOST_TRIALS:
+            tried[power] = _tried(search, start, power)
+            bar.advance(1, {"rate": search.short(power), "validation": tried[power].loss})
+            power = following(tried)
     start.restore()
-    return reached, going
+    return tried
 
 
-def _finalists(search: Search) -> int:
-    return math.ceil(len(search.powers) / _REDUCTION)
+def following(tried: Mapping[int, Tried]) -> int | None:
+    """Return the power to try next: beside the lowest loss, until both its neighbours are known; None: enough is."""
+    lowest = min(tried, key=lambda power: (tried[power].loss, abs(power)))
+    return next((power for power in (lowest + 1, lowest - 1) if power not in tried), None)
 
 
-def _short(fit: Fit, search: Search) -> Fit:
-    """Return the beginning of a run as a run of its own, measured on a few held-out rows."""
-    count = min(_HELD_OUT, len(fit.validation))
-    places = [place * len(fit.validation) // count for place in range(count)]
+def _tried(search: Search, start: Start, power: int) -> Tried:
+    """Train at a rate for a while, or read what that came to before the search was interrupted."""
+    trial = replace(search.fit, run_folder=search.fit.run_folder / f"{power:+d}", peak_rate=search.short(power))
+    path = trial.run_folder / "tried.json"
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return Tried(rows=np.array(known["rows"]), weight=known["weight"], failed=known["failed"])
+    shutil.rmtree(trial.run_folder, ignore_errors=True)
+    trial.run_folder.mkdir(parents=True)
+    start.restore()
+    objective, failed = Recorded(trial.objective), ""
+    try:
+        replace(trial, objective=objective).run(Silent())
+    except (NonFiniteError, LossSpikeError) as error:
+        failed = error.found
+    if not failed and not math.isfinite(math.fsum(objective.rows)):
+        failed = "a loss that is no number"
+    found = Tried(rows=np.array(objective.rows), weight=objective.divisor, failed=failed)
+    shutil.rmtree(trial.run_folder)
+    trial.run_folder.mkdir()
+    artefact.write_file(path, json.dumps({"rows": objective.rows, "weight": objective.divisor, "failed": failed}))
+    return found
+
+
+def _short(fit: Fit, steps: int) -> Fit:
+    """Return the beginning of a run as a run of its own, with the whole schedule, measured on a few held-out rows."""
+    rows = len(fit.validation) // fit.together
+    count = min(_HELD_OUT, rows)
+    places = [
+        place * rows // count * fit.together + side for place in range(count) for side in range(fit.together)
+    ]  # fmt: skip
     kept = fit.frozen
     if kept is not None:
         trained = len(fit.rendered)
         offsets = np.concatenate([kept.offsets[:trained], kept.offsets[trained:][places]])
         kept = replace(kept, offsets=offsets)
-    settings = fit.settings.model_copy(
-        update={"checks": search.checks, "patience": None, "checkpoint_every": search.steps}
-    )
+    settings = fit.settings.model_copy(update={"checks": 1, "patience": None, "checkpoint_every": None})
     return replace(
         fit,
         run_folder=fit.run_folder / _FOLDER,
-        order=Beginning(fit.order, search.steps),
+        order=Beginning(fit.order, steps),
         validation=[fit.validation[place] for place in places],
         frozen=kept,
         settings=settings,
