@@ -229,8 +229,8 @@ class TrainSettings(Settings):
 
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
     """Peak learning rate. null: 1e-3 below 20 million parameters, 1e-4 for larger full models, 2e-4 for LoRA, times
-    what the optimiser needs beside AdamW. `auto`: rates around that one are tried on the first rows, for at most a
-    tenth of the run's cost. The choice is printed with its reason."""
+    what the optimiser needs beside AdamW. `auto`: short runs at rates around that one, for at most a tenth of
+    the run's cost; the rule is left as far as they insist. The choice is printed with its reason."""
 
     schedule: ScheduleSettings = ScheduleSettings()
     """How the learning rate moves over the run."""
