@@ -23,6 +23,8 @@ def test_a_page_of_one_report_takes_its_verdict():
 
 def test_every_verdict_has_a_word():
     assert [answer_word(Verdict(text="", good=good)) for good in (True, False, None)] == ["Yes", "No", "Cannot tell"]
+    assert answer_word(Verdict(text="", good=None, asked=False)) == "Note", "nothing was asked"
+    assert answer_word(Verdict(text="", good=False, asked=False)) == "No", "what is answered was asked"
 
 
 def test_base_is_neutral_and_a_series_keeps_its_colour_over_the_page():

@@ -9,10 +9,14 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The answer, in one sentence. `good` is True (yes), False (no) or None (cannot tell)."""
+    """The answer, in one sentence. `good` is True (yes), False (no) or None (cannot tell).
+
+    `asked` False: nothing was asked that could be answered with yes or no; the sentence says what there is.
+    """
 
     text: str
     good: bool | None
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ def compare(first: Path | Evaluation | None, second: Path | Evaluation | None) -
     if first is None and second is None:
         return Report(
             title="base against base",
-            verdict=Verdict(text="identical: the base is the base", good=None),
+            verdict=Verdict(text="identical: the base is the base", good=None, asked=False),
             command="metier compare base base",
         )
     parts = _parts(first, second)
@@ -60,7 +60,7 @@ def compare(first: Path | Evaluation | None, second: Path | Evaluation | None) -
     title = f"{parts[0].name} against {parts[1].name}"
     if parts[0].digest == parts[1].digest:
         text = "identical: the same weights, byte for byte"
-        return Report(title=title, verdict=Verdict(text=text, good=None), command=command)
+        return Report(title=title, verdict=Verdict(text=text, good=None, asked=False), command=command)
     _require_same_rows(*parts)
     return _told(parts, title, command)
 
@@ -154,9 +154,10 @@ def _told(parts: tuple[_Part, _Part], title: str, command: str) -> Report:
     )
     rows = worst(questions, *sides, task=facts["task"]["value"], most=settings.worst)
     told = sentence(facts["verdict"], confidence=settings.confidence, names=names)
+    identical = facts["verdict"]["verdict"] == "identical"
     return Report(
         title=title,
-        verdict=Verdict(text=told.text, good=None) if facts["verdict"]["verdict"] == "identical" else told,
+        verdict=Verdict(text=told.text, good=None, asked=False) if identical else told,
         facts=_facts(facts, asked, names),
         tables=tuple(table for table in evidence if table is not None),
         figures=tuple(

@@ -70,4 +70,4 @@ def _verdict(verdicts: Mapping[str, Verdict]) -> Verdict:
         return parity
     if "evaluation" in verdicts:
         return verdicts["evaluation"]
-    return Verdict(text="Not evaluated yet: `metier evaluate` compares it with its base.", good=None)
+    return Verdict(text="Not evaluated yet: `metier evaluate` compares it with its base.", good=None, asked=False)

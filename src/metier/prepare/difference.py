@@ -109,7 +109,9 @@ def report(first: Path, second: Path) -> Report:
     return Report(
         title="Difference of two snapshots",
         verdict=Verdict(
-            text=told if differs else "the same rows, splits and decisions", good=None if differs else True
+            text=told if differs else "the same rows, splits and decisions",
+            good=None if differs else True,
+            asked=not differs,
         ),
         facts=(("before", first.name), ("now", second.name), ("the same", found.same), *_settings(first, second)),
         tables=tuple(_tables(parts)),

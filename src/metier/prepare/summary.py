@@ -57,7 +57,7 @@ def _verdict(facts: Mapping[str, Any], warnings: tuple[Warning, ...]) -> Verdict
         f"{counts['test']:,} to test, {sum(facts['dropped'].values()):,} dropped"
     )
     weighty = any(warning.weight >= _WEIGHTY * facts["rows_in"] for warning in warnings)
-    return Verdict(text=text, good=None if weighty else True)
+    return Verdict(text=text, good=None if weighty else True, asked=not weighty)
 
 
 def _tables(path: Path, facts: Mapping[str, Any], warnings: tuple[Warning, ...]) -> Iterator[Table]:

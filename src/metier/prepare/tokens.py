@@ -26,7 +26,9 @@ def report(censuses: Mapping[str, Census], base: str) -> Report:
     text = f"{train.tokens:,} tokens in an epoch on {base}; the model is taught to write {train.learnt:,} of them"
     return Report(
         title="Tokens",
-        verdict=Verdict(text=text + (f"; {lost:,} rows do not fit" if lost else ""), good=None if lost else True),
+        verdict=Verdict(
+            text=text + (f"; {lost:,} rows do not fit" if lost else ""), good=None if lost else True, asked=not lost
+        ),
         facts=(
             ("tokens of an epoch", train.tokens),
             ("of them learnt", f"{train.learnt / max(train.tokens, 1):.0%}"),

@@ -59,6 +59,8 @@ def as_plain(value: Any) -> Any:
 
 def answer_word(verdict: Verdict) -> str:
     """Return the verdict in one or two words, so that no face says it by colour alone."""
+    if verdict.good is None and not verdict.asked:
+        return "Note"
     return {True: "Yes", False: "No", None: "Cannot tell"}[verdict.good]
 
 

@@ -17,6 +17,7 @@ from metier.report.page import Page, answer_sentence, answer_word, colours
 
 _TONES = {True: "green", False: "red", None: "yellow"}
 _SIGNS = {True: "✓", False: "✗", None: "?"}
+_NOTE = "!"
 _SERIES_TONES = ("bright_black", "cyan", "magenta", "blue", "yellow", "green")
 _BARS_SHOWN = 12
 _EXAMPLES_SHOWN = 3
@@ -47,7 +48,7 @@ def show_summary(page: Page, console: Console) -> None:
     grid = Grid.grid(padding=(0, 1))
     for chapter in page.chapters:
         answer = chapter.report.verdict
-        grid.add_row(Text(_SIGNS[answer.good], f"bold {_TONES[answer.good]}"), Text(chapter.question, "bold"))
+        grid.add_row(Text(_sign(answer), f"bold {_TONES[answer.good]}"), Text(chapter.question, "bold"))
         if answer != page.verdict:
             grid.add_row("", Text(visible(answer_sentence(answer))))
     console.print()
@@ -82,11 +83,15 @@ def verdict(answer: Verdict, title: str) -> Panel:
     return _box(answer, answer_word(answer), title)
 
 
+def _sign(answer: Verdict) -> str:
+    return _NOTE if answer.good is None and not answer.asked else _SIGNS[answer.good]
+
+
 def _box(answer: Verdict, heading: str, footing: str) -> Panel:
     tone = _TONES[answer.good]
     return Panel(
         Text(visible(answer_sentence(answer)), "bold"),
-        title=Text(f" {_SIGNS[answer.good]} {visible(heading)} ", f"bold {tone}"),
+        title=Text(f" {_sign(answer)} {visible(heading)} ", f"bold {tone}"),
         title_align="left",
         subtitle=Text(f" {visible(footing)} ", "dim") if footing else None,
         subtitle_align="left",
@@ -111,7 +116,7 @@ def show_error(error: MetierError, console: Console) -> None:
 
 def _answer(answer: Verdict) -> Text:
     tone = _TONES[answer.good]
-    return Text.assemble((f"{_SIGNS[answer.good]} ", f"bold {tone}"), visible(answer_sentence(answer)))
+    return Text.assemble((f"{_sign(answer)} ", f"bold {tone}"), visible(answer_sentence(answer)))
 
 
 def _facts(facts: Sequence[tuple[str, Cell]]) -> Grid:

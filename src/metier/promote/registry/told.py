@@ -32,7 +32,7 @@ def listing(store: Path) -> Report:
         told = tuple(_move(move) for move in reversed(moves[-_LATEST:]))
         tables.append(Table(title="Moves of aliases, the latest first", columns=columns, rows=told))
     return Report(
-        title="Versions", verdict=Verdict(text=text, good=None), tables=tuple(tables) if versions else (),
+        title="Versions", verdict=Verdict(text=text, good=None, asked=False), tables=tuple(tables) if versions else (),
         command="metier versions",
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ def difference(first: Version, second: Version) -> Report:
     text += f"; different: {', '.join(changed)}" if changed else "; nothing else differs"
     return Report(
         title=f"{first.reference} and {second.reference}",
-        verdict=Verdict(text=text, good=None),
+        verdict=Verdict(text=text, good=None, asked=False),
         tables=tuple(table for table in tables if table.rows),
         command=f"metier diff {first.reference} {second.reference}",
     )
