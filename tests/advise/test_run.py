@@ -225,6 +225,7 @@ def test_the_time_that_is_left_decides_how_long_a_quick_training_is():
     """A slow machine trains less, and few rows are not gone over again and again."""
     assert affordable(2.0, 600.0, 100_000) == 1280
     assert affordable(4.0, 600.0, 100_000) == 640
+    assert affordable(4.2, 871.0, 100_000) == 960, "not 640: a third of the time would be left over"
     assert affordable(2.0, 600.0, 1000) == 160, "three epochs"
     assert affordable(100.0, 60.0, 100_000) == affordable(2.0, 600.0, 10) == 40
 

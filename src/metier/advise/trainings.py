@@ -50,7 +50,7 @@ def trained(seat: Seat, task: Task, teach: Teach, *, snapshot: Path, work: Path,
         if before <= spent:
             found.append(NotMeasured(name=full, why=seat.clock.over()))
             continue
-        seat.progress.say(f"advise: {full}")
+        seat.progress.say(f"advise: {seat.label}: train on {name.removeprefix('quick training, ')}")
         try:
             rows, model = _taught(seat, task, teach, snapshot=snapshot, work=work, how=(share, steps))
         except InputError as error:
@@ -102,7 +102,7 @@ def _chosen(seat: Seat, task: Task, teach: Teach, *, snapshot: Path, work: Path,
 
 
 def affordable(trial: float, left: float, rows: int) -> int:
-    """Return how many steps each training gets: 40, 80, 160 and so on.
+    """Return how many steps each training gets: 40, 60, 80, 120, 160 and so on.
 
     Args:
         trial: seconds that a trial took.
@@ -113,7 +113,7 @@ def affordable(trial: float, left: float, rows: int) -> int:
     steps = _FEWEST
     while 2 * steps <= most:
         steps *= 2
-    return steps
+    return 3 * steps // 2 if 3 * steps <= 2 * most else steps
 
 
 def _asked(tuned: Asker, task: Task, name: str, effort: int, steps: int, recipes: list[Recipe]) -> Found:
