@@ -128,8 +128,8 @@ def test_rewards_are_learnt_from(server: Process) -> None:
     file = upload(client, "".join(json.dumps(line) + "\n" for line in lines))
     grader = HAS_A | {"reference": "{{item.letter}}"}
     chosen = {"batch_size": 4, "n_epochs": 9, "compute_multiplier": 2.0, "eval_samples": 2}
-    chosen |= {"eval_interval": "auto", "reasoning_effort": "default"}
-    full = {"model.method": "full", "train.learning_rate": 0.01, "train.schedule.shape": "constant", "train.checks": 2}
+    chosen |= {"eval_interval": 5, "reasoning_effort": "default"}
+    full = {"model.method": "full", "train.learning_rate": 0.01, "train.schedule.shape": "constant"}
     quick = {"train.max_steps": 12, "train.objective.reinforce.max_new_tokens": 6}
     made = client.fine_tuning.jobs.create(
         model=MODEL, training_file=file, extra_body={"settings": full | quick},
@@ -143,7 +143,7 @@ def test_rewards_are_learnt_from(server: Process) -> None:
     rewards = [float(row["train_mean_reward"]) for row in table]
     assert len(rewards) == 12
     assert sum(rewards[-3:]) > 2 * sum(rewards[:3])
-    assert [row["step"] for row in table if row["valid_mean_reward"]] == ["6", "12"]
+    assert [row["step"] for row in table if row["valid_mean_reward"]] == ["5", "10", "12"]
     events = [event for event in client.fine_tuning.jobs.list_events(job.id).data if event.type == "metrics"]
     assert "training mean reward=" in events[0].message
     assert events[0].data["valid_mean_reward"] == float(table[-1]["valid_mean_reward"])
@@ -251,7 +251,7 @@ def test_a_job_whose_rows_cannot_be_learnt_fails_in_words(server: Process) -> No
         (reinforced(grader=MULTI | {"graders": {"a": {"type": "python", "source": "x"}}}), "run code of a request"),
         (reinforced(response_format={"type": "json_schema"}), "response_format"),
         (reinforced(hyperparameters={"reasoning_effort": "low"}), "no levels of effort"),
-        (reinforced(hyperparameters={"eval_interval": 3}), "train.checks"),
+        (reinforced(hyperparameters={"eval_interval": 0}), "eval_interval"),
         (reinforced(hyperparameters={"learning_rate_multiplier": 2.0}), "train.learning_rate"),
         (reinforced(hyperparameters={"beta": 2.0}), "beta"),
         (

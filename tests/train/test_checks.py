@@ -215,3 +215,13 @@ def test_a_head_is_asked_too(objective, run_to_end, tmp_path):
     assert json.loads((run / "summary.json").read_text())["best_by"] == check["best"]
     with pytest.raises(SettingsError, match="word_f1 is not measured on these rows"):
         run_to_end(plan(objective=objective, check={"best": "word_f1"}), "refused", snapshot=snapshot)
+
+
+def test_checks_come_every_so_many_steps_and_at_the_end(run_to_end):
+    for steps, wanted in ((5, [5, 10, 12]), (6, [6, 12]), (20, [12]), (None, [4, 8, 12])):
+        run = run_to_end(plan(check={"steps": steps}, patience=None), name=str(steps))
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert [line["step"] for line in lines if "validation_loss" in line] == wanted
+    run = run_to_end(plan(check={"steps": 5, "metrics": ["ended"], "every": 2}, patience=None), name="answered")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in lines if "answers" in line] == [5, 12], "counted from the last"

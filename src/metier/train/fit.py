@@ -257,14 +257,20 @@ class Fit:
         return place
 
     def _is_check(self, done: int) -> bool:
-        """Tell whether a check falls after `done` steps: `checks` of them, evenly spread, one at the end."""
-        steps, checks = self.order.steps, min(self.settings.checks, self.order.steps)
-        return done * checks // steps > (done - 1) * checks // steps
+        """Tell whether a check falls after `done` steps."""
+        return self._checks_after(done) < self._checks_after(done - 1)
 
     def _is_answered(self, done: int) -> bool:
         """Tell whether rows are answered at the check after `done` steps: every so many, counted from the last."""
-        steps, checks = self.order.steps, min(self.settings.checks, self.order.steps)
-        return (checks - done * checks // steps) % self.settings.check.every == 0
+        return self._checks_after(done) % self.settings.check.every == 0
+
+    def _checks_after(self, done: int) -> int:
+        """Return how many checks are still to come after `done` steps, the last of them at the end."""
+        steps, every = self.order.steps, self.settings.check.steps
+        if every is not None:
+            return max(0, (steps - 1) // every - done // every + (done < steps))
+        checks = min(self.settings.checks, steps)
+        return checks - done * checks // steps
 
     def _arrange(self, sequences: Many[Sequence], numbers: Many[int]) -> Arrangement:
         assert self.settings.micro_batch_tokens is not None  # chosen by the planner

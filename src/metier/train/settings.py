@@ -198,6 +198,9 @@ class CheckSettings(Settings):
     """Let rows be answered at every so many checks, counted from the last one. Where a metric is `best`, the checks
     between decide nothing."""
 
+    steps: int | None = Field(None, ge=1)
+    """Steps from one check to the next; the last one comes at the end. null: `train.checks` of them, evenly spread."""
+
     max_new_tokens: int | None = Field(None, ge=1)
     """Longest answer in tokens. null: a quarter more than the longest right answer, at most 512."""
 

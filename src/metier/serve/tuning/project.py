@@ -82,10 +82,6 @@ def _check_reinforcement(wanted: Reinforcement, graders: GraderSettings) -> None
         )
     if chosen.reasoning_effort != "default":
         raise unsupported("reasoning_effort", "this base knows no levels of effort")
-    if chosen.eval_interval != "auto":
-        raise unsupported(
-            "eval_interval", 'set the number of checks in the run: extra_body={"settings": {"train.checks": 10}}'
-        )
 
 
 def hyperparameters(body: JobBody) -> Hyperparameters:
@@ -138,9 +134,10 @@ def _of_method(chosen: Hyperparameters) -> dict[str, Any]:
         return {"train.objective.name": "prefer"} | beta
     if isinstance(chosen, ReinforcementHyperparameters):
         samples, multiplier = chosen.eval_samples, chosen.compute_multiplier
+        interval = {} if chosen.eval_interval == "auto" else {"train.check.steps": chosen.eval_interval}
         held_out = {} if samples == "auto" else {f"{_REWARDS}.held_out_answers": samples}
         answers = {} if multiplier == "auto" else {f"{_REWARDS}.answers": max(2, round(_ANSWERS * multiplier))}
-        return held_out | answers
+        return held_out | answers | interval
     return {}
 
 

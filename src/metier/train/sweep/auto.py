@@ -165,7 +165,10 @@ def _short(fit: Fit, steps: int) -> Fit:
         trained = len(fit.rendered)
         offsets = np.concatenate([kept.offsets[:trained], kept.offsets[trained:][places]])
         kept = replace(kept, offsets=offsets)
-    settings = fit.settings.model_copy(update={"checks": 1, "patience": None, "checkpoint_every": None})
+    evenly = fit.settings.check.model_copy(update={"steps": None})
+    settings = fit.settings.model_copy(
+        update={"checks": 1, "check": evenly, "patience": None, "checkpoint_every": None}
+    )
     return replace(
         fit,
         run_folder=fit.run_folder / _FOLDER,

@@ -69,7 +69,8 @@ class Bench:
         seat = self._seated(plan)
         seat.start.restore()
         loaded = replace(seat.loaded, chosen=self._chosen(seat.loaded, plan))
-        settings = plan.train.model_copy(update={"checks": checks, "checkpoint_every": None})
+        evenly = plan.train.check.model_copy(update={"steps": None})
+        settings = plan.train.model_copy(update={"checks": checks, "check": evenly, "checkpoint_every": None})
         states = self._folder / f"{frozen.FOLDER}-{lowest_trained(seat.loaded.model)}-{plan.model.precision}"
         plan = replace(plan, train=settings)
         return assembled(run, loaded, plan, self._material, self._progress, states=states), seat.start

@@ -27,6 +27,7 @@ _FIXED = {
     "train.check.best": "trials are compared by their validation loss",
     "train.check.rows": "trials are compared by their validation loss",
     "train.check.every": "trials are compared by their validation loss",
+    "train.check.steps": "the rungs decide when trials are measured",
     "train.check.max_new_tokens": "trials are compared by their validation loss",
     "train.checkpoint_every": "it does not change what is trained",
     "train.threads": "it does not change what is trained",
