@@ -120,8 +120,8 @@ def _grams(buffer: np.ndarray, words: Words, counted: np.ndarray) -> _Items:
 
 def _same_numbers(buffer: np.ndarray, words: Words, sides: np.ndarray) -> np.ndarray:
     """Tell where the words with a digit in them are the same: another number is another case, not a slip."""
-    digits = np.cumsum((buffer >= ord("0")) & (buffer <= ord("9")))[words.ends]
-    with_digit = np.diff(digits, prepend=0) > 0
+    digits = np.flatnonzero(buffer - np.uint8(ord("0")) < 10)  # what stands before 0 wraps around
+    with_digit = np.unique(np.searchsorted(words.begins, digits, side="right") - 1)
     found = _shared(_Items(words.hashes[with_digit], words.owners[with_digit]), sides)
     return (found.most == found.common).all(1)
 
@@ -135,8 +135,12 @@ def _enough(found: _Shared, least: float, large: int, slack: int) -> np.ndarray:
 
 def _in_order(items: _Items, sides: np.ndarray, least: float) -> np.ndarray:
     """Tell where no more pairs of neighbouring words are broken than the changed words explain, two for each."""
-    runs = runs_of(items.hashes, items.owners, 2)
-    found = _shared(_Items(runs[runs != 0], items.owners[runs != 0]), sides)
+    needed = np.zeros(int(sides.max()) + 2, bool)
+    needed[sides] = True
+    kept = needed[np.minimum(items.owners // 2, len(needed) - 1)]
+    owners = items.owners[kept]
+    runs = runs_of(items.hashes[kept], owners, 2)
+    found = _shared(_Items(runs[runs != 0], owners[runs != 0]), sides)
     most = found.most.sum(1)
     return most - found.common.sum(1) <= 2 * (1 - least) * most + 2
 
