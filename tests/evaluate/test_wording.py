@@ -103,6 +103,7 @@ def test_intervals() -> None:
 def test_word_names_the_missing_rows() -> None:
     assert word(metric()) == "better"
     assert word(metric(verdict="cannot tell", more_rows=140)) == "cannot tell: about 140 more rows needed"
+    assert word(metric(verdict="cannot tell", more_rows=1)) == "cannot tell: about 1 more row needed"
 
 
 @pytest.mark.parametrize(

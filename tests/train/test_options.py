@@ -75,6 +75,10 @@ def test_patience_stops_early_and_the_best_weights_are_kept(run_to_end):
     assert all(torch.equal(saved[name], tensor) for name, tensor in best.items())
     patient = run_to_end(plan(patience=None, **hot), "patient")
     assert json.loads((patient / "summary.json").read_text())["steps"] == 40
+    until = {"max_steps": summary["steps"], "checks": summary["steps"] // 2}
+    ended = json.loads((run_to_end(plan(patience=2, **(hot | until)), "ended") / "summary.json").read_text())
+    assert (ended["steps"], ended["best_step"]) == (summary["steps"], summary["best_step"]), "the same steps"
+    assert not ended["stopped_early"], "patience that ends with the run"
 
 
 def test_threads_are_what_was_set(run_to_end):

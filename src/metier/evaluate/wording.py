@@ -50,7 +50,11 @@ def change_with_interval(name: str, estimate: Mapping[str, float | None]) -> str
 def word(metric: Mapping[str, Any]) -> str:
     """Write a metric's verdict: one of five words, with the rows that are missing."""
     more = metric["more_rows"]
-    return f"{metric['verdict']}: about {more:,} more rows needed" if more else metric["verdict"]
+    return f"{metric['verdict']}: {_more(more)}" if more else metric["verdict"]
+
+
+def _more(rows: int) -> str:
+    return f"about {rows:,} more {'row' if rows == 1 else 'rows'} needed"
 
 
 def sentence(metric: Mapping[str, Any], *, confidence: float, names: tuple[str, str] = ("base", "tuned")) -> Verdict:
@@ -78,7 +82,7 @@ def sentence(metric: Mapping[str, Any], *, confidence: float, names: tuple[str, 
     if metric["units"] < rows:
         text += f" in {metric['units']:,} groups"
     if metric["more_rows"]:
-        text += f"; about {metric['more_rows']:,} more rows needed"
+        text += f"; {_more(metric['more_rows'])}"
     if metric["reason"]:
         text += f"; {metric['reason']}"
     return Verdict(text=text, good={"better": True, "cannot tell": None}.get(metric["verdict"], False))

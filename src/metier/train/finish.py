@@ -74,7 +74,7 @@ def write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Materi
         "best_by": best_by(fit),
         "best_value": place.best_value,
         "overfitting": None if overfitted is None else overfitted.text,
-        "stopped_early": place.stopped,
+        "stopped_early": place.stopped and place.step < fit.order.steps,
         "refused_steps": place.refused,
         "peak_memory_bytes": peak_memory_bytes(),
         "threads": torch.get_num_threads(),
