@@ -88,7 +88,8 @@ def test_what_ends_well_is_left_alone():
         (["--learning-rate", "3"], "did you mean --train.learning-rate?"),
         (
             ["--max_new_tokens=3"],
-            "did you mean --train.check.max-new-tokens or --advise.max-new-tokens or --evaluate.max-new-tokens?",
+            "did you mean --train.objective.reinforce.max-new-tokens or --train.check.max-new-tokens or "
+            "--advise.max-new-tokens or --evaluate.max-new-tokens?",
         ),
         (["--xyzzy=3"], "--help after the command"),
         (["-x"], "option -x: unknown"),
