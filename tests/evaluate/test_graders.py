@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -132,15 +133,29 @@ def test_multi(ask: Ask, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["__import__('os')", "right.real", "right if 1 else 0", "other + 1", "max()", "(", "'a' * 9"]
-)
+    "text",
+    [
+        "__import__('os')", "right.real", "right if 1 else 0", "other + 1", "max()", "(", "'a' * 9",
+        "-" * 500 + "right", "+".join(["right"] * 300), "-" * 30_000 + "right", "(" * 1500,
+        "sqrt(right, right)", "[" + "-" * 1500 + "right]",
+    ],
+)  # fmt: skip
 def test_a_formula_is_arithmetic_and_nothing_else(text: str) -> None:
     with pytest.raises(SettingsError, match="calculate_output"):
         compiled(text, {"right": 1})
 
 
+def test_a_place_that_never_ends_is_text_and_takes_no_time() -> None:
+    started = process_time()
+    template = "{{" + " " * 20_000
+    assert fill(template, shown("q", "r", "o", beside={})) == template
+    assert process_time() - started < 1
+    assert fill("{{  item.prompt\t}}", shown("q", "r", "o", beside={})) == "q"
+
+
 def test_formulas() -> None:
     values = {"a": 4.0, "b": 0.5}
+    assert compiled("max(a) + min(a, b)", values)(values) == 4.5
     assert compiled("max(a, b) - sqrt(a) * b ** 2 / -1", values)(values) == pytest.approx(4.5)
 
 

@@ -86,10 +86,12 @@ def choose(
         The first that fits, or the last tried.
     """
     tokens, checkpointing = asked
-    most = fastest_tokens(
-        method, setting.device, usage(rendered, order, UNPLANNED_TOKENS, together=setting.together).heaviest
-    )
-    budgets = [tokens] if tokens is not None else [most >> half for half in range(8) if most >> half >= _LEAST]
+    if tokens is None:
+        step = usage(rendered, order, UNPLANNED_TOKENS, together=setting.together).heaviest
+        most = fastest_tokens(method, setting.device, step)
+        budgets = [most >> half for half in range(8) if most >> half >= _LEAST]
+    else:
+        budgets = [tokens]
     planned = None
     for recompute in [checkpointing] if checkpointing is not None else [False, True]:
         for budget in budgets:

@@ -36,8 +36,9 @@ _FORWARD = 1 / 3
 """Cost of reading a row, as a share of training on it."""
 
 _FALL = 0.25
-"""The best rate falls with the length of a run to this power (Bjorck et al. 2024, "Scaling optimal LR across token
-horizons", arXiv 2409.19913, section 4; here: docs/log.md)."""
+"""The best rate falls with the length of a run to this power: a judgement between what was measured here (0.11 to 0.16,
+docs/log.md) and what pre-training showed (Bjorck et al. 2024, "Scaling optimal LR across token horizons", arXiv
+2409.19913)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
