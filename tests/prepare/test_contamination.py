@@ -106,20 +106,24 @@ HASHES = st.integers(0, 2**64 - 1) | st.integers(0, 40).map(lambda number: numbe
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(st.lists(HASHES, max_size=6)), st.lists(st.lists(HASHES, max_size=6)), st.integers(1, 3))
-def test_what_meets_on_disk_is_what_meets_in_memory(tmp_path_factory, held, passing, most):
+@given(
+    st.lists(st.lists(HASHES, max_size=6)), st.lists(st.lists(HASHES, max_size=6)), st.integers(1, 3),
+    st.sampled_from([0, 3, 1 << 18]),
+)  # fmt: skip
+def test_what_meets_on_disk_is_what_meets_in_memory(tmp_path_factory, held, passing, most, waiting):
     rows_of = defaultdict[int, set[int]](set)
     for row, hashes in enumerate(passing):
         for value in hashes:
             rows_of[value].add(row)
     meant = {value for hashes in held for value in hashes if 0 < len(rows_of[value]) <= most}
     expected = {row: min(shared) for row, hashes in enumerate(passing) if (shared := meant.intersection(hashes))}
-    with Meeting(tmp_path_factory.getbasetemp()) as meeting:
+    with pytest.MonkeyPatch.context() as patch, Meeting(tmp_path_factory.getbasetemp(), most) as meeting:
+        patch.setattr(meeting_room, "_MOST_WAITING", waiting)
         for hashes in held:
             meeting.hold(np.array(hashes, np.uint64))
         for row, hashes in enumerate(passing):
             meeting.pass_by(np.array(hashes, np.uint64), np.full(len(hashes), row))
-        rows, least = meeting.met(most)
+        rows, least = meeting.met()
     assert dict(zip(rows.tolist(), least.tolist(), strict=True)) == expected
 
 
@@ -127,9 +131,24 @@ def test_a_crowded_sieve_hides_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(meeting_room, "_MOST_BITS", 10)
     chosen = np.random.default_rng(0)
     held, other = (chosen.integers(0, 2**64, 5000, np.uint64) for _ in range(2))
-    with Meeting(tmp_path) as meeting:
+    with Meeting(tmp_path, 10) as meeting:
         meeting.hold(held)
         meeting.pass_by(np.concatenate([other, held]), np.arange(10_000))
-        rows, least = meeting.met(10)
+        rows, least = meeting.met()
     assert rows.tolist() == list(range(5000, 10_000))
     assert (least == held).all()
+
+
+def test_what_all_rows_share_is_not_written_for_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(meeting_room, "_MOST_WAITING", 100)
+    common, own = 1 << 63, np.arange(50, dtype=np.uint64) << np.uint64(50)
+    with Meeting(tmp_path, 10) as meeting:
+        meeting.hold(np.append(own, np.uint64(common)))
+        for start in range(0, 50_000, 50):
+            shared = own if start == 20_000 else np.full(50, common, np.uint64)
+            meeting.pass_by(shared, np.arange(start, start + 50))
+        written = sum(file.seek(0, 2) for file in meeting._passing)
+        rows, least = meeting.met()
+    assert written < 12 * (50 + 2 * 100)
+    assert rows.tolist() == list(range(20_000, 20_050))
+    assert least.tolist() == own.tolist()

@@ -10,8 +10,8 @@ from metier.prepare.ledger import Ledger, Pages, Records, unnamed
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), max_size=6))
-def test_what_was_appended_comes_back_in_order(turns):
-    ledger = Ledger({"whole": "q", "half": "d"})
+def test_what_was_appended_comes_back_in_order(tmp_path_factory, turns):
+    ledger = Ledger({"whole": "q", "half": "d"}, tmp_path_factory.getbasetemp())
     for values in turns:
         for value in values:
             ledger.waiting["whole"].append(value)
@@ -25,7 +25,7 @@ def test_what_was_appended_comes_back_in_order(turns):
 
 
 def test_a_column_is_no_memory_once_it_is_let_go(tmp_path):
-    owner, pages, size = Ledger({}), Pages(), 64 << 20
+    owner, pages, size = Ledger({}, tmp_path), Pages(), 64 << 20
     stream = unnamed(owner, tmp_path)
     stream.write(b"\1" * size)
     column, process = pages.mapped(stream, np.dtype(np.uint8)), psutil.Process()
@@ -42,9 +42,10 @@ def test_a_column_is_no_memory_once_it_is_let_go(tmp_path):
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 199), max_size=20))
-def test_rows_are_read_where_they_stand(numbers):
-    owner = Ledger({})
-    stream = unnamed(owner)
+def test_rows_are_read_where_they_stand(tmp_path_factory, numbers):
+    folder = tmp_path_factory.getbasetemp()
+    owner = Ledger({}, folder)
+    stream = unnamed(owner, folder)
     stream.write(np.arange(200, dtype=np.int64).tobytes())
     stream.flush()
     found = Records(stream, np.dtype(np.int64)).of(np.array([numbers, numbers[::-1]], np.int64))

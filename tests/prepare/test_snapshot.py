@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pyarrow as arrow
@@ -346,3 +347,9 @@ def test_what_is_made_of_the_rows_makes_no_other_snapshot(workshop):
     other = workshop.prepare(data, further={"augment": {"copies": 3}, "synthesise": {"rows": 7}})
     assert (other.path, other.reused) == (plain.path, True)
     assert workshop.prepare(data, test_share=0.2).path != plain.path
+
+
+def test_nothing_is_written_where_the_system_keeps_such_files(workshop, monkeypatch):
+    """What rows take on disk is asked for beforehand, on the device of the snapshot; another may be small."""
+    monkeypatch.setattr(tempfile, "tempdir", str(workshop.folder / "not there"))
+    assert sum(workshop.prepare(workshop.lines("t.jsonl", tickets(60))).counts.values()) == 60

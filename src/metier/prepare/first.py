@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metier.prepare.ledger import unnamed
+from metier.prepare.ledger import unnamed, write_whole
 
 _SMALLEST = 1 << 12
 _TOGETHER = 1 << 12
@@ -21,10 +21,10 @@ class First:
     row in a thousand million. At most two thirds of the table are filled, so that a look-up takes two probes or so.
 
     Args:
-        folder: for the file of entries; None: where the system keeps such.
+        folder: for the file of entries.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._slots: array[int] = array("Q", bytes(8 * _SMALLEST))
         self._files: dict[tuple[str, str], int] = {}
         self._names: list[tuple[str, str]] = []
@@ -68,7 +68,7 @@ class First:
 
     def _write(self) -> None:
         self._stream.seek(0, 2)
-        self._stream.write(np.array(self._waiting, _ENTRY).tobytes())
+        write_whole(self._stream, np.array(self._waiting, _ENTRY).tobytes())
         self._written += len(self._waiting)
         self._waiting = []
 

@@ -76,12 +76,12 @@ class Records:
         return np.frombuffer(content, self._kind)[(wanted + starts)[places]].reshape(numbers.shape)
 
 
-def unnamed(owner: object, folder: Path | None = None, *, buffering: int = -1) -> Any:
+def unnamed(owner: object, folder: Path, *, buffering: int = -1) -> Any:
     """Open a file without a name, to write and read bytes; it is gone with its owner, or with the process.
 
     Args:
         owner: closes it when nobody needs it any more.
-        folder: where its bytes are; None: where the system keeps such.
+        folder: where its bytes are: on the device whose room is checked, not where the system keeps such files.
         buffering: as `open` has it.
     """
     stream = TemporaryFile(dir=folder, buffering=buffering)  # noqa: SIM115 - closed with its owner
@@ -89,15 +89,26 @@ def unnamed(owner: object, folder: Path | None = None, *, buffering: int = -1) -
     return stream
 
 
+def write_whole(stream: BinaryIO | Any, content: bytes) -> None:
+    """Write all of some bytes to a file without a buffer, which by itself stops where the device is full.
+
+    Raises:
+        OSError: no room for the rest.
+    """
+    rest = memoryview(content)
+    while rest:
+        rest = rest[stream.write(rest) :]
+
+
 class Ledger:
     """Columns while rows come in: append to each of `waiting`, then call `turn` when `TOGETHER` rows wait.
 
     Args:
         codes: the type code of each column (see `array`).
-        folder: for the files; None: where the system keeps such.
+        folder: for the files.
     """
 
-    def __init__(self, codes: Mapping[str, str], folder: Path | None = None) -> None:
+    def __init__(self, codes: Mapping[str, str], folder: Path) -> None:
         self.waiting: dict[str, Any] = {name: array(code) for name, code in codes.items()}
         self._files: dict[str, Any] = {name: unnamed(self, folder) for name in codes}
 

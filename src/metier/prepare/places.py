@@ -137,10 +137,10 @@ class Growing:
     """The columns while rows come in.
 
     Args:
-        folder: for their files; None: where the system keeps such.
+        folder: for their files.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._ledger = Ledger(dict(_CODES), folder)
         self._files, self._labels, self._slices = _Names(), _Names(), _Names()
 

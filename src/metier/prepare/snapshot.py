@@ -22,9 +22,9 @@ from metier.prepare.contamination.find import benchmark_digests
 from metier.prepare.contamination.part import part_leaks
 from metier.prepare.decisions import FILE, Decision, Decisions, kept
 from metier.prepare.division import NONE, SPLITS, TRAIN, Division
+from metier.prepare.duplicates import find as duplication
 from metier.prepare.duplicates.exact import Exact
 from metier.prepare.duplicates.find import Duplicates, embedding_files
-from metier.prepare.duplicates.find import find as find_duplicates
 from metier.prepare.places import Places
 from metier.prepare.protect.stage import Guard, open_guard
 from metier.prepare.protect.tally import Kept
@@ -95,7 +95,6 @@ class _Read:
     intakes: list[Intake] = field(default_factory=list)
     rows_by_file: Counter[str] = field(default_factory=Counter)
     kept: Kept = field(default_factory=Kept)
-    looked: Looked = field(default_factory=lambda: Growing().looked())
 
 
 def _looks(settings: PrepareSettings, looked: Looked, seen: Seen) -> tuple[Look, ...]:
@@ -151,17 +150,17 @@ def _make(inputs: _Inputs, folder: Path, progress: Progress) -> dict[str, Any]:
     """Fill the folder of a snapshot; return its facts."""
     settings = inputs.settings
     with Decisions(folder / FILE) as decisions:
-        read, spool = _read(inputs, folder / "spool", decisions, progress)
+        read, looked, spool = _read(inputs, folder / "spool", decisions, progress)
         _require_unchanged(inputs.files)
         seen = Seen()
         with progress.task("comparing rows", total=len(spool)) as task:
-            for look in _looks(settings, read.looked, seen):
+            for look in _looks(settings, looked, seen):
                 _decide(look(spool), spool, inputs.kept, decisions)
-            read.looked.pages.let_go()
+            looked.pages.let_go()
             spool.let_go()
             task.advance(len(spool))
-            duplicates = find_duplicates(spool, settings.dedupe, inputs.folder)
-        _decide(duplicates.decisions(), spool, inputs.kept, decisions)
+            duplicates = duplication.find(spool, settings.dedupe, inputs.folder)
+        _decide(duplicates.decisions, spool, inputs.kept, decisions)
         spool.let_go()
         division = _divide(inputs, spool, duplicates, decisions)
         spool.let_go()
@@ -191,11 +190,11 @@ def _divide(inputs: _Inputs, spool: Spool, duplicates: Duplicates, decisions: De
         division = divide(spool.places, inputs.settings, alive=spool.alive, clusters=clusters, files=roles, seed=seed)
     except DataError as error:
         raise decisions.blamed(error) from error
-    division.warnings += duplicates.warnings
+    division.warnings += duplication.warnings(decisions)
     return division
 
 
-def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress) -> tuple[_Read, Spool]:
+def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress) -> tuple[_Read, Looked, Spool]:
     """Read every file once, piece by piece; rows that are kept wait in the spool for their split."""
     read, guard = _Read(), inputs.guard
     job = Job(
@@ -218,8 +217,8 @@ def _read(inputs: _Inputs, path: Path, decisions: Decisions, progress: Progress)
                     read.kept.join(outcome.kept)
                     entrance.let_in(outcome)
                 books.require_usable(file.name, inputs.settings.most_bad_share)
-        read.looked = entrance.looked.looked()
-        return read, filling.spool({intake.file.name: intake.recognised for intake in read.intakes})
+        spool = filling.spool({intake.file.name: intake.recognised for intake in read.intakes})
+        return read, entrance.looked.looked(), spool
 
 
 def _decide(found: Iterable[Decision], spool: Spool, kept: Collection[str], decisions: Decisions) -> None:

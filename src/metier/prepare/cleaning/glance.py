@@ -111,10 +111,10 @@ class Growing:
     """The columns while rows come in.
 
     Args:
-        folder: for their files; None: where the system keeps such.
+        folder: for their files.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._ledger = Ledger(_CODES, folder)
         self._languages: dict[str, int] = {}
         self._kinds: dict[Shape | str, int] = {}

@@ -63,7 +63,7 @@ def find(
         DataError: a named file cannot be read.
     """
     test = test if settings.test else test[:0]
-    with Meeting(spool.path.parent) as meeting:
+    with Meeting(spool.path.parent, _MOST_ROWS) as meeting:
         for texts in _held(spool, test, settings, folder):
             meeting.hold(texts.hashes)
         if not meeting.held:
@@ -72,7 +72,7 @@ def find(
         for rows in shelf.batches(_BATCH_BYTES):
             hashes, owners = _keys(words_of(shelf.take(rows)), settings.words, 2 * len(rows))
             meeting.pass_by(hashes, owners // 2 + rows[0])
-        rows, wanted = meeting.met(_MOST_ROWS)
+        rows, wanted = meeting.met()
     sources = _sources(wanted, _held(spool, test, settings, folder)) if len(wanted) else {}
     return [Leak(int(train[row]), *sources[key]) for row, key in zip(rows.tolist(), wanted.tolist(), strict=True)]
 

@@ -17,6 +17,9 @@ _BITS_EACH, _MOST_BITS = 8, 28
 (32 MiB)."""
 
 _TOGETHER = 1 << 18
+_MOST_WAITING = 1 << 18
+"""So many hits of a part are written before those that say nothing new are taken out."""
+
 _HIT = np.dtype([("hash", "<u8"), ("row", "<u4")])
 
 
@@ -25,11 +28,13 @@ class Meeting:
 
     Args:
         folder: for the files: eight bytes a held hash, and twelve for each that may be one.
+        most_rows: hashes that more rows have do not count.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_rows: int) -> None:
         self.held = 0
-        self._folder = folder
+        self._folder, self._most_rows = folder, most_rows
+        self._waiting, self._kept = np.zeros(_PARTS, np.int64), np.zeros(_PARTS, np.int64)
         self._sieve: _Sieve | None = None
 
     def __enter__(self) -> Self:
@@ -57,7 +62,26 @@ class Meeting:
         likely = likely[np.argsort(hashes[likely], kind="stable")]
         hits = np.empty(len(likely), _HIT)
         hits["hash"], hits["row"] = hashes[likely], rows[likely]
-        _deal(self._passing, hashes[likely], hits)
+        self._waiting += _deal(self._passing, hashes[likely], hits)
+        for part in np.flatnonzero(self._waiting > np.maximum(_MOST_WAITING, self._kept)).tolist():
+            self._tidy(part)
+
+    def _tidy(self, part: int) -> None:
+        """Keep of a part what counts: a template that all rows share is written once for each of them, else."""
+        hits = self._hits(part)
+        self._passing[part].seek(0)
+        self._passing[part].truncate()
+        self._passing[part].write(hits.tobytes())
+        self._waiting[part], self._kept[part] = 0, len(hits)
+
+    def _hits(self, part: int) -> np.ndarray:
+        """Return the hits of a part that are held, in order; of each hash those of one row more than count at most."""
+        held, hits = _read(self._holding[part], np.dtype("<u8")), _read(self._passing[part], _HIT)
+        held.sort()
+        if not len(held):
+            return hits[:0]
+        places = np.minimum(np.searchsorted(held, hits["hash"]), len(held) - 1)
+        return _first(hits[held[places] == hits["hash"]], self._most_rows + 1)
 
     def _sieved(self) -> "_Sieve":
         sieve = _Sieve(self.held)
@@ -65,18 +89,12 @@ class Meeting:
             sieve.add(_read(file, np.dtype("<u8")))
         return sieve
 
-    def met(self, most_rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows that have a held hash, int64 ascending, and the lowest such hash of each.
-
-        Hashes that more than `most_rows` rows have do not count.
-        """
+    def met(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows that have a held hash that counts, int64 ascending, and the lowest such hash of each."""
         found = [np.empty(0, _HIT)]
-        for holding, passing in zip(self._holding, self._passing, strict=True):
-            held, hits = _read(holding, np.dtype("<u8")), _read(passing, _HIT)
-            held.sort()
-            if len(held) and len(hits):
-                places = np.minimum(np.searchsorted(held, hits["hash"]), len(held) - 1)
-                found.append(_few(hits[held[places] == hits["hash"]], most_rows))
+        for part in range(_PARTS):
+            hits = self._hits(part)
+            found.append(hits[_counts(hits) <= self._most_rows])
         every = np.concatenate(found)
         rows, firsts = np.unique(every["row"], return_index=True)  # parts come in the order of their hashes
         return rows.astype(np.int64), every["hash"][firsts]
@@ -101,12 +119,13 @@ class _Sieve:
         return np.flatnonzero((self._bits[spots >> 3] >> (spots & 7).astype(np.uint8)) & 1)
 
 
-def _deal(files: list[Any], hashes: np.ndarray, values: np.ndarray) -> None:
-    """Write values to the files of their parts; the hashes are in order."""
+def _deal(files: list[Any], hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Write values to the files of their parts; the hashes are in order. Return how many each got, int64."""
     edges = np.searchsorted(hashes >> _PART_BITS, np.arange(_PARTS + 1, dtype=np.uint64))
     for file, begin, end in zip(files, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if end > begin:
             file.write(values[begin:end].tobytes())
+    return np.diff(edges)
 
 
 def _read(file: Any, kind: np.dtype[Any]) -> np.ndarray:
@@ -114,10 +133,16 @@ def _read(file: Any, kind: np.dtype[Any]) -> np.ndarray:
     return np.fromfile(file, kind)
 
 
-def _few(hits: np.ndarray, most_rows: int) -> np.ndarray:
-    """Return different hits in the order of hash and row, without hashes that stand in many rows."""
+def _first(hits: np.ndarray, most: int) -> np.ndarray:
+    """Return different hits in the order of hash and row, at most so many of each hash."""
     hits = hits[np.lexsort((hits["row"], hits["hash"]))]
     again = (hits["hash"][1:] == hits["hash"][:-1]) & (hits["row"][1:] == hits["row"][:-1])
     hits = hits[np.concatenate([[True], ~again])[: len(hits)]]
+    further = hits["hash"][most:] == hits["hash"][:-most]
+    return hits[np.concatenate([np.ones(min(most, len(hits)), bool), ~further])]
+
+
+def _counts(hits: np.ndarray) -> np.ndarray:
+    """Return how many hits have the hash of each, int64; they are in order."""
     _, places, counts = np.unique(hits["hash"], return_inverse=True, return_counts=True)
-    return hits[counts[places] <= most_rows]
+    return counts[places]

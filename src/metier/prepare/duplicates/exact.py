@@ -16,11 +16,11 @@ class Exact:
     Where copies are kept they get ids of their own, so that every later number belongs to one row.
 
     Args:
-        folder: for what it remembers; None: where the system keeps such files.
+        folder: for what it remembers.
         enabled: drop copies inside the training rows.
     """
 
-    def __init__(self, folder: Path | None = None, *, enabled: bool) -> None:
+    def __init__(self, folder: Path, *, enabled: bool) -> None:
         self._enabled = enabled
         self._first = First(folder)
         self._copies: dict[str, int] = {}

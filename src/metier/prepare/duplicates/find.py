@@ -1,15 +1,14 @@
 """The second look for duplicates: clusters of rows that belong together, and which rows go because another says it."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from metier.prepare.decisions import Action, Decision
+from metier.prepare.decisions import Action, Decision, Decisions
 from metier.prepare.duplicates.clusters import Clusters, equal_runs
 from metier.prepare.duplicates.compared import compared
 from metier.prepare.duplicates.near import near
@@ -20,18 +19,18 @@ from metier.prepare.spool import Spool
 from metier.text.embeddings import FILES as EMBEDDING_FILES
 
 _TRAIN = ROLES.index("train")
+_RULES = ("near", "semantic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Duplicates:
-    """What was found: `clusters` int32 [N], the first row of each one's cluster; and what to warn of.
+    """What was found: `clusters` int32 [N], the first row of each one's cluster.
 
-    `decisions` yields what was decided, one by one: there may be as many as rows.
+    `decisions` yields what was decided, once, one by one: there may be as many as rows.
     """
 
     clusters: np.ndarray
-    decisions: Callable[[], Iterator[Decision]]
-    warnings: Sequence[str]
+    decisions: Iterator[Decision]
 
 
 def embedding_files(settings: DedupeSettings, folder: Path) -> list[Path]:
@@ -54,8 +53,8 @@ def find(spool: Spool, settings: DedupeSettings, folder: Path) -> Duplicates:
         DataError: the embeddings cannot be read.
     """
     alive = np.flatnonzero(spool.alive)
-    clusters, decided = Clusters(len(spool)), list[Callable[[], Iterator[Decision]]]()
-    for rule, outcome in (("near", settings.near), ("semantic", settings.semantic)):
+    clusters, decided = Clusters(len(spool)), list[Iterator[Decision]]()
+    for rule, outcome in zip(_RULES, (settings.near, settings.semantic), strict=True):
         if outcome == "off" or not len(alive):
             continue
         with tempfile.TemporaryDirectory(dir=spool.path.parent) as scratch:
@@ -66,22 +65,24 @@ def find(spool: Spool, settings: DedupeSettings, folder: Path) -> Duplicates:
                 found = semantic(rows, folder / Path(str(settings.embeddings)).expanduser(), settings.semantic_likeness)
         copies = np.flatnonzero(found != np.arange(len(found), dtype=np.int32))
         pairs = np.stack([alive[found[copies]], alive[copies]], 1)
-        decided.append(partial(_decide, spool, pairs, rule, outcome, settings))
+        decided.append(_decide(spool, pairs, rule, outcome, settings))
         clusters.join(pairs)
-
-    def decisions() -> Iterator[Decision]:
-        return chain.from_iterable(decide() for decide in decided)
-
-    return Duplicates(clusters=clusters.roots(), decisions=decisions, warnings=tuple(_warnings(decisions())))
+    return Duplicates(clusters=clusters.roots(), decisions=chain.from_iterable(decided))
 
 
-def _warnings(decisions: Iterator[Decision]) -> Iterator[str]:
-    flagged = (decision for decision in decisions if decision.action == "flag")
-    if first := next(flagged, None):
+def warnings(decisions: Decisions) -> Iterator[str]:
+    """Say how many training rows have been flagged, all decisions of `find` among those that were written."""
+    flagged = [kind for kind in decisions.counts if kind.rule in map(_rule, _RULES) and kind.action == "flag"]
+    if flagged:
         yield (
-            f"{1 + sum(1 for _ in flagged):,} training row(s) nearly repeat a held-out row, which makes the result "
-            f"look better (first: {first.source}, {first.detail}); prepare.dedupe.near: drop takes them out"
+            f"{sum(decisions.counts[kind] for kind in flagged):,} training row(s) nearly repeat a held-out row, which "
+            f"makes the result look better (first: {decisions.examples[flagged[0]][0]}); prepare.dedupe.near: drop "
+            "takes them out"
         )
+
+
+def _rule(name: str) -> str:
+    return f"duplicates.{name}"
 
 
 def _decide(
@@ -113,7 +114,7 @@ def _decide(
             continue
         for number in free[free != best].tolist():
             action: Action = "drop" if outcome == "drop" else "flag"
-            yield spool.decision(number, f"duplicates.{rule}", action, reason, f"like {places.source(int(best))}")
+            yield spool.decision(number, _rule(rule), action, reason, f"like {places.source(int(best))}")
 
 
 def _best(places: Places, members: np.ndarray, keep: Keep) -> int:

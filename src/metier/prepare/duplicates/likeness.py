@@ -9,6 +9,9 @@ from metier.prepare.duplicates.shelf import Shelf
 from metier.prepare.duplicates.words import Words, mixed, runs_of, words_of
 
 _BATCH_BYTES = 1 << 20
+_BATCH_PAIRS = 1 << 11
+"""So many bytes of text and so many pairs are looked at together: short rows, too, have a table of counts each."""
+
 SHORT_WORDS = 60
 """Rows with fewer words of their own are compared by runs of four letters: there one other word is another meaning
 ("for 3 quarters", "for 3 dimes"), a misspelt one is not."""
@@ -50,8 +53,8 @@ def alike(shelf: Shelf, pairs: np.ndarray, frame: np.ndarray, least: float) -> n
     rows = shelf.of(pairs)
     result, sizes = rows["exact"][:, 0] == rows["exact"][:, 1], rows["end"] - rows["begin"]
     open_pairs = np.flatnonzero(result)
-    edges = np.cumsum(sizes[open_pairs].sum(1)) // _BATCH_BYTES
-    for part in np.split(open_pairs, np.flatnonzero(np.diff(edges)) + 1):
+    batches = np.cumsum(sizes[open_pairs].sum(1)) // _BATCH_BYTES + np.arange(len(open_pairs)) // _BATCH_PAIRS
+    for part in np.split(open_pairs, np.flatnonzero(np.diff(batches)) + 1):
         if len(part):
             result[part] = _judge(shelf, pairs[part], frame, least)
     return result
@@ -103,7 +106,7 @@ def _possible(items: _Items, sides: np.ndarray, least: float, kind: str) -> np.n
     numbers[rows] = np.arange(len(rows))
     of = numbers[np.minimum(items.owners // 2, count)]
     spots = (items.hashes >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64) + (of << _BUCKET_BITS)
-    table = np.bincount(spots[of >= 0], minlength=len(rows) << _BUCKET_BITS).astype(np.uint16)
+    table = np.bincount(spots[of >= 0], minlength=len(rows) << _BUCKET_BITS).astype(np.uint32)
     table = table.reshape(-1, 1 << _BUCKET_BITS)
     common = np.minimum(table[numbers[left[:, 0]]], table[numbers[left[:, 1]]]).sum(1, dtype=np.int64)
     result[result] = common >= least * sizes.sum(1)[left].max(1) - 1e-9

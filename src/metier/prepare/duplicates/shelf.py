@@ -130,7 +130,7 @@ class Shelves:
                 rows = np.empty(len(folded), _ROW)
                 rows["exact"], rows["whole"], rows["end"] = folded["exact"], folded["whole"], ends
                 rows["answer"] = ends - folded["answered"]
-                own = np.isin(folded["setting_hash"], lone)
+                own = _among(lone, folded["setting_hash"])
                 rows["begin"] = rows["answer"] - folded["asked"] - np.where(own, folded["setting"], 0)
                 rows["whole"] ^= np.where(own, folded["setting_hash"], np.uint64(0))
                 yield rows
@@ -233,6 +233,13 @@ def _sheaf(texts: Texts, exact: list[int]) -> Sheaf:
     for number in np.flatnonzero(asks > begins).tolist():
         table["setting_hash"][number] = int.from_bytes(_hash(content[begins[number] : asks[number]]), "little")
     return Sheaf(content, table)
+
+
+def _among(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Tell which values are among ordered ones, of which there may be many more; nothing is sorted."""
+    if not len(ordered):
+        return np.zeros(len(values), bool)
+    return ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)] == values
 
 
 def _hash(content: bytes) -> bytes:

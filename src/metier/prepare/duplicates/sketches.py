@@ -8,7 +8,7 @@ import numpy as np
 
 from metier.prepare.duplicates.signatures import BANDS, PLACES, ROWS_PER_BAND
 from metier.prepare.duplicates.words import mixed
-from metier.prepare.ledger import Records
+from metier.prepare.ledger import Records, write_whole
 
 _BAND_BYTES = 4
 _TOGETHER = 1 << 11
@@ -45,7 +45,7 @@ class Sketches:
 
     def add(self, found: np.ndarray) -> None:
         """Write the signatures of some rows, uint32 [rows, PLACES]: of each place eight bits are kept."""
-        self._short.write((found & np.uint32(0xFF)).astype(np.uint8).tobytes())
+        write_whole(self._short, (found & np.uint32(0xFF)).astype(np.uint8).tobytes())
         self._waiting.append(_band_hashes(found))
         if sum(map(len, self._waiting)) >= _TOGETHER:
             self._write()
@@ -54,7 +54,7 @@ class Sketches:
         hashes = np.concatenate(self._waiting)
         for number, band in enumerate(np.ascontiguousarray(hashes.T)):
             self._bands.seek((number * self._count + self._added) * _BAND_BYTES)
-            self._bands.write(band.tobytes())
+            write_whole(self._bands, band.tobytes())
         self._added += len(hashes)
         self._waiting = []
 

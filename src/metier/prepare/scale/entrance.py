@@ -1,6 +1,6 @@
 """Where the rows of all pieces come together, in order: copies are told here, and what is left enters the spool."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from metier.core.types import Dropped
 from metier.prepare.candidate import Candidate, Role
@@ -21,7 +21,7 @@ class Entrance:
     decisions: Decisions
     exact: Exact
     guard: Guard | None
-    looked: Growing = field(default_factory=Growing)
+    looked: Growing
 
     def let_in(self, outcome: Outcome) -> None:
         """Take the rows of a piece."""
