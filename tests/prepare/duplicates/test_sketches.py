@@ -15,13 +15,13 @@ _ROWS = 4000
 
 
 def test_a_full_disk_while_comparing_is_told_and_leaves_no_snapshot(workshop):
-    """A row here is 100 bytes in every file but those of signatures, where it is 160."""
+    """A row here is 100 bytes in every file but those of signatures, where it is 160; the last few find no room."""
     workshop.write("t.csv", "text\n" + "".join(f"note {number} of a day\n" for number in range(_ROWS)))
     workshop.write("metier.yaml", "base: metier-tiny\ndata: {train: t.csv}\nprepare: {further: {workers: 1}}\n")
     script = (
         "import resource, sys\n"
         "from metier.cli.app import main\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({150 * _ROWS + 1}, {150 * _ROWS + 1}))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({PLACES * _ROWS - 100}, {PLACES * _ROWS - 100}))\n"
         "sys.argv[0] = 'metier'\n"
         "main()\n"
     )
