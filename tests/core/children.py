@@ -5,6 +5,9 @@ import resource
 import signal
 from collections.abc import Callable
 
+_LONGEST_SECONDS = 120
+"""A child that waits for a lock which another thread held when it was forked ends all the same, and not well."""
+
 
 def outcome(work: Callable[[], object]) -> str:
     """Do `work` in a forked child; returns "done", "killed" or the error it ended with (class, colon, message)."""
@@ -12,6 +15,7 @@ def outcome(work: Callable[[], object]) -> str:
     child = os.fork()
     if child == 0:
         text = "done"
+        signal.alarm(_LONGEST_SECONDS)
         try:
             os.close(read)
             work()
@@ -24,6 +28,7 @@ def outcome(work: Callable[[], object]) -> str:
     with os.fdopen(read, "rb") as stream:
         text = stream.read().decode()
     _, status = os.waitpid(child, 0)
+    assert not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGALRM, "the child hung"
     return "killed" if os.WIFSIGNALED(status) else text
 
 

@@ -1,5 +1,8 @@
 """Columns of many rows: the same as rows one by one, kept under a key of everything that made them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +51,33 @@ def test_columns_are_the_rows_one_by_one(renderer: Renderer, copies: int):
         assert (mine.row_id, mine.source) == (sequence.row_id, sequence.source)
     assert rendered.lengths().tolist() == [len(each) for each in sequences]
     assert (rendered.ids.dtype, rendered.weights.dtype, rendered.offsets.dtype) == (np.int32, np.float32, np.int64)
+
+
+_FORKED = """
+import os, signal, sys
+from pathlib import Path
+from metier.core.progress import Silent
+from metier.text.rendered import render_rows
+from tests.text.bases import base, chat, opened
+
+renderer = opened(base(Path(sys.argv[1])))
+asked = (f"the card {number} is lost " * 60 for number in range(5000))
+rows = [chat(("user", text), ("assistant", "you"), row_id=str(number)) for number, text in enumerate(asked)]
+render_rows(rows, renderer, Silent())
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    render_rows(rows, renderer, Silent())
+    os._exit(0)
+sys.exit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+def test_a_fork_does_not_wait_for_threads_that_it_does_not_have(tmp_path: Path):
+    """The pool of the library stays behind with the process that made it."""
+    environment = {name: value for name, value in os.environ.items() if name != "RAYON_NUM_THREADS"}
+    here = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", _FORKED, tmp_path], cwd=here, env=environment, check=True, timeout=120)
 
 
 def test_no_rows_at_all(renderer: Renderer):

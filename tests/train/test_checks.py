@@ -114,12 +114,8 @@ def test_kills_between_answer_and_checkpoint_change_nothing(tiny_base, tiny_snap
     train(tiny_snapshot, base, run=runs[0], settings=wanted, progress=Silent())
     random, kills = Random(3), 0
     while True:
-        child = killing.start(lambda: train(tiny_snapshot, base, run=runs[1], settings=wanted, progress=Silent()))
-        if kills == 4:
-            while (status := killing.ended(child)) is None:
-                pass
-        else:
-            status = killing.kill_in_save(child, runs[1], random)
+        child = killing.start(train, tiny_snapshot, base, run=runs[1], settings=wanted, progress=Silent())
+        status = killing.wait(child) if kills == 4 else killing.kill_in_save(child, runs[1], random)
         if status is not None:
             assert status == 0
             break

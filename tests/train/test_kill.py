@@ -1,7 +1,7 @@
 """kill -9 at any moment, half of them inside a save: no repair by hand, and the same bits at the end."""
 
 import json
-import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 
@@ -36,8 +36,8 @@ def fingerprint(run: Path) -> dict[str, object]:
     return {"losses": losses, "model": model, "reference": artefact.verify(run / "parity-reference").digest}
 
 
-def train_in_child(snapshot: Path, base: Base, run: Path, settings: TrainingPlan) -> int:
-    return killing.start(lambda: train(snapshot, base, run=run, settings=settings, progress=Silent()))
+def train_in_child(snapshot: Path, base: Base, run: Path, settings: TrainingPlan) -> BaseProcess:
+    return killing.start(train, snapshot, base, run=run, settings=settings, progress=Silent())
 
 
 def finish_despite_kills(
@@ -61,10 +61,7 @@ def test_a_hundred_kills_change_nothing(name, tiny_base, tiny_snapshot, tmp_path
     settings = PLANS[name]
     base = find(str(tiny_base), tiny_base)
     runs = tmp_path / ".metier" / "runs"
-    child = train_in_child(tiny_snapshot, base, runs / "whole", settings)
-    while (status := killing.ended(child)) is None:
-        time.sleep(0.01)
-    assert status == 0
+    assert killing.wait(train_in_child(tiny_snapshot, base, runs / "whole", settings)) == 0
     expected = fingerprint(runs / "whole")
     random = Random(name)
     kills = in_save = trial = 0

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from metier.core import artefact
 from metier.core.errors import DivergenceError, InterruptedRun, LockedError
 from metier.core.lock import held
 from metier.core.progress import Silent
-from metier.model.find import find
+from metier.model.find import Base, find
 from metier.train import checkpoint
 from metier.train.run import train
 from tests.train import killing
@@ -131,25 +132,23 @@ def test_two_processes_never_train_the_same_run(run_to_end, tmp_path):
         run_to_end(plan(), "locked")
 
 
+def _on_a_full_disk(said: Path, snapshot: Path, base: Base, run: Path) -> None:
+    """Train where files may not grow beyond 60 kB; `said` is told what came of it."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    try:
+        train(snapshot, base, run=run, settings=plan(), progress=Silent())
+    except OSError as error:
+        said.write_text(f"{type(error).__name__}: {error}")
+        raise
+
+
 def test_a_full_disk_loses_nothing(tiny_base, tiny_snapshot, tmp_path):
     """Files may not grow beyond 60 kB in the child: the first checkpoint does not fit; afterwards the run goes on."""
     base = find(str(tiny_base), tiny_base)
     run = tmp_path / ".metier" / "runs" / "full"
     said = tmp_path / "said"
-
-    def work() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-        try:
-            train(tiny_snapshot, base, run=run, settings=plan(), progress=Silent())
-        except OSError as error:
-            said.write_text(f"{type(error).__name__}: {error}")
-            raise
-
-    child = killing.start(work)
-    while (status := killing.ended(child)) is None:
-        time.sleep(0.01)
-    assert status != 0
+    assert killing.wait(killing.start(_on_a_full_disk, said, tiny_snapshot, base, run)) != 0
     assert "DiskFullError" in said.read_text()
     assert "no space left" in said.read_text()
     assert "bytes free" in said.read_text()

@@ -90,13 +90,13 @@ class Fast:
 
     Args:
         engine: the base's own tokenizer.
-        parallel: use its thread pool.
+        parallel: use its thread pool; None: unless this process is a fork, in which the pool's threads are missing.
 
     Raises:
         Unequal: it cannot read this tokenizer.
     """
 
-    def __init__(self, engine: Engine, *, parallel: bool) -> None:
+    def __init__(self, engine: Engine, *, parallel: bool | None) -> None:
         gigatoken: Any = extras.load("gigatoken", "fast")
         self._slow = Slow(engine)
         self._parallel = parallel

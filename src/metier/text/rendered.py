@@ -113,7 +113,8 @@ class Rendering:
         return _joined([*_slices(rows, self._renderer, None, progress)], rows)
 
     def _encoder(self, *, fast: bool) -> Encoder:
-        return self._renderer.tokenizer.encoder(fast=fast, parallel=os.environ.get("RAYON_NUM_THREADS") != "1")
+        alone = os.environ.get("RAYON_NUM_THREADS") == "1"
+        return self._renderer.tokenizer.encoder(fast=fast, parallel=False if alone else None)
 
 
 def _slices(rows: Items[Row], renderer: Renderer, foundry: Foundry | None, progress: Progress) -> Iterator["_Slice"]:

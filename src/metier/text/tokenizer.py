@@ -144,7 +144,7 @@ class Tokenizer:
         """Whether text is rewritten before it is encoded."""
         return self._engine.normalizer is not None
 
-    def encoder(self, *, fast: bool, parallel: bool) -> Encoder:
+    def encoder(self, *, fast: bool, parallel: bool | None) -> Encoder:
         """Return what encodes many texts at once, control tokens recognised: `fast` asks for gigatoken.
 
         Raises:

@@ -217,6 +217,7 @@ def _writes(store: Path, run: Path, *, die_at: int) -> int:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(120)  # a child that waits for a lock which another thread held at the fork ends all the same
         count = 0
 
         def counted(function: Callable) -> Callable:
