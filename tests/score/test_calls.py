@@ -1,4 +1,5 @@
 import json
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,21 @@ def test_names_arguments_and_order_are_counted_apart() -> None:
 @given(some.text(max_size=200))
 def test_any_text_can_be_looked_at(text: str) -> None:
     assert all(isinstance(call.name, str) for call in calls.parse(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, "{" * 200_000, '{"a":' * 40_000, '["x",' * 900 + "1," * 90_000, "f(),"]
+)
+def test_an_answer_that_loses_itself_in_brackets_takes_no_minutes(text: str) -> None:
+    """Planted fault: each beginning is read to its end in vain; the second and third took most of a minute."""
+    started = process_time()
+    assert calls.parse(f"[{text * 20_000}]" if text == "f()," else text) == []
+    assert process_time() - started < 3
+
+
+def test_braces_before_a_call_do_not_hide_it() -> None:
+    formula = r"\frac{a}{b} [see [1] and {this}] " * 300
+    assert calls.parse(formula + REFERENCE) == [WEATHER]
 
 
 _VALUES = some.recursive(

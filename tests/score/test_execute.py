@@ -28,6 +28,13 @@ def test_memory_holds() -> None:
     assert "MemoryError" in execute.run("x = bytearray(1 << 30)", Limits(memory_bytes=256 << 20)).why
 
 
+def test_what_is_printed_without_end_fills_no_memory() -> None:
+    """Planted fault: a loop that prints; from a pipe it would be gigabytes in this process."""
+    ran = execute.run("while True: print('x' * 1000)", Limits(seconds=20))
+    assert (ran.passed, len(ran.output)) == (False, 300)
+    assert "File too large" in ran.why
+
+
 @pytest.mark.parametrize(
     "program",
     [

@@ -11,10 +11,8 @@ from typing import Any
 import openai
 import psutil
 import pytest
+from openai.types.fine_tuning import FineTuningJob
 
-from metier.serve.refusal import Refusal
-from metier.serve.settings import GraderSettings
-from metier.serve.tuning import grading
 from tests.serve import workshop
 from tests.serve.workshop import MODEL, Process, chat_rows
 
@@ -135,6 +133,7 @@ def test_rewards_are_learnt_from(server: Process) -> None:
         model=MODEL, training_file=file, extra_body={"settings": full | quick},
         **reinforced(grader=grader, hyperparameters=chosen),
     )  # fmt: skip
+    assert FineTuningJob.model_validate(made.to_dict(), strict=False).error is None  # strict: nothing is missing
     job = wait(client, made.id, "succeeded")
     assert job.method.type == "reinforcement"
     assert job.method.reinforcement.grader.reference == "{{item.letter}}"
@@ -153,63 +152,6 @@ def test_rewards_are_learnt_from(server: Process) -> None:
         model=job.fine_tuned_model, messages=[{"role": "user", "content": "say 99"}], max_tokens=6
     )
     assert answer.model == job.fine_tuned_model
-
-
-def test_graders_are_tried_on_one_answer(server: Process) -> None:
-    graders = server.client().fine_tuning.alpha.graders
-    assert graders.validate(grader=HAS_A).grader.reference == "a"
-    found = graders.run(grader=HAS_A | {"reference": "{{item.letter}}"}, model_sample="abc", item={"letter": "B"})
-    assert (found.reward, found.metadata.type, found.metadata.name) == (1.0, "string_check", "a")
-    likeness = {"type": "text_similarity", "name": "like", "evaluation_metric": "fuzzy_match",
-                "input": "{{sample.output_text}}", "reference": "abcd"}  # fmt: skip
-    both = {"type": "multi", "name": "both", "calculate_output": "0.5 * a + 0.5 * like",
-            "graders": {"a": HAS_A, "like": likeness}}  # fmt: skip
-    found = graders.run(grader=both, model_sample="abc")
-    assert found.reward == pytest.approx(0.5 + 0.5 * found.sub_rewards["like"])
-    assert found.sub_rewards["a"] == 1.0
-    wrong = graders.run(grader=HAS_A | {"reference": "{{item.nothing}}"}, model_sample="abc", item={})
-    assert (wrong.reward, wrong.metadata.errors.invalid_variable_error) == (0.0, True)
-    for refused in ({"type": "python", "name": "x", "source": "print(1)"}, JUDGE, {"type": "code", "allow": True}):
-        for ask in (graders.validate, lambda **named: graders.run(model_sample="abc", **named)):
-            with pytest.raises(openai.BadRequestError, match="grader"):
-                ask(grader=refused)
-
-
-def test_programs_of_requests_run_in_the_sandbox_where_that_is_allowed(tmp_path: Path) -> None:
-    """Planted faults: one that would write elsewhere, one that would read the network, one that breaks."""
-    allowed = GraderSettings(python=True)
-
-    def tried(source: str) -> dict[str, Any]:
-        return grading.tried({"type": "python", "name": "x", "source": source}, "abc", {"n": 2}, allowed)
-
-    right = tried("def grade(sample, item):\n    return len(sample['output_text']) / item['n'] / 3")
-    assert right["reward"] == 0.5
-    for source, words in (
-        (f"def grade(sample, item):\n    open({str(tmp_path / 'x')!r}, 'w')", "not allowed here"),
-        ("def grade(sample, item):\n    import socket\n    socket.socket()", "not allowed here"),
-        ("def grade(sample, item):\n    import subprocess\n    subprocess.run(['true'])", "not allowed here"),
-        ("def grade(sample, item):\n    return {}[1]", "KeyError"),
-    ):
-        errors = tried(source)["metadata"]["errors"]
-        assert errors["python_grader_runtime_error"]
-        assert words in errors["python_grader_runtime_error_details"]
-    assert not list(tmp_path.iterdir())
-    for broken in ({"type": "string_check", "reference": "\ud800"}, MULTI | {"graders": {"\ud800": HAS_A}}):
-        with pytest.raises(Refusal, match="not valid Unicode"):
-            grading.tried(broken, "abc", {}, allowed)
-    with pytest.raises(Refusal, match="not valid Unicode"):
-        grading.tried(HAS_A, "abc", {"a": "\ud800"}, allowed)
-    with pytest.raises(Refusal, match="run code of a request"):
-        grading.read({"type": "python", "source": "x"}, GraderSettings(), "grader")
-
-
-def test_judges_are_those_of_the_server() -> None:
-    known = GraderSettings.model_validate({"judge": {"url": "http://127.0.0.1:9/v1", "tries": 1}})
-    found = grading.tried(JUDGE, "abc", None, known)
-    assert found["reward"] == 0.0
-    assert found["metadata"]["errors"]["model_grader_server_error"]
-    with pytest.raises(Refusal, match=r"sampling_params\.messages"):
-        grading.read(JUDGE | {"sampling_params": {"messages": []}}, known, "grader")
 
 
 def test_an_upload_in_parts_is_the_file(server: Process) -> None:

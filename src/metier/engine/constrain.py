@@ -78,7 +78,8 @@ class Grammar:
         """
         bits = self._matcher.compute_bitmask()
         if self._matcher.is_error():
-            raise DataError(f"the grammar: {self._matcher.get_error()[:200]}", "a simpler one")
+            said = (self._matcher.get_error().splitlines() or [""])[0]
+            raise DataError(f"the grammar cannot be followed: {said[:200]}", "a simpler one, without circles")
         return np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little").astype(bool)
 
     def accept(self, token: int) -> None:

@@ -160,7 +160,7 @@ class Engine:
         runs = [run for run, _ in asked if not run.ended]
         for run, drawn in zip(runs, sampler.sample_each(logits, [run.draw for run in runs], likeliest), strict=True):
             if isinstance(drawn, DataError):  # its rules cannot be kept: it ends alone
-                self._leave(run, "fault", str(drawn))
+                self._leave(run, "refused", str(drawn))
                 continue
             token, chance = drawn
             run.take(token, chance)

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-Finish = Literal["stop", "length", "cancelled", "deadline", "fault"]
+Finish = Literal["stop", "length", "cancelled", "deadline", "refused", "fault"]
 
 
 class Constraint(Protocol):

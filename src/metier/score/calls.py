@@ -2,14 +2,24 @@
 
 import ast
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from metier.core import digest
 
+_START = re.compile(r"[{\[]")
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
+
+_MOST_STARTS = 10_000
+"""Braces and brackets that begin nothing, before the rest of a text is left unread: each costs a look backwards."""
+_READ_AGAIN = 8
+"""How often the length of a text may be read in vain: beginnings inside each other are all read to their end."""
+_MOST_PYTHON = 50_000
+"""Characters of an answer that is read as Python, whose tree takes a thousand times their room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +100,24 @@ def _plain(value: Any) -> Any:
 
 
 def _objects(text: str) -> Iterator[Any]:
-    """Yield every outermost JSON object or array in a text."""
-    decoder, place = json.JSONDecoder(), 0
-    while place < len(text):
-        starts = [found for sign in "{[" if (found := text.find(sign, place)) >= 0]
-        if not starts:
-            return
-        place = min(starts)
-        try:
-            value, place = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            place += 1
+    """Yield every outermost JSON object or array in a text, until too much of it was read in vain.
+
+    An answer that loses itself in a hundred thousand brackets would be read for a minute.
+    """
+    decoder, place, left = json.JSONDecoder(), 0, _READ_AGAIN * len(text)
+    for start in islice(_START.finditer(text), _MOST_STARTS):
+        if start.start() < place:
             continue
-        yield value
+        try:
+            value, place = decoder.raw_decode(text, start.start())
+        except json.JSONDecodeError as error:
+            left -= error.pos - start.start()
+        except (ValueError, RecursionError):
+            return
+        else:
+            yield value
+        if left < 0:
+            return
 
 
 def _calls_in(value: Any) -> Iterator[Call]:
@@ -128,6 +143,8 @@ def _calls_in(value: Any) -> Iterator[Call]:
 
 def _python(text: str) -> list[Call]:
     """Return calls written as Python, or none where the text is anything else."""
+    if len(text) > _MOST_PYTHON:
+        return []
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from typing import IO
 
 _FENCE = re.compile(r"```(?:[Pp]ython|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _MOST_SHOWN = 300
+_MOST_READ = 1 << 16
 _GUARD = """
 import os as _os, resource as _resource, sys as _sys
 for _name, _most in {limits!r}.items():
@@ -37,7 +39,7 @@ del _os, _resource, _name, _most, _sys, _watch, _home, _never, _changes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a program may use: seconds by the clock, bytes of memory, bytes of one file."""
+    """What a program may use: seconds by the clock, bytes of memory, bytes of one file, and of what it prints."""
 
     seconds: float = 5.0
     memory_bytes: int = 512 << 20
@@ -60,28 +62,39 @@ def code_in(answer: str) -> str:
 
 
 def run(program: str, limits: Limits | None = None, *, shown: int = _MOST_SHOWN) -> Ran:
-    """Run a program to its end, or to the end of its limits; the last `shown` characters of its output are kept."""
+    """Run a program to its end, or to the end of its limits; the last `shown` characters of its output are kept.
+
+    What it prints goes to files, which are limited as its own are: from a pipe it would fill this process's memory.
+    """
     allowed = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="metier-code-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="metier-code-") as folder,
+        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as errors,
+    ):
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
+            [sys.executable, "-I", "-S", "-B", "-"], stdin=subprocess.PIPE, stdout=said, stderr=errors, cwd=folder,
             env={"PATH": "/usr/bin:/bin", "HOME": folder, "TMPDIR": folder}, start_new_session=True,
         )  # fmt: skip
         try:
-            said, errors = child.communicate(
-                (_guard(allowed) + program).encode("utf-8", "replace"), timeout=allowed.seconds
-            )
+            child.communicate((_guard(allowed) + program).encode("utf-8", "replace"), timeout=allowed.seconds)
         except subprocess.TimeoutExpired:
             return Ran(passed=False, why=f"still running after {allowed.seconds:g} s")
         finally:
             _end(child)
-    output = said.decode("utf-8", "replace")[-shown:]
-    if child.returncode == 0:
-        return Ran(passed=True, output=output)
-    lines = errors.decode("utf-8", "replace").strip().splitlines()
-    why = lines[-1][:_MOST_SHOWN] if lines else f"ended with code {child.returncode}"
-    return Ran(passed=False, why=why, output=output)
+        output = _last(said, shown)
+        if child.returncode == 0:
+            return Ran(passed=True, output=output)
+        lines = _last(errors, _MOST_READ).strip().splitlines()
+        why = lines[-1][:_MOST_SHOWN] if lines else f"ended with code {child.returncode}"
+        return Ran(passed=False, why=why, output=output)
+
+
+def _last(file: IO[bytes], characters: int) -> str:
+    """Return the last characters of a file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 4 * characters))
+    return file.read().decode("utf-8", "replace")[-characters:]
 
 
 def pass_at(tries: int, right: int, count: int) -> float:

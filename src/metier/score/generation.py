@@ -4,8 +4,7 @@ BLEU comes as columns that add up over rows, so that a resample of rows is a cor
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -60,6 +59,8 @@ def chrf(outputs: Sequence[str], references: Sequence[str]) -> list[float]:
 def rouge(kind: str, outputs: Sequence[str], references: Sequence[str]) -> list[float]:
     """Return the F-measure of each row in [0, 1] (C.-Y. Lin 2004), by rouge-score with stemming.
 
+    ROUGE-L is its number, too, but not by its table, for which ten thousand words take minutes.
+
     Args:
         kind: one of `ROUGES`.
         outputs: the answers.
@@ -68,7 +69,11 @@ def rouge(kind: str, outputs: Sequence[str], references: Sequence[str]) -> list[
     Raises:
         MissingExtraError: rouge-score is not installed.
     """
-    name = kind.replace("_", "").replace("l", "L")
+    if kind == "rouge_l":
+        tokenizer = extras.load("rouge_score.tokenizers", "judge").DefaultTokenizer(use_stemmer=True)
+        pairs = zip(outputs, references, strict=True)
+        return [_measure(*(tokenizer.tokenize(text) for text in pair)) for pair in pairs]
+    name = kind.replace("_", "")
     scorer = extras.load("rouge_score.rouge_scorer", "judge").RougeScorer([name], use_stemmer=True)
     return [scorer.score(wanted, output)[name].fmeasure for output, wanted in zip(outputs, references, strict=True)]
 
@@ -81,8 +86,37 @@ def gleu(output: str, reference: str) -> float:
 
 
 def likeness(output: str, reference: str) -> float:
-    """Return how alike two texts are, character by character, in [0, 1]: Ratcliff and Obershelp's measure."""
-    return SequenceMatcher(None, output, reference, autojunk=False).ratio()
+    """Return how alike two texts are, character by character, in [0, 1]: what they share in order, of all they have.
+
+    The ratio of rapidfuzz, which OpenAI's `fuzzy_match` is: 2 × the longest common subsequence / both lengths.
+    """
+    both = len(output) + len(reference)
+    return 2 * common(output, reference) / both if both else 1.0
+
+
+def common(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
+    """Return the length of the longest common subsequence, a row of the usual table at a time as the bits of a number.
+
+    A bit is 0 where the table rises (H. Hyyrö 2004); adding carries a rise to the next match.
+    """
+    places: dict[Hashable, int] = {}
+    for place, symbol in enumerate(one):
+        places[symbol] = places.get(symbol, 0) | 1 << place
+    whole = (1 << len(one)) - 1
+    row = whole
+    for symbol in other:
+        matches = row & places.get(symbol, 0)
+        row = (row + matches | row - matches) & whole
+    return len(one) - row.bit_count()
+
+
+def _measure(said: Sequence[str], wanted: Sequence[str]) -> float:
+    """Return the F-measure of the longest common subsequence of words, as rouge-score computes it."""
+    shared = common(wanted, said)
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(said), shared / len(wanted)
+    return 2 * precision * recall / (precision + recall)
 
 
 def similarities(kind: str, outputs: Sequence[str], references: Sequence[str]) -> list[float]:

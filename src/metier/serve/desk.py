@@ -19,6 +19,7 @@ from metier.serve.rollouts.rules import STABLE
 from metier.serve.rollouts.shadows import Shadows
 from metier.serve.settings import ServeSettings
 from metier.serve.traces import Recorder
+from metier.serve.tuning.grading import Trials
 from metier.serve.tuning.jobs import Jobs
 from metier.serve.webhooks import Webhooks
 
@@ -38,6 +39,7 @@ class Desk:
     calibrations: Calibrations
     meters: Meters = field(default_factory=Meters)
     shadows: Shadows = field(default_factory=Shadows)
+    trials: Trials = field(default_factory=Trials)
     jobs: Jobs | None = None
     webhooks: Webhooks | None = None
 

@@ -189,5 +189,7 @@ def check_end(end: End) -> None:
     """
     if end.finish == "deadline":
         raise Refusal(504, "the answer was not complete before its deadline", code="deadline")
+    if end.finish == "refused":
+        raise Refusal(400, end.found, code="invalid_value")
     if end.finish in ("fault", "cancelled"):
         raise Refusal(500, end.found or "the answer was cancelled", code="fault")

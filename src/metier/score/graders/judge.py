@@ -18,6 +18,8 @@ Chat = Sequence[dict[str, Any]]
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _MOST_BYTES = 1 << 20
+_SENT_AS = {"max_completions_tokens": "max_completion_tokens"}
+"""What OpenAI's graders call a parameter -> what its chat completions call it."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -101,7 +103,8 @@ def post(request: tuple[Chat, dict[str, Any]], model: str, settings: JudgeSettin
         ValueError: what it says is no JSON.
     """
     messages, extra = request
-    body = {"model": model, "messages": list(messages), "temperature": 0, **extra}
+    told = {_SENT_AS.get(name, name): value for name, value in extra.items() if value is not None}
+    body = {"model": model, "messages": list(messages), "temperature": 0, **told}
     headers = {"Content-Type": "application/json"}
     if settings.key_variable and (key := os.environ.get(settings.key_variable)):
         headers["Authorization"] = f"Bearer {key}"

@@ -15,19 +15,16 @@ from metier.text.embeddings import Embeddings
 Entry = Sequence[float] | float | str
 """A number, sums that add up over rows, or in words why there are none."""
 
+_MOST_COMPARED = 100_000
+"""Characters of a text whose likeness is measured: time grows with the square."""
+
 Metrics = dict[str, list[Any]]
 """Metric -> an `Entry` a row. A metric is named `graded/STATISTIC/TITLE`, see `metrics.metric_of`."""
 
 
 def filled(chat: Chat, row: Shown) -> list[dict[str, Any]]:
-    """Return a judge's messages with their places filled; content may be a text or a list of parts with `text`."""
-    messages = []
-    for message in chat:
-        content = message.get("content", "")
-        if isinstance(content, list):
-            content = "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-        messages.append({"role": message.get("role", "user"), "content": fill(str(content), row)})
-    return messages
+    """Return a judge's messages with their places filled."""
+    return [{"role": turn.role, "content": fill(turn.text(), row)} for turn in chat]
 
 
 def grade(grader: Any, name: str, rows: Sequence[Shown], *, folder: Path) -> Metrics:
@@ -71,11 +68,19 @@ def _similar(grader: TextSimilarity, name: str, rows: Sequence[Shown]) -> Metric
     if grader.evaluation_metric == "bleu" and grader.pass_threshold is None:
         return {f"graded/bleu/{name}": generation.bleu_columns(said, wanted).tolist()}
     if grader.evaluation_metric == "bleu":
-        values = [float(generation.bleu(row)) for row in generation.bleu_columns(said, wanted)]
+        values: list[float | str] = [float(generation.bleu(row)) for row in generation.bleu_columns(said, wanted)]
     else:
-        values = generation.similarities(grader.evaluation_metric, said, wanted)
+        values = [_likeness(grader.evaluation_metric, *pair) for pair in zip(said, wanted, strict=True)]
     least = grader.pass_threshold
-    return {f"graded/mean/{name}": values if least is None else [float(value >= least) for value in values]}
+    if least is not None:
+        values = [value if isinstance(value, str) else float(value >= least) for value in values]
+    return {f"graded/mean/{name}": values}
+
+
+def _likeness(kind: str, said: str, wanted: str) -> float | str:
+    if max(len(said), len(wanted)) > _MOST_COMPARED:
+        return f"more than {_MOST_COMPARED:,} characters, which would take minutes to compare"
+    return generation.similarities(kind, [said], [wanted])[0]
 
 
 def _near(grader: Embedding, name: str, pairs: Sequence[tuple[str, str]], folder: Path) -> Metrics:

@@ -1,16 +1,47 @@
 """OpenAI's six graders, as they are written there; imports no torch."""
 
+from math import isfinite
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from metier.core.settings import Settings
-
-Chat = tuple[dict[str, Any], ...]
-"""Messages for a judge: `[{role: user, content: "… {{sample.output_text}} …"}]`."""
+from metier.score.graders import formula
 
 _OUTPUT = "{{ sample.output_text }}"
 _REFERENCE = "{{ item.reference }}"
+
+
+class Words(Settings):
+    """A part of a judge's message."""
+
+    type: Literal["input_text", "output_text", "text"]
+    """What the part is: text, by whichever name. Pictures and sounds are not judged."""
+
+    text: str
+    """The text, with `{{ … }}` places."""
+
+
+class Turn(Settings):
+    """A message of what a judge is told."""
+
+    role: Literal["user", "assistant", "system", "developer"] = "user"
+    """Who says it."""
+
+    content: str | Words | tuple[str | Words, ...]
+    """The text, with `{{ … }}` places: whole, or in parts, each a line of its own."""
+
+    type: Literal["message"] = "message"
+    """Read and not used: OpenAI's name of such a message."""
+
+    def text(self) -> str:
+        """Return all of the message's text."""
+        parts = self.content if isinstance(self.content, tuple) else (self.content,)
+        return "\n".join(part if isinstance(part, str) else part.text for part in parts)
+
+
+Chat = tuple[Turn, ...]
+"""Messages for a judge: `[{role: user, content: "… {{sample.output_text}} …"}]`."""
 
 
 class StringCheck(Settings):
@@ -100,6 +131,13 @@ class ScoreModel(Settings):
     pass_threshold: float | None = None
     """Count answers that reach this number. null: report the number itself."""
 
+    @field_validator("range")
+    @classmethod
+    def _rises(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not (value[0] < value[1] and isfinite(value[1] - value[0])):
+            raise ValueError("wanted a least number below the largest")
+        return value
+
 
 class LabelModel(Settings):
     """A judge that chooses a label, at the endpoint of `judge`."""
@@ -125,6 +163,12 @@ class LabelModel(Settings):
     sampling_params: dict[str, Any] = Field(default_factory=dict)
     """What is sent along with the request."""
 
+    @model_validator(mode="after")
+    def _knows_its_labels(self) -> "LabelModel":
+        if unknown := [label for label in self.passing_labels if label not in self.labels]:
+            raise ValueError(f"passing_labels: {unknown[0]!r} is none of the labels")
+        return self
+
 
 Part = Annotated[StringCheck | TextSimilarity | PythonGrader | ScoreModel | LabelModel, Field(discriminator="type")]
 """What a `multi` grader may be put together from."""
@@ -139,8 +183,26 @@ class Multi(Settings):
     name: str | None = None
     """What it is called in tables. null: its type."""
 
-    graders: dict[str, Part]
-    """The graders by the names that the formula uses."""
+    graders: dict[str, Part] = Field(min_length=1)
+    """The graders by the names that the formula uses; or a list of graders with a `name` each, or one."""
 
     calculate_output: str
     """The formula: `0.7 * right + 0.3 * short`; + - * / **, parentheses, min, max, abs, sqrt, log, exp, floor, ceil."""
+
+    @field_validator("graders", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        """Read what OpenAI's guide writes (by name), its reference (a list), and its clients' types (one grader)."""
+        listed = [value] if isinstance(value, dict) and isinstance(value.get("type"), str) else value
+        if not isinstance(listed, (list, tuple)):
+            return value
+        names = [each.get("name") if isinstance(each, dict) else None for each in listed]
+        named = {name: each for name, each in zip(names, listed, strict=True) if isinstance(name, str)}
+        if len(named) < len(listed):
+            raise ValueError("wanted a `name` of its own for each grader")
+        return named
+
+    @model_validator(mode="after")
+    def _can_be_calculated(self) -> "Multi":
+        formula.compiled(self.calculate_output, self.graders)
+        return self

@@ -10,6 +10,8 @@ from metier.core.errors import SettingsError
 from metier.score import calls, structured
 
 _PLACE = re.compile(r"\{\{([^{}]+)\}\}")  # space is taken off afterwards: looked for here it costs its length cubed
+_MOST_CHARACTERS = 1 << 22
+"""Of a filled template: a place may stand in it a thousand times, and hold a megabyte."""
 _REFERENCES = (
     "reference",
     "reference_answer",
@@ -56,9 +58,21 @@ def fill(template: str, row: Shown) -> str:
     """Fill every place of a template; a place that this answer does not have (its JSON is broken) becomes nothing.
 
     Raises:
-        SettingsError: a place that no row and no answer can have.
+        SettingsError: a place that no row and no answer can have, or far too long a text.
     """
-    return _PLACE.sub(lambda match: _text(_value(match.group(1).strip(), row)), template)
+    left = _MOST_CHARACTERS
+
+    def one(match: re.Match[str]) -> str:
+        nonlocal left
+        text = _text(_value(match.group(1).strip(), row))
+        left -= len(text)
+        if left < 0:
+            raise SettingsError(
+                f"graders: more than {_MOST_CHARACTERS:,} characters to look at", "fewer, shorter places"
+            )
+        return text
+
+    return _PLACE.sub(one, template)
 
 
 def _value(path: str, row: Shown) -> Any:
@@ -71,7 +85,7 @@ def _value(path: str, row: Shown) -> Any:
     for name in names:
         if isinstance(value, dict):
             value = value.get(name)
-        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
+        elif isinstance(value, list) and name.isdecimal() and len(name) < 9 and int(name) < len(value):
             value = value[int(name)]
         else:
             return None

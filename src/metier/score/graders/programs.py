@@ -15,6 +15,7 @@ Value = float | str
 
 _EACH_SECONDS = 1.0
 _START_SECONDS = 60.0
+_MOST_BYTES = 1 << 24
 _LOOP = """
 import json as _json, math as _math, sys as _sys
 _said = []
@@ -46,7 +47,7 @@ def _first(ran: list[Value] | str) -> Value:
 def _limited(source: str, payload: Sequence[tuple[object, ...]], seconds: float) -> list[Value] | str:
     loop = _LOOP.format(rows=repr(json.dumps(payload)))
     program = f"{source}\ndef _call(sample, item): return grade(sample, item)\n{loop}"
-    ran = execute.run(program, execute.Limits(seconds=seconds), shown=1 << 20)
+    ran = execute.run(program, execute.Limits(seconds=seconds, file_bytes=_MOST_BYTES), shown=_MOST_BYTES)
     return _read(ran.output, len(payload)) if ran.passed else ran.why
 
 

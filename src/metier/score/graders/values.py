@@ -1,6 +1,6 @@
 """What one grader says of one model's answers, row by row; imports no torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def values(grader: Checker | Multi | Part, rows: Sequence[Shown], bench: Bench) 
         case Checker():
             found = programs.checker(bench.folder / grader.path, grader.function, rows)
         case Multi():
-            found = _together(grader, rows, bench)
+            found = together(grader, {name: values(part, rows, bench) for name, part in grader.graders.items()})
         case PythonGrader():
             found = _passed(programs.python(grader.source, rows), grader.pass_threshold)
         case ScoreModel():
@@ -92,8 +92,6 @@ def _in_share(value: Any) -> Value:
 
 def _scored(grader: ScoreModel, rows: Sequence[Shown], bench: Bench) -> list[Value]:
     low, high = grader.range
-    if not low < high:
-        raise SettingsError(f"graders: range {low:g} to {high:g}", "a least number below the largest")
     hint = f"Answer with one number from {low:g} to {high:g}."
     said = _judged(grader, rows, bench, judge.read_number(low, high), hint)
     if grader.pass_threshold is not None:
@@ -117,13 +115,12 @@ def _passed(found: Sequence[Value], threshold: float | None) -> list[Value]:
     return [value if isinstance(value, str) else float(value >= threshold) for value in found]
 
 
-def _together(grader: Multi, rows: Sequence[Shown], bench: Bench) -> list[Value]:
-    """Put the parts of a `multi` grader together, row by row."""
+def together(grader: Multi, parts: Mapping[str, Sequence[Value]]) -> list[Value]:
+    """Put what the parts of a `multi` grader say together, row by row."""
     calculate = formula.compiled(grader.calculate_output, grader.graders)
-    parts = {name: values(part, rows, bench) for name, part in grader.graders.items()}
     found: list[Value] = []
-    for row in range(len(rows)):
-        numbers = {name: side[row] for name, side in parts.items()}
+    for row in zip(*parts.values(), strict=True):
+        numbers = dict(zip(parts, row, strict=True))
         broken = next((f"{name}: {value}" for name, value in numbers.items() if isinstance(value, str)), None)
         if broken is not None:
             found.append(broken)

@@ -35,6 +35,8 @@ ROUTER = APIRouter()
 
 Question = Predicate | ChoiceQuestion | ScoreQuestion
 _YES, _NO = "yes", "no"
+_MOST_TOKENS = 1 << 22
+"""Of the prompts of one request, an answer on offer each: they are written out before the engine is asked."""
 
 
 @ROUTER.post("/decisions", tags=["infer"])
@@ -126,14 +128,20 @@ async def _written(desk: Desk, body: DecisionBody, generation: Generation) -> li
 
 
 def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int]) -> list[Asked]:
-    renderer = model.text.renderer
+    renderer, limits = model.text.renderer, desk.settings.limits
     made: list[Asked] = []
-    until = deadline(desk.settings.limits.deadline_seconds)
-    for question in body.questions:
+    until = deadline(limits.deadline_seconds)
+    offered = [_options(question) for question in body.questions]
+    count, most = sum(map(len, offered)), limits.together + limits.waiting
+    if count > most:
+        raise Refusal(400, f"questions: {count:,} answers on offer; wanted: at most {most:,}", param="questions")
+    for question, options in zip(body.questions, offered, strict=True):
         prompt = chat_ids(_messages(body, question.instructions), (), renderer)
-        options = _options(question)
         if len(set(options)) < len(options):
             raise Refusal(400, "questions: two answers on offer are the same", param="questions")
+        if len(prompt) * count > _MOST_TOKENS:
+            found = f"{len(prompt):,} tokens of input for each of {count:,} answers on offer"
+            raise Refusal(400, f"{found}; wanted: at most {_MOST_TOKENS:,} in all", param="input")
         sizes.append(len(options))
         made += deciding.requests(prompt, options, renderer.tokenizer, adapter=model.adapter, deadline=until)
     return made

@@ -118,8 +118,9 @@ async def validate_grader(body: GraderBody, request: Request) -> Response:
 @ROUTER.post("/fine_tuning/alpha/graders/run")
 async def run_grader(body: TrialBody, request: Request) -> Response:
     """Let a grader look at one answer."""
-    settings = desk_of(request).settings.graders
-    return await done(grading.tried, body.grader, body.model_sample, body.item, settings)
+    desk = desk_of(request)
+    with desk.trials.one():
+        return await done(grading.tried, body, desk.settings.graders, desk.settings.limits.deadline_seconds)
 
 
 @ROUTER.get("/fine_tuning/jobs")

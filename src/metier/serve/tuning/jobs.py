@@ -201,7 +201,7 @@ def _written(row: Any) -> dict[str, Any]:
     chosen = project.hyperparameters(body).model_dump()
     method = body.method.type if body.method is not None else "supervised"
     rewards = project.reinforcement(body)
-    grader = {} if rewards is None else {"grader": rewards.grader}
+    grader = {} if rewards is None else {"grader": {"name": rewards.grader["type"]} | rewards.grader}
     return {
         "id": row.id, "object": "fine_tuning.job", "created_at": row.created, "finished_at": row.finished,
         "model": body.model, "fine_tuned_model": row.model, "organization_id": "metier", "status": row.status,
@@ -209,6 +209,6 @@ def _written(row: Any) -> dict[str, Any]:
         "result_files": [row.result_file] if row.result_file else [], "hyperparameters": chosen,
         "method": {"type": method, method: {**grader, "hyperparameters": chosen}}, "seed": body.seed or 0,
         "trained_tokens": row.tokens, "estimated_finish": None, "integrations": [],
-        "error": json.loads(row.error) if row.error else {"code": None, "message": None, "param": None},
+        "error": json.loads(row.error) if row.error else None,
         "metadata": body.metadata, "user_provided_suffix": body.suffix,
     }  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from metier.serve.wire.body import Body
+from metier.serve.wire.body import Body, Count
 
 _LIST = 4096
 
@@ -55,6 +55,16 @@ class Reinforcement(Body):
     grader: dict[str, Any]
     hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
     response_format: dict[str, Any] | None = None
+
+
+class JudgeSampling(Body):
+    """What a grader may say about how its judge answers."""
+
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    max_completions_tokens: Count | None = None
+    reasoning_effort: str | None = Field(None, max_length=16)
 
 
 class GraderBody(Body):
