@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ import numpy as np
 from bench.machine import describe
 from bench.near_differences import differences
 from bench.places import cache, shared
+from bench.reading_memory import sentences
 from metier.prepare.duplicates.near import near
 from metier.prepare.duplicates.shelf import Compared, fill
 from tests.prepare.duplicates.planted import edited_words, restyled
@@ -61,6 +63,11 @@ def rows(count: int) -> list[Pair]:
     ]
     random.Random(1).shuffle(chunks)
     return (found + chunks)[:count]
+
+
+def crowd(count: int) -> list[Pair]:
+    """Return rows made of 21 words: they meet by chance in nearly every place of a signature."""
+    return [Pair(*row) for row in islice(sentences(), count)]
 
 
 def clusters(found: list[Pair]) -> list[int]:
@@ -191,8 +198,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000, help="rows of the recall table")
     parser.add_argument("--timed-rows", type=int, default=20_000, help="rows of the speed table")
     parser.add_argument("--planted", type=int, default=1000, help="pairs of each kind")
+    parser.add_argument("--crowd", type=int, help="plant the copies among so many rows of 21 words, and no more")
     chosen = parser.parse_args()
     print(json.dumps(describe(), indent=1))
+    if chosen.crowd is not None:
+        started = time.process_time()
+        print(planted(crowd(chosen.crowd), chosen.planted)[0])
+        print(f"{time.process_time() - started:.0f} CPU seconds, for the rows alone and with their copies")
+        return
     print(planted(rows(chosen.rows), chosen.planted)[0], flush=True)
     print(compare(environment(chosen.environments), chosen.timed_rows))
     print(f"peak memory of metier's process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")

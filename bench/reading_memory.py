@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from metier.core.progress import Silent
@@ -26,19 +28,26 @@ _BLOCK = 2000
 
 def generate(path: Path, size: int) -> int:
     """Write chat rows of about 1.2 kB until the file has `size` bytes; no two are the same. Returns the rows."""
-    number, written, chance = 0, 0, random.Random(0)
+    number, written, rows = 0, 0, sentences()
     with path.open("w", encoding="utf-8", newline="\n") as out:
         while written < size:
             lines = []
             for _ in range(_BLOCK):
                 number += 1
-                said = " ".join(chance.choices(_WORDS, k=60))
-                answer = " ".join(chance.choices(_WORDS, k=60))
-                turns = [{"role": "user", "content": f"{number}: {said}?"}, {"role": "assistant", "content": answer}]
+                said, answer = next(rows)
+                turns = [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]
                 lines.append(json.dumps({"messages": turns, "customer": number // 5}))
             text = "\n".join(lines) + "\n"
             written += out.write(text)
     return number
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """Yield questions, numbered, and answers without end: sixty of 21 words each."""
+    chance = random.Random(0)
+    for number in count(1):
+        said = " ".join(chance.choices(_WORDS, k=60))
+        yield f"{number}: {said}?", " ".join(chance.choices(_WORDS, k=60))
 
 
 def measure(path: Path, store: Path) -> None:

@@ -42,7 +42,7 @@ from metier.prepare.summary import report
 __all__ = ["SnapshotResult", "prepare", "report"]
 
 KIND = "snapshot"
-_RECIPE = 6
+_RECIPE = 7
 """Goes up when the same files and settings give other rows, so that no old snapshot is taken for a new one."""
 
 

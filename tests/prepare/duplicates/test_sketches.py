@@ -28,7 +28,7 @@ def test_a_full_disk_while_comparing_is_told_and_leaves_no_snapshot(workshop):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
     done = subprocess.run(
         [sys.executable, "-c", script, "prepare"],
-        cwd=workshop.folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=workshop.folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert "no space left" in done.stderr

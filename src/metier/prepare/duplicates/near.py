@@ -16,6 +16,8 @@ from metier.prepare.duplicates.words import mixed, places_of, windows_of, words_
 _BATCH_BYTES = 1 << 19
 _PAIRS = 1 << 14
 _PART = 1 << 18
+_NEXT_BYTES = np.uint64(0xFFFF)
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 _FEWEST_AGREEING = 0.4
 """Pairs whose signatures agree in fewer places are not looked at any closer."""
 
@@ -25,7 +27,7 @@ def near(shelf: Shelf, folder: Path, least: float) -> np.ndarray:
 
     Args:
         shelf: what is compared of each row, in order.
-        folder: an empty folder for the working files (about 320 bytes a row); the caller deletes it.
+        folder: an empty folder for the working files (about 480 bytes a row); the caller deletes it.
         least: share of common words, 0 to 1.
     """
     clusters = Clusters(len(shelf))
@@ -69,11 +71,23 @@ def _sketch(shelf: Shelf, frame: np.ndarray, sketches: Sketches) -> np.ndarray:
     for rows in shelf.batches(_BATCH_BYTES):
         texts = shelf.take(rows)
         begins, _, owners = places_of(texts)
+        windows = _pairs_of_words(windows_of(texts.buffer)[begins], owners)
         if len(frame):
             own = ~in_frame(words_of(texts), frame)
-            begins, owners = begins[own], owners[own]
-        found = signatures(windows_of(texts.buffer)[begins], owners // 2, len(rows))
+            windows, owners = windows[own], owners[own]
+        found = signatures(windows, owners // 2, len(rows))
         sketched[rows[0] : rows[-1] + 1] = found[:, 0] != EMPTY
         sketches.add(found)
     sketches.seal()
     return sketched
+
+
+def _pairs_of_words(windows: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """Add the first letters of the word behind to each window: those of long words would tell one word alone.
+
+    Both uint64 and int64 [W], as `signatures` takes them, but for the parts of rows; the last word of a part has none.
+    """
+    following = (windows[1:] & _NEXT_BYTES) * _ODD
+    following[owners[1:] != owners[:-1]] = 0
+    windows[:-1] += following
+    return windows

@@ -1,8 +1,9 @@
 """MinHash signatures of many rows at once: two rows agree in as many places as their windows of text do.
 
-A window is the eight bytes from the beginning of a word. Each is hashed into one of the places of the signature and the
-lowest hash of a place stays; places that are still empty are filled by hashing once more (fast similarity sketching:
-Dahlgaard, Knudsen and Thorup, 2017), so a window is hashed about once in a long text and not once for every place.
+A window is the eight bytes from the beginning of a word and two of the next word. Each is hashed into one of the places
+of the signature and the lowest hash of a place stays; places that are still empty are filled by hashing once more (fast
+similarity sketching: Dahlgaard, Knudsen and Thorup, 2017), so a window is hashed about once in a long text and not once
+for every place.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
-"""Signatures of all rows in two files: a hash of each band, to find rows that may be alike, and short forms."""
+"""Signatures of all rows in files: a hash of each band, to find rows that may be alike, and short forms."""
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from metier.prepare.duplicates.words import mixed
 from metier.prepare.ledger import Records, write_whole
 
 _BAND_BYTES = 4
+FURTHER = 4
+"""So many places behind a band tell its rows apart where too many meet."""
+
 _TOGETHER = 1 << 11
 """So many rows are written at a time: every band is a place of its own in the file."""
 
@@ -23,17 +26,19 @@ class Sketches:
     """A context manager; first every row is added, in order, then all are looked at. In memory is one band at a time.
 
     Args:
-        folder: for the files, 320 bytes a row; the caller deletes it.
+        folder: for the files, 480 bytes a row; the caller deletes it.
         count: rows.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
         self._folder, self._count, self._added = folder, count, 0
-        self._waiting: list[np.ndarray] = []
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def __enter__(self) -> Self:
         """Open the files."""
-        self._bands, self._short = ((self._folder / name).open("w+b", buffering=0) for name in ("bands", "sketches"))
+        self._bands, self._further, self._short = (
+            (self._folder / name).open("w+b", buffering=0) for name in ("bands", "further", "sketches")
+        )
         return self
 
     def __exit__(
@@ -41,21 +46,23 @@ class Sketches:
     ) -> None:
         """Close them."""
         self._bands.close()
+        self._further.close()
         self._short.close()
 
     def add(self, found: np.ndarray) -> None:
         """Write the signatures of some rows, uint32 [rows, PLACES]: of each place eight bits are kept."""
-        write_whole(self._short, (found & np.uint32(0xFF)).astype(np.uint8).tobytes())
-        self._waiting.append(_band_hashes(found))
-        if sum(map(len, self._waiting)) >= _TOGETHER:
+        short = (found & np.uint32(0xFF)).astype(np.uint8)
+        write_whole(self._short, short.tobytes())
+        self._waiting.append((_band_hashes(found), _behind(short)))
+        if sum(len(hashes) for hashes, _ in self._waiting) >= _TOGETHER:
             self._write()
 
     def _write(self) -> None:
-        hashes = np.concatenate(self._waiting)
-        for number, band in enumerate(np.ascontiguousarray(hashes.T)):
-            self._bands.seek((number * self._count + self._added) * _BAND_BYTES)
-            write_whole(self._bands, band.tobytes())
-        self._added += len(hashes)
+        for stream, parts in zip((self._bands, self._further), zip(*self._waiting, strict=True), strict=True):
+            for number, band in enumerate(np.ascontiguousarray(np.concatenate(parts).T)):
+                stream.seek((number * self._count + self._added) * _BAND_BYTES)
+                write_whole(stream, band.tobytes())
+        self._added += sum(len(hashes) for hashes, _ in self._waiting)
         self._waiting = []
 
     def seal(self) -> None:
@@ -65,8 +72,18 @@ class Sketches:
 
     def bands(self, first: int, behind: int) -> np.ndarray:
         """Return the hashes of some bands, uint32 [bands, rows]; those of different bands are different."""
-        self._bands.seek(first * self._count * _BAND_BYTES)
-        content = self._bands.read((behind - first) * self._count * _BAND_BYTES)
+        return self._columns(self._bands, first, behind)
+
+    def further(self, first: int, behind: int) -> np.ndarray:
+        """Return four further places of each band, eight bits of each, the first of them highest: uint32, as `bands`.
+
+        They are the places of the band behind it.
+        """
+        return self._columns(self._further, first, behind)
+
+    def _columns(self, stream: BinaryIO | Any, first: int, behind: int) -> np.ndarray:
+        stream.seek(first * self._count * _BAND_BYTES)
+        content = stream.read((behind - first) * self._count * _BAND_BYTES)
         return np.frombuffer(content, np.uint32).reshape(-1, self._count)
 
     def agreeing(self, pairs: np.ndarray) -> np.ndarray:
@@ -82,3 +99,8 @@ def _band_hashes(found: np.ndarray) -> np.ndarray:
     for step in range(1, ROWS_PER_BAND):
         total += places[:, :, step] * _FACTORS[step]
     return (mixed(total) >> np.uint64(32)).astype(np.uint32)
+
+
+def _behind(short: np.ndarray) -> np.ndarray:
+    """Return for each band the places of the next, uint32 [rows, BANDS], of uint8 [rows, PLACES]."""
+    return np.roll(short.reshape(-1, BANDS, FURTHER), -1, axis=1).view(">u4")[:, :, 0].astype(np.uint32)
