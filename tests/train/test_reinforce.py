@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from metier.core.errors import DataError, SettingsError
 from metier.core.progress import Silent
 from metier.core.types import Sequence
 from metier.forest.way import ALONE, Way
+from metier.model.find import find
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.snapshot import prepare
 from metier.train.making import Made
@@ -22,9 +24,11 @@ from metier.train.objectives.regularised import BaseModel
 from metier.train.objectives.reinforce import Reinforce
 from metier.train.reinforcing.advantages import advantages, token_weight
 from metier.train.reinforcing.source import Rewarded
+from metier.train.run import train
 from metier.train.settings import ObjectiveSettings
+from tests.train import killing
 from tests.train.conftest import plan
-from tests.train.test_kill import fingerprint
+from tests.train.test_kill import fingerprint, train_in_child
 from tests.train.test_objectives import EXACT, base_model, difference, our_gradients
 
 FAST: dict[str, Any] = {"rows_per_step": 4, "max_steps": 3, "checks": 1, "learning_rate": 1e-3, "epochs": 100}
@@ -283,17 +287,20 @@ def test_other_seeds_draw_other_answers(run_to_end, tasks):
     assert len({line["answer_tokens"] for run in runs for line in log(run, "reward")}) == 2
 
 
-def test_a_killed_run_draws_the_same_answers_again(run_to_end, tasks):
-    settings = rewarded(model={"method": "lora"}, max_steps=4, checks=2)
-    whole = run_to_end(settings, name="whole", snapshot=tasks)
-    run = run_to_end(settings, name="parts", snapshot=tasks)
-    (run / "summary.json").unlink()
-    for newest in sorted((run / "checkpoints").glob("step-*"))[1:]:
-        (newest / "manifest.json").unlink()
-    run = run_to_end(settings, name="parts", snapshot=tasks)
-    assert fingerprint(run) == fingerprint(whole), "the replayed steps gave the losses that were logged"
-    rewards = [(line["step"], line["reward"]) for line in log(run, "reward")]
-    assert rewards == [(line["step"], line["reward"]) for line in log(whole, "reward")]
+def test_kills_draw_the_same_answers_again(tiny_base, tasks, tmp_path):
+    settings = rewarded(model={"method": "lora"}, max_steps=6, checks=3, checkpoint_every=1)
+    base, runs = find(str(tiny_base), tiny_base), tmp_path / ".metier" / "runs"
+    whole = train(tasks, base, run=runs / "whole", settings=settings, progress=Silent())
+    random, kills, status = Random(7), 0, None
+    while status is None:
+        child = train_in_child(tasks, base, runs / "killed", settings)
+        status = killing.kill_in_save(child, runs / "killed", random) if kills < 4 else killing.wait(child)
+        kills += status is None
+    assert status == 0
+    assert kills
+    assert fingerprint(runs / "killed") == fingerprint(whole)
+    rewards = [[(line["step"], line["reward"]) for line in log(run, "reward")] for run in (whole, runs / "killed")]
+    assert rewards[0] == rewards[1]
 
 
 def test_rows_with_answers_of_their_own_can_be_rewarded(run_to_end, tiny_snapshot):
