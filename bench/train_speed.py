@@ -20,13 +20,14 @@ from bench.places import cache
 from bench.speed_table import Measured, Setting
 from bench.workers import CONTENDERS, Worker
 
-_MICRO_BATCH = {"tiny": 8, "S": 8, "M": 4, "8B": 4}
+MICRO_BATCH = {"tiny": 8, "S": 8, "M": 4, "8B": 4}
+"""Rows that a padded contender computes at once, by model."""
 _WARM_UP = 1
 
 
 def micro_batch(contender: str, model: str, asked: dict[str, int]) -> int:
     """Return the rows that a contender computes at once: litgpt one (its default, and its fastest), others as H."""
-    default = 1 if contender == "litgpt" else _MICRO_BATCH[model]
+    default = 1 if contender == "litgpt" else MICRO_BATCH[model]
     return asked.get(contender, default)
 
 
