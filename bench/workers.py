@@ -29,6 +29,9 @@ CONTENDERS = {
     "trl": Contender(environment="trl", title="T: TRL SFTTrainer", packages=("torch", "transformers", "peft", "trl")),
     "trainer": Contender(environment="trl", title="plain Trainer", packages=("torch", "transformers", "peft")),
     "litgpt": Contender(environment="litgpt", title="litgpt, micro-batch 1", packages=("torch", "litgpt")),
+    "ms_swift": Contender(
+        environment="ms-swift", title="ms-swift", packages=("torch", "transformers", "peft", "ms_swift")
+    ),
     "torchtune": Contender(environment="torchtune", title="torchtune", packages=("torch", "torchtune", "torchao")),
 }
 
