@@ -5,7 +5,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# a machine that is busy is no fault; all else stays as hypothesis has it, here and where CI is set
+hypothesis.settings.register_profile("metier", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("metier")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -39,8 +39,8 @@ def run(job: Job, gate: Gate) -> None:
     if not way.packed:
         raise RuntimeError("this base cannot be a forest: not what is to be timed")
     made = rendered([example for each in steps for example in each])
-    first = [made.sequence(number) for number in range(job.rows_per_step)]
-    tokens = int(os.environ.get(TOKENS, fastest_tokens(job.method, job.device, first)))
+    width = model.config.get_text_config().hidden_size
+    tokens = int(os.environ.get(TOKENS, fastest_tokens(job.method, job.device, width)))
     settings = TrainSettings.model_validate(
         {"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads, "micro_batch_tokens": tokens}
     )

@@ -1,5 +1,7 @@
 """Growing: every distinct token once, every label in its place, budgets kept, deterministic."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from metier.core.types import Sequence
 from metier.forest.arrange import arrange
-from metier.forest.bins import bins
+from metier.forest.bins import bins, bins_of_kin
 from metier.forest.grow import grow, needed
 from metier.forest.trie import LEAST_SAVED, trie
 from tests.forest.trees import prompt_rows, tree_rows
@@ -69,6 +71,38 @@ def test_labels_stay_with_their_rows(seed, depth, budget, share):
     again = arrange(rows, budget, share=share)
     for (_, first), (_, second) in zip(work.forests, again.forests, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(first.tensors(), second.tensors(), strict=True))
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 60)), max_size=40), st.integers(1, 80))
+def test_kin_stay_within_the_budget_and_nothing_is_lost(items, budget):
+    lengths = [length for length, _ in items]
+    common = [min(alike, length, before) for (length, alike), before in zip(items, [0, *lengths], strict=False)]
+    made = bins_of_kin(lengths, common, lengths, budget)
+    assert sorted(index for content in made for index in content) == list(range(len(lengths)))
+    for content in made:
+        added = lengths[content[0]]
+        for before, index in pairwise(content):
+            added += lengths[index] - min(common[before + 1 : index + 1])
+        assert len(content) == 1 or added <= budget
+
+
+def learnt_beginnings(rows: int = 16) -> list[Sequence]:
+    """Rows behind three examples whose answers are learnt too: their labels keep the beginning out of the trunk."""
+    random = np.random.default_rng(0)
+    begin, learnt = random.integers(3, 1000, 300), np.r_[np.zeros(60), np.tile([0] * 40 + [1] * 40, 3)]
+    made = []
+    for number in range(rows):
+        ids, weights = np.r_[begin, random.integers(3, 1000, 110)], np.r_[learnt, np.zeros(70), np.ones(40)]
+        made.append(sequence(ids.tolist(), weights.tolist(), str(number)))
+    return made
+
+
+@pytest.mark.parametrize(("budget", "computed"), [(1024, 100 + 3 * 199 + 16 * 110), (4096, 299 + 16 * 110)])
+def test_a_beginning_that_is_learnt_stands_once_in_each_of_as_few_forests_as_can_be(budget, computed):
+    """Packed by the size of each row alone, three rows fill a forest that has room for seven."""
+    work = arrange(learnt_beginnings(), budget)
+    assert work.computed <= computed
+    assert max(forest.tokens for _, forest in work.forests) <= budget
 
 
 def test_shared_beginnings_stand_once():

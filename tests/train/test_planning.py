@@ -24,7 +24,7 @@ from metier.text.targets import Targets
 from metier.train.batches import Order
 from metier.train.optimisers.build import build, state_bytes
 from metier.train.planning import run as planning
-from metier.train.planning.choose import UNPLANNED_TOKENS, choose
+from metier.train.planning.choose import UNPLANNED_TOKENS, choose, fastest_tokens
 from metier.train.planning.lint import misplaced
 from metier.train.planning.pace import measure
 from metier.train.planning.predict import Configuration, Setting, simulate
@@ -96,13 +96,27 @@ def test_bfloat16_on_a_cpu_takes_the_micro_batches_of_a_cpu(tiny_base):
     assert chosen["cpu"] == UNPLANNED_TOKENS < chosen["cuda"]
 
 
-@pytest.mark.parametrize(("rows_per_step", "tokens"), [(4, 2048), (16, 1024)])
-def test_a_step_that_fits_is_computed_at_once_so_that_nothing_adds_to_its_gradients(tiny_base, rows_per_step, tokens):
+@pytest.mark.parametrize(("width", "tokens"), [(288, 2048), (576, 1024)])
+def test_a_wide_base_takes_smaller_micro_batches_of_full_training(width, tokens):
+    assert fastest_tokens("full", "cpu", width) == tokens
+    assert fastest_tokens("lora", "cpu", width) == 1024
+
+
+def test_rows_whose_beginnings_are_learnt_take_larger_micro_batches(tiny_base):
+    """Their labels keep the beginning out of the trunk: every micro-batch computes it again."""
     setting = Setting(base=find(str(tiny_base), tiny_base), model=ModelSettings(), process=0, device="cpu")
-    rendered = packed(rows(variable_first=True))
-    order = Order(len(rendered), rows_per_step, len(rendered), 0)
-    chosen = choose(setting, "full", rendered=rendered, order=order, asked=(None, None), room=1 << 40)
-    assert chosen.simulation.configuration.micro_batch_tokens == tokens
+    chosen = []
+    for learnt in (0.0, 1.0):
+        made = [replace(row, weights=np.r_[np.full(20, learnt), row.weights[20:]].astype(np.float32))
+                for row in rows(variable_first=False)]  # fmt: skip
+        order = Order(16, 16, 16, 0)
+        found = choose(setting, "lora", rendered=packed(made * 4), order=order, asked=(256, None), room=1 << 40)
+        assert found.simulation.configuration.micro_batch_tokens == 256, "what is set is obeyed"
+        made = made + [replace(row, ids=np.r_[row.ids[:200], row.ids[200:][::-1]].astype(np.int32)) for row in made]
+        order = Order(32, 32, 32, 0)
+        found = choose(setting, "lora", rendered=packed(made * 4), order=order, asked=(None, None), room=1 << 40)
+        chosen.append(found.simulation.configuration.micro_batch_tokens)
+    assert chosen == [UNPLANNED_TOKENS, 2 * UNPLANNED_TOKENS]
 
 
 @pytest.mark.parametrize("name", EVERY_OPTIMISER)

@@ -5,15 +5,17 @@ What a step consists of never depends on this: only how it is computed does.
 
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
 
 import numpy as np
 import torch
 
 from metier.core.types import Sequence
-from metier.forest.bins import bins
+from metier.forest.bins import bins, bins_of_kin
 from metier.forest.grow import Above, Forest, Trunk, grow, needed
 from metier.forest.pieces import Node, attention_pieces
-from metier.forest.trie import Trie, trie
+from metier.forest.trie import LEAST_SAVED, Trie, trie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,8 +47,9 @@ def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True, toget
         together: so many neighbours stand in one forest, in their order, whatever they need: 2 for pairs.
 
     Returns:
-        Forests by first-fit decreasing over subtrees; a beginning that subtrees of different forests share is in the
-        trunk. A trunk holds no place that predicts a label, so each forest has all labels of its sequences.
+        Forests of whole subtrees, packed by what each adds to the tokens of a forest; a beginning that subtrees of
+        different forests share is in the trunk. A trunk holds no place that predicts a label, so each forest has all
+        labels of its sequences.
     """
     if not share:
         items = [list(range(first, first + together)) for first in range(0, len(sequences), together)]
@@ -66,9 +69,8 @@ def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True, toget
         for half in _within([whole.order[place] for place in range(low, high)], sequences, above, budget)
     ]
     items = items if together == 1 else _joined(items, together)
-    sizes = [_size(sequences, item, above) for item in items]
     made = []
-    for group in bins(sizes, budget):
+    for group in _packed(sequences, items, above, budget, places=None if together > 1 else _places(whole)):
         chosen = sorted(index for number in group for index in items[number])
         forest = grow([sequences[i] for i in chosen], above=[above[i] for i in chosen], trunk=trunk)
         made.append((tuple(chosen), forest))
@@ -179,6 +181,61 @@ def _joined(items: list[list[int]], together: int) -> list[list[int]]:
                 home |= dict.fromkeys((place // together for place in other), joined)
             home[number] = joined
     return [joined for number, joined in home.items() if number == min(joined) // together]
+
+
+def _places(whole: Trie) -> list[int]:
+    """Return where each sequence stands in the tree's order."""
+    places = [0] * len(whole.order)
+    for place, index in enumerate(whole.order):
+        places[index] = place
+    return places
+
+
+def _packed(
+    sequences: Many[Sequence], items: list[list[int]], above: list[Above], budget: int, *, places: list[int] | None
+) -> list[list[int]]:
+    """Distribute items over forests: by their sizes, or by what they add to one another where that computes less.
+
+    Sequences have something in common beneath the trunk where it predicts labels. `places`: see `_places`; None: items
+    are not runs of neighbours.
+    """
+    sizes = [_size(sequences, item, above) for item in items]
+    apart = bins(sizes, budget)
+    if places is None:
+        return apart
+    order = sorted(range(len(items)), key=lambda number: places[items[number][0]])
+    runs = [sorted(items[number], key=lambda index: places[index]) for number in order]
+    common = [0] + [_common(sequences, left[-1], right[0], above) for left, right in pairwise(runs)]
+    if not any(common):
+        return apart
+    inner = [min((_common(sequences, *pair, above) for pair in pairwise(run)), default=sizes[number])
+             for number, run in zip(order, runs, strict=True)]  # fmt: skip
+    plans = [apart]
+    for spare in (0, 2 * LEAST_SAVED):  # what few tokens would save is not shared after all
+        kin = bins_of_kin([sizes[number] for number in order], common, inner, budget - spare)
+        plans.append([[order[place] for place in group] for group in kin])
+    return min(plans, key=lambda plan: _computed(sequences, items, above, plan, budget))
+
+
+def _computed(
+    sequences: Many[Sequence], items: list[list[int]], above: list[Above], plan: list[list[int]], budget: int
+) -> float:
+    """Count the tokens of forests; infinite where several items do not fit into one together."""
+    groups = [[index for number in group for index in items[number]] for group in plan]
+    sizes = [_size(sequences, group, above) for group in groups]
+    fits = all(size <= budget or len(group) == 1 for size, group in zip(sizes, plan, strict=True))
+    return sum(sizes) if fits else inf
+
+
+def _common(sequences: Many[Sequence], first: int, second: int, above: list[Above]) -> int:
+    """Count the tokens that two sequences begin with alike beneath the trunk; 0 where that is not worth a node."""
+    if above[first] != above[second]:
+        return 0
+    one, other = (sequences[index].ids[above[index].depth : needed(sequences[index])] for index in (first, second))
+    length = min(len(one), len(other))
+    differ = np.flatnonzero(one[:length] != other[:length])
+    tokens = int(differ[0]) if len(differ) else length
+    return tokens if tokens >= LEAST_SAVED else 0
 
 
 def _size(sequences: Many[Sequence], item: list[int], above: list[Above]) -> int:

@@ -1,11 +1,9 @@
 """Choose micro-batches and checkpointing so that a run fits, and refuse one that cannot, before weights are loaded."""
 
-from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 from metier.core.errors import SettingsError
-from metier.core.types import Reasoned, Sequence
-from metier.forest.arrange import arrange
+from metier.core.types import Reasoned
 from metier.report.cells import size
 from metier.text.rendered import Rendered
 from metier.train.batches import Ordered
@@ -14,11 +12,15 @@ from metier.train.planning.tokens import Usage, usage
 
 _PREFERRED_ON_CPU = {"lora": 1024, "full": 1024, "layers": 4096}
 """Fastest micro-batches by method: measured on the 15M shape, full on the 135M shape too, one core."""
-_WHOLE_STEP = {"full": 2048}
-"""A step of at most so many tokens is computed at once: no micro-batch then adds to the gradients of another."""
+_NARROW, _PREFERRED_NARROW = 384, {"full": 2048}
+"""Up to this width the activations of more tokens stay in the cache: fewer micro-batches then add to the gradients of
+another (docs/log.md)."""
 UNPLANNED_TOKENS = 1024
 """Tokens computed at once where nothing was planned: in a proof, a trial of a sweep, a way unknown to the planner."""
 _PREFERRED_ELSEWHERE = 16_384
+_LARGEST, _WORTH = 16_384, 0.9
+"""Rows whose shared beginnings are learnt compute fewer tokens in larger micro-batches; twice as large has to save a
+tenth of them."""
 _LEAST = 256
 _USABLE = 0.9
 """Share of the memory there is that a plan may fill; the rest is for what else happens."""
@@ -87,8 +89,7 @@ def choose(
     """
     tokens, checkpointing = asked
     if tokens is None:
-        step = usage(rendered, order, UNPLANNED_TOKENS, together=setting.together).heaviest
-        most = fastest_tokens(method, setting.device, step)
+        most = _most_tokens(setting, method, rendered=rendered, order=order)
         budgets = [most >> half for half in range(8) if most >> half >= _LEAST]
     else:
         budgets = [tokens]
@@ -105,19 +106,31 @@ def choose(
     return planned
 
 
-def fastest_tokens(method: str, device: str, step: Many[Sequence]) -> int:
+def _most_tokens(setting: Setting, method: str, *, rendered: Rendered, order: Ordered) -> int:
+    """Return the micro-batch in tokens that trains fastest on these rows where memory is no question."""
+    preferred = fastest_tokens(method, setting.device, setting.width)
+    sizes = [preferred << doubled for doubled in range(16) if preferred << doubled <= _LARGEST]
+
+    def computed(tokens: int) -> int:
+        return usage(rendered, order, tokens, together=setting.together).shared
+
+    if len(sizes) < 2 or computed(sizes[-1]) > _WORTH * computed(preferred):
+        return preferred
+    return min(enumerate(sizes), key=lambda size: computed(size[1]) / _WORTH ** size[0])[1]
+
+
+def fastest_tokens(method: str, device: str, width: int) -> int:
     """Return the micro-batch in tokens that trains fastest where memory is no question.
 
     Args:
         method: resolved.
         device: its type.
-        step: the sequences of a step, the heaviest if they differ.
+        width: hidden size of the base.
     """
     if device != "cpu":
         return _PREFERRED_ELSEWHERE
-    whole = _WHOLE_STEP.get(method, 0)
-    if whole and len(arrange(step, whole).forests) == 1:
-        return whole
+    if width <= _NARROW and method in _PREFERRED_NARROW:
+        return _PREFERRED_NARROW[method]
     return _PREFERRED_ON_CPU.get(method, UNPLANNED_TOKENS)
 
 

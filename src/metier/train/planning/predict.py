@@ -11,6 +11,7 @@ from metier.core.types import Sequence
 from metier.forest.arrange import Arrangement, arrange
 from metier.forest.way import Way
 from metier.model.adapt import adapt, count_parameters
+from metier.model.configuration import read_config
 from metier.model.find import Base
 from metier.model.head import give_head
 from metier.model.lora import packed_bytes
@@ -99,6 +100,11 @@ class Setting:
     bfloat16: bool = False
     targets: Targets | None = None
     prefers: PreferSettings | None = None
+
+    @property
+    def width(self) -> int:
+        """Hidden size of the base."""
+        return read_config(self.base.folder).get_text_config().hidden_size
 
     @property
     def together(self) -> int:
