@@ -11,12 +11,12 @@ from metier.train import general
 from metier.train.settings import TrainSettings
 
 
-def base_of(place: Place) -> Base:
-    """Find the base that a project names."""
+def base_of(place: Place, *, weights: bool = True) -> Base:
+    """Find the base that a project names; without `weights` its configuration and tokenizer are enough."""
     chosen = place.project.base
     if isinstance(chosen, BaseFromConfig):
         return find_config(chosen.config, place.folder)
-    return find(chosen, place.folder)
+    return find(chosen, place.folder, weights=weights)
 
 
 def template_by_content(text: TextSettings) -> TextSettings:

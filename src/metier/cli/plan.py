@@ -14,7 +14,7 @@ def plan(context: typer.Context, project: ProjectFolder = HERE, json: AsJson = F
 
     with opened(context, project, as_json=json) as place:
         prepared = flow.prepare(place)
-        report = flow.plan(place, flow.locate(place, prepared.path))
+        report = flow.plan(place, flow.locate(place, prepared.path, weights=False))
     put_page(page_of(report), {}, as_json=json)
     if report.verdict.good is False:
         raise typer.Exit(1)

@@ -41,15 +41,17 @@ class Run:
         return self.path.name
 
 
-def locate(place: Place, snapshot: Path) -> Run:
+def locate(place: Place, snapshot: Path, *, weights: bool = True) -> Run:
     """Find the run that the project's settings, data and base name; its folder may not exist yet.
+
+    Without `weights`, for a plan, the base needs none; then it is a run of another name.
 
     Raises:
         ModelError: the base cannot be found or used.
         SettingsError: the chat template's file is missing.
     """
     project = place.project
-    base = base_of(place)
+    base = base_of(place, weights=weights)
     text = text_settings(place)
     plan = TrainingPlan(text=text, model=project.model, train=train_settings(place), seed=project.seed)
     named = plan if text.template == "auto" else replace(plan, text=template_by_content(text))

@@ -53,25 +53,26 @@ class Base:
         return read_json(self.folder / "config.json")
 
 
-def find(reference: str, folder: Path) -> Base:
+def find(reference: str, folder: Path, *, weights: bool = True) -> Base:
     """Find a base by name.
 
     Args:
         reference: a bundled name, a folder (relative to `folder`), or a hub id such as "org/name".
         folder: the project's folder.
+        weights: False: configuration and tokenizer are enough, for a plan; weights are not looked at or downloaded.
 
     Raises:
         ModelError: nothing of that name, or what is there cannot be used; says what to do.
     """
     if reference in BUNDLED:
-        return _checked(reference, BUNDLED[reference], "bundled")
+        return _checked(reference, BUNDLED[reference], "bundled", weights)
     local = _local(reference, folder)
     if local.is_dir():
-        return _checked(reference, local, "folder")
+        return _checked(reference, local, "folder", weights)
     if local.exists():
         raise ModelError(f"base {reference!r}: a file", "a folder with config.json, tokenizer.json and *.safetensors")
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
-        return _checked(reference, _download(reference), "hub")
+        return _checked(reference, _download(reference, weights), "hub", weights)
     close = nearest(reference, BUNDLED)
     raise ModelError(
         f"base {reference!r}: no such folder ({local})",
@@ -126,15 +127,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _checked(name: str, folder: Path, kind: Literal["bundled", "folder", "hub"]) -> Base:
+def _checked(name: str, folder: Path, kind: Literal["bundled", "folder", "hub"], weights: bool) -> Base:
     _require(folder, "config.json")
     if (folder / "adapter_config.json").exists():
         raise ModelError(
             f"{folder}: an adapter", "a whole base model", "name the base it belongs to, or merge it first"
         )
     read_json(folder / "config.json")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
+    if weights:
+        _check_weights(folder)
+    _require(folder, "tokenizer.json")
+    return Base(name=name, folder=folder, kind=kind, digest=_digest(folder, weights=weights))
+
+
+def _check_weights(folder: Path) -> None:
+    found = sorted(folder.glob("*.safetensors"))
+    if not found:
         pickles = [path.name for pattern in _PICKLES for path in folder.glob(pattern)]
         if pickles:
             raise ModelError(
@@ -143,10 +151,8 @@ def _checked(name: str, folder: Path, kind: Literal["bundled", "folder", "hub"])
                 "convert it with `safetensors` in a machine you can lose, or take a safetensors copy of the model",
             )
         raise ModelError(f"{folder}: no *.safetensors", "the model's weights")
-    for path in weights:
+    for path in found:
         check_safetensors(path)
-    _require(folder, "tokenizer.json")
-    return Base(name=name, folder=folder, kind=kind, digest=_digest(folder, weights=True))
 
 
 def _require(folder: Path, name: str) -> None:
@@ -184,8 +190,9 @@ def check_safetensors(path: Path) -> None:
         raise ModelError(f"{path}: its header is not readable ({error})", "a safetensors file", do) from error
 
 
-def _download(reference: str) -> Path:
-    patterns = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "LICENSE*", "README.md"]
+def _download(reference: str, weights: bool) -> Path:
+    patterns = ["*.json", "*.jinja", "tokenizer.model", "LICENSE*", "README.md"]
+    patterns += ["*.safetensors"] if weights else []
     try:
         return Path(snapshot_download(reference, allow_patterns=patterns))
     except HFValidationError as error:
