@@ -58,6 +58,7 @@ def compare(task: str, model: Path, most: int) -> list[dict[str, Any]]:
             {
                 "task": name, "items": len(own["values"]), "theirs": theirs["score"], "ours": own["score"],
                 "items that differ": _differ(theirs["values"], own["values"]),
+                "their items": "".join(f"{value:.0f}" for value in theirs["values"]),
                 "items that differ with our model behind theirs": _differ(
                     theirs["values"], _behind(name, folder, model)["values"]
                 ),

@@ -126,13 +126,16 @@ def test_more_rows_are_only_named_where_they_would_settle_it():
     assert "more validation rows" not in alone["verdict"]["text"]
 
 
-def test_a_training_that_is_advised_has_to_beat_the_best_prompt():
+BEATEN = ("prompt:best.yaml", "classifier:logistic")
+
+
+def test_a_training_that_is_advised_has_to_beat_the_best_prompt_and_classifier():
     choice = decided(way("near", "plain", range(30)), way("zero", "prompt", range(10)), way("lora", "tuned", range(80)))
-    told, values = ready({"data": "x", "evaluate": {"margin": 0.02}}, choice, TextSettings(), prompt="prompt:best.yaml")
-    assert values["evaluate"] == {"margin": 0.02, "against": ["prompt:best.yaml"]}
+    told, values = ready({"data": "x", "evaluate": {"margin": 0.02}}, choice, TextSettings(), opponents=BEATEN)
+    assert values["evaluate"] == {"margin": 0.02, "against": list(BEATEN)}
     assert values["model"] == {"method": "lora"}
     assert "metier run" in told
-    assert ready(values, choice, TextSettings(), prompt="prompt:best.yaml")[1] == values, "it is named once"
+    assert ready(values, choice, TextSettings(), opponents=BEATEN)[1] == values, "it is named once"
     assert "evaluate" not in ready({"data": "x"}, choice, TextSettings())[1]
     plain = decided(way("near", "plain", range(99)), way("zero", "prompt", range(10)), way("lora", "tuned", range(40)))
-    assert ready({"data": "x"}, plain, TextSettings(), prompt="prompt:best.yaml")[1] == {"data": "x"}
+    assert ready({"data": "x"}, plain, TextSettings(), opponents=BEATEN)[1] == {"data": "x"}

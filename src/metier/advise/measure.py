@@ -34,12 +34,15 @@ def without_model(task: Task, progress: Progress) -> list[Found]:
     known = (task.known.texts, task.known.answers)
     found: list[Found] = [plain.majority(*known, task.texts)]
     with progress.task("advise: without a model", 2) as bar:
-        found += plain.on_space("TF-IDF", plain.lexical, known, task.texts, task.kind)
+        found += plain.on_space("TF-IDF", plain.lexical, known=known, asked=task.texts, kind=task.kind)
         bar.advance()
         if task.settings.embeddings is None:
             found.append(NotMeasured(name="sentence embeddings", why="advise.embeddings names no local model"))
         else:
-            found += plain.on_space("embeddings", plain.embedded(_embeddings(task)), known, task.texts, task.kind)
+            found += plain.on_space(
+                "embeddings", plain.embedded(_embeddings(task)), known=known, asked=task.texts, kind=task.kind,
+                where=task.settings.embeddings,
+            )  # fmt: skip
         bar.advance()
     return found
 

@@ -25,6 +25,8 @@ _MOST_VALUES = 200
 _MOST_STEPS = 300
 _EXTRA = "heads"
 
+NO_REGRESSION = "the answers are not labels, and not objects of fields whose values repeat"
+
 
 def majority(texts: Sequence[str], answers: Sequence[str], asked: Sequence[str]) -> Tried:
     """Say the commonest answer of the training rows to everything."""
@@ -33,7 +35,13 @@ def majority(texts: Sequence[str], answers: Sequence[str], asked: Sequence[str])
 
 
 def on_space(
-    name: str, space: Space, known: tuple[Sequence[str], Sequence[str]], asked: Sequence[str], kind: Kind
+    name: str,
+    space: Space,
+    *,
+    known: tuple[Sequence[str], Sequence[str]],
+    asked: Sequence[str],
+    kind: Kind,
+    where: str = "",
 ) -> list[Tried | NotMeasured]:
     """Answer by the nearest training row and by logistic regression.
 
@@ -43,6 +51,7 @@ def on_space(
         known: texts and answers of the training rows.
         asked: the questions.
         kind: what the answers are; a regression needs answers, or fields, that repeat.
+        where: the folder of the space's model, as `metier compare classifier:WAY:FOLDER` names it; empty: none.
     """
     if absent := extras.missing(_EXTRA):
         why = f"{', '.join(absent)} is not installed; {extras.install_line(_EXTRA)}"
@@ -52,17 +61,21 @@ def on_space(
     rows, questions = space(texts, asked)
     ready = perf_counter() - start
     found: list[Tried | NotMeasured] = []
-    for way, effort, answer in (("nearest row", 1, nearest), ("logistic regression", 2, _regression(kind))):
+    ways = (("nearest row", "nearest", nearest), ("logistic regression", "logistic", regression(kind)))
+    for effort, (way, called, answer) in enumerate(ways, start=1):
         start = perf_counter()
         outputs = answer(rows, answers, questions)
         seconds = (ready + perf_counter() - start) / max(1, len(asked))
         label = f"{way}, {name}"
         if outputs is None:
-            why = "the answers are not labels, and not objects of fields whose values repeat"
-            found.append(NotMeasured(name=label, why=why))
+            found.append(NotMeasured(name=label, why=NO_REGRESSION))
         else:
+            opponent = f"classifier:{called}:{where}" if where else f"classifier:{called}"
             found.append(
-                Tried(name=label, family="plain", effort=effort, outputs=tuple(outputs), seconds=seconds)
+                Tried(
+                    name=label, family="plain", effort=effort, outputs=tuple(outputs), seconds=seconds,
+                    opponent=opponent,
+                )
             )  # fmt: skip
     return found
 
@@ -78,13 +91,13 @@ def lexical(texts: Sequence[str], asked: Sequence[str]) -> tuple[Any, Any]:
     return rows, maker.transform(asked)
 
 
-def embedded(folder: Path) -> Space:
-    """Return the space of a static embedding model.
+def embedded(folder: Path, setting: str = "advise.embeddings") -> Space:
+    """Return the space of a static embedding model; `setting` is what named it, for errors.
 
     Raises:
         DataError: the folder holds no such model.
     """
-    model = Embeddings(folder, "advise.embeddings")
+    model = Embeddings(folder, setting)
     return lambda texts, asked: (model.of(list(texts)), model.of(list(asked)))
 
 
@@ -95,7 +108,8 @@ def nearest(rows: Any, answers: Sequence[str], questions: Any) -> list[str]:
     return [answers[place] for place in dense.argmax(axis=0)]
 
 
-def _regression(kind: Kind) -> Callable[[Any, Sequence[str], Any], list[str] | None]:
+def regression(kind: Kind) -> Callable[[Any, Sequence[str], Any], list[str] | None]:
+    """Return what learns from rows and answers and answers questions; None where the answers do not repeat."""
     return {"label": _labels, "json": _objects}.get(kind, lambda rows, answers, questions: None)
 
 

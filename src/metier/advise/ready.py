@@ -9,7 +9,7 @@ from metier.text.settings import TextSettings
 
 
 def ready(
-    values: Mapping[str, Any], choice: Choice, text: TextSettings, *, prompt: str | None = None
+    values: Mapping[str, Any], choice: Choice, text: TextSettings, *, opponents: Sequence[str] = ()
 ) -> tuple[str, dict[str, Any]]:
     """Return a comment and the settings of the project, changed where the advice says so.
 
@@ -17,7 +17,7 @@ def ready(
         values: metier.yaml as it stands.
         choice: what to do.
         text: the project's text settings; an instruction is added to its system turn.
-        prompt: the opponent that a tuned model has to beat, as `evaluate.against` names it; None: there is none.
+        opponents: whom a tuned model has to beat, as `evaluate.against` names them.
     """
     way, settings = choice.chosen, dict(values)
     lines = [f"What metier advise recommends: {way.name} ({100 * way.mean:.1f} % on validation rows)."]
@@ -33,10 +33,12 @@ def ready(
         lines.append("Whoever asks the model finds examples and passages for each question: no setting here does that.")
     if way.tried.family == "tuned":
         settings["model"] = {**_section(values, "model"), "method": "lora"}
-        if prompt is not None:
+        if opponents:
             section = _section(values, "evaluate")
-            others = section.get("against") or []
-            settings["evaluate"] = {**section, "against": [*others, *({prompt} - {*others})]}
+            settings["evaluate"] = {
+                **section,
+                "against": [*dict.fromkeys([*(section.get("against") or []), *opponents])],
+            }
         lines.append("Next: `metier run`. The quick training was short; the real one takes the usual number of epochs.")
     elif way.tried.family == "plain":
         lines.append("It needs no language model and no training; the settings below are yours, unchanged.")
@@ -45,6 +47,13 @@ def ready(
     if choice.answer == "cannot tell":
         lines.append(f"Not settled: {choice.why}.")
     return "".join(f"# {line}\n" for line in lines), settings
+
+
+def best_classifier(ways: Sequence[Way]) -> str | None:
+    """Return what `metier compare` calls the best way without a language model; None: none was measured."""
+    plain = [way for way in ways if way.tried.opponent is not None]
+    best = max(plain, key=lambda way: (way.mean, -way.tried.effort), default=None)
+    return None if best is None else best.tried.opponent
 
 
 def best_prompt(ways: Sequence[Way], base: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from metier.advise.decide import READABLE, Rules, choose
 from metier.advise.job import Task
 from metier.advise.job import make as make_job
 from metier.advise.measure import Found, Seat
-from metier.advise.ready import best_prompt, ready
+from metier.advise.ready import best_classifier, best_prompt, ready
 from metier.advise.report import KIND, facts_of
 from metier.advise.report import report as told
 from metier.advise.settings import AdviseSettings
@@ -94,8 +94,9 @@ def advise(where: Where, settings: AdviseSettings, teach: Teach, progress: Progr
     }
     progress.say(facts["verdict"]["text"])
     written = {PROMPT: best_prompt(measured.ways, where.bases[0].name)}
-    opponent = f"prompt:{where.store.name}/{_FOLDER}/{PROMPT}" if written[PROMPT] is not None else None
-    comment, values = ready(where.values, choice, where.text, prompt=opponent)
+    prompt = f"prompt:{where.store.name}/{_FOLDER}/{PROMPT}" if written[PROMPT] is not None else None
+    opponents = [name for name in (prompt, best_classifier(measured.ways)) if name is not None]
+    comment, values = ready(where.values, choice, where.text, opponents=opponents)
     return _publish(where, facts, written | {"metier.yaml": values}, comment)
 
 

@@ -28,7 +28,7 @@ class Tried:
     `tokens_in`, `tokens_out` and `seconds` are means of one request; `detail` is what a reader should know of it.
     `text` is the instruction that a way adds as system turn; `rows` are the training rows of a point of the learning
     curve. `shown` are the examples (question, answer) that stand in every prompt alike, in their order; `retrieved`:
-    other examples or passages stand in every prompt.
+    other examples or passages stand in every prompt. `opponent`: what `metier compare` calls this way.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Tried:
     rows: int | None = None
     shown: tuple[tuple[str, str], ...] = ()
     retrieved: bool = False
+    opponent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

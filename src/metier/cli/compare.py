@@ -15,7 +15,7 @@ def known_names(incomplete: str) -> list[str]:
     return [name for name in ("base", *(path.name for path in sorted(RUNS.glob("*")))) if name.startswith(incomplete)]
 
 
-_HELP = "`base`, a run's id or the beginning of it, prompt:FILE or remote:MODEL."
+_HELP = "`base`, a run's id or the beginning of it, prompt:FILE, remote:MODEL or classifier:WAY."
 
 
 def compare(
@@ -29,7 +29,7 @@ def compare(
     project: ProjectFolder = HERE,
     json: AsJson = False,
 ) -> None:
-    """Compare models on the same rows: stored evaluations, the base with a prompt, a model behind an endpoint."""
+    """Compare models on the same rows: stored evaluations, the base with a prompt, an endpoint, a classifier."""
     from metier import flow
     from metier.cli.desk import opened
     from metier.cli.output import put_page

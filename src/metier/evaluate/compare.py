@@ -195,14 +195,14 @@ def _decided_alike(sides: tuple[Side, Side], settings: EvaluateSettings) -> Eval
 def _measured_alike(
     questions: tuple[Question, ...], sides: tuple[Side, Side], settings: EvaluateSettings
 ) -> tuple[tuple[Side, Side], EvaluateSettings]:
-    """Leave out what one of the two does not tell, as a model behind an endpoint its losses: answers decide there."""
+    """Leave out what one of the two does not tell, as an endpoint or a classifier its losses: answers decide there."""
     if all(side.tokens.any() for side in sides) or any(question.headed for question in questions):
         return sides, settings
     none = np.zeros(len(questions))
     one, other = (dataclasses.replace(side, nats=none, tokens=none) for side in sides)
     if settings.metric in ("loss", "preferred"):
         raise DataError(
-            f"evaluate.metric: {settings.metric}", "a metric of the answers", "an endpoint does not tell its loss"
+            f"evaluate.metric: {settings.metric}", "a metric of the answers", "one of the two tells no loss"
         )
     task = recognise(questions, settings).value
     deciding = deciding_metric(questions, task, settings).value

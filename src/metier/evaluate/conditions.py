@@ -31,9 +31,11 @@ def different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return the conditions under which two evaluations of the same rows were not alike.
 
     A model behind an endpoint has its own template and number format, as a base with other tokens has: what can be
-    alike is what it is sent, and the decoding that it is asked for. A prompt that one of the two has in front is what
-    is compared, and with it the prompts' lengths.
+    alike is what it is sent, and the decoding that it is asked for. A classifier without a language model has neither.
+    A prompt that one of the two has in front is what is compared, and with it the prompts' lengths.
     """
+    if "classifier" in one or "classifier" in other:
+        return []
     if "remote" in one or "remote" in other:
         return _sent_differently(one, other)
     found = [title for name, title in _COMPUTED.items() if one.get(name) != other.get(name)]

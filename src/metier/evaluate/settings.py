@@ -68,7 +68,7 @@ class EvaluateSettings(Settings):
 
     against: tuple[str, ...] = ()
     """Who else it is compared with, beside its base, on the same rows: `prompt:FILE` (the base with your best prompt),
-    `remote:MODEL` (at `evaluate.judge.url`), another run, or a version such as `support@3` or `support@production`."""
+    `remote:MODEL` (at `evaluate.judge.url`), `classifier:logistic`, another run, or a version such as `support@3`."""
 
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """How often intervals hold the truth."""

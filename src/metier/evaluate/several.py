@@ -12,6 +12,7 @@ from metier.score import significance
 from metier.score.metrics import metric_of
 
 _DECIDED = ("better", "worse")
+_SMALLEST_P = 0.001
 
 
 def several(first: Path | Evaluation | None, *others: Path | Evaluation | None) -> Report:
@@ -67,8 +68,12 @@ def _verdict(found: Sequence[Concluded], words: Sequence[str], adjusted: Sequenc
     for place in sorted(better, key=lambda number: -_size(found[number])):
         verdict, p = found[place].verdict, adjusted[place]
         text = f"{found[place].names[1]} ({change(verdict['name'], verdict['difference']['value'])}"
-        told.append(f"{text}, p = {p:.3f})" if p is not None else f"{text})")
+        told.append(f"{text}, {_chance(p)})" if p is not None else f"{text})")
     return Verdict(text=f"better than {first}: {', '.join(told)}", good=True)
+
+
+def _chance(p: float) -> str:
+    return "p < 0.001" if p < _SMALLEST_P else f"p = {p:.3f}"
 
 
 def _size(one: Concluded) -> float:

@@ -135,10 +135,10 @@ def _opponent(place: Place, name: str, ground: Ground, run: Path) -> Path | Eval
 
 
 def compare(place: Place, first: str, *others: str) -> Report:
-    """Compare the first with others: `base`, a run, `prompt:FILE`, `remote:MODEL`. The same thing twice is identical.
+    """Compare the first with others: `base`, a run, `prompt:FILE`, `remote:MODEL`, `classifier:WAY`.
 
-    The last two, and a base that stands against them, are asked: the rows, limits and settings of the run that they
-    are compared with, or the project's where there is none.
+    The same thing twice is identical. The last three, and a base that stands against them, are asked: the rows, limits
+    and settings of the run that they are compared with, or the project's where there is none.
 
     Raises:
         DataError: a run was not evaluated, or on other rows; a row was not answered.
@@ -169,16 +169,16 @@ def _sides(place: Place, names: tuple[str, ...]) -> list[Path | Evaluation | Non
 
 def _ground(place: Place, run: Path | None) -> Ground:
     """Return what opponents are asked: what the run was asked, else what the project's settings say."""
+    from metier.advise.classifier import classify
+
     prepared = prepare(place)
     found = locate(place, prepared.path)
-    settings, limit, only = place.project.evaluate, None, None
+    settings, limit, only, questions = place.project.evaluate, None, None, None
     if run is not None:
         evaluation = stored.read(run)
         asked = evaluation.facts["conditions"]
         if any(question.headed for question in evaluation.questions):
-            raise DataError(
-                f"run {run.name}: it has a head", "a run that writes its answers", "prompts do not answer so"
-            )
+            questions = evaluation.questions
         if asked["snapshot"] != artefact.read(prepared.path, "snapshot").digest:
             raise DataError(
                 f"run {run.name}: evaluated on other data than the project's now", "the same held-out rows",
@@ -186,8 +186,9 @@ def _ground(place: Place, run: Path | None) -> Ground:
             )  # fmt: skip
         judge = settings.judge
         settings = EvaluateSettings.model_validate(asked["settings"]).model_copy(update={"judge": judge})
-        limit, only = asked["decoding"]["max_new_tokens"], frozenset(q.row_id for q in evaluation.questions)
+        limit = asked["decoding"].get("max_new_tokens")
+        only = frozenset(question.row_id for question in evaluation.questions)
     return Ground(
         snapshot=prepared.path, base=found.base, text=found.plan.text, settings=settings, folder=place.folder,
-        store=place.store, progress=place.progress, limit=limit, only=only,
+        store=place.store, progress=place.progress, limit=limit, only=only, questions=questions, classify=classify,
     )  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from metier.core.errors import DataError, SettingsError
+from metier.advise.classifier import classify
+from metier.core.errors import DataError, InputError, SettingsError
 from metier.core.progress import Silent
 from metier.evaluate import conditions
 from metier.evaluate.compare import compare
@@ -174,3 +175,39 @@ def test_a_run_against_its_base_with_a_prompt(labels: Workplace, evaluated: dict
         assert not conditions.different(found.facts["conditions"], asked)
     assert plain.sides["tuned"].outputs == run.sides["base"].outputs, "the base says what it said in the evaluation"
     assert compare(prompted, labels.run).verdict.good is True
+
+
+def classified(place: Ground, **more: Any) -> Ground:
+    return replace(place, classify=classify, **more)
+
+
+def test_a_classifier_learns_from_training_rows_and_answers_the_same_rows(place):
+    there = classified(place)
+    base, logistic = stand("base", there), stand("classifier:logistic", there)
+    assert not conditions.unpairable(base.facts["conditions"], logistic.facts["conditions"])
+    assert logistic.sides["tuned"].outputs == tuple(question.reference for question in logistic.questions)
+    told = compare(base, logistic)
+    assert dict(told.facts)["metric that decides"].startswith("accuracy")
+    assert told.verdict.good is True, "the word decides, an untrained base does not know it"
+    assert "conditions" not in told.verdict.text
+    assert len(set(stand("classifier:commonest", there).sides["tuned"].outputs)) == 1
+    assert stand("classifier:nearest", there).sides["tuned"].outputs == logistic.sides["tuned"].outputs
+
+
+def test_a_classifier_that_nobody_knows_is_refused(place):
+    with pytest.raises(InputError, match="classifier:logistic"):
+        stand("classifier:forest", classified(place))
+    with pytest.raises(DataError, match="classifier:WAY:FOLDER"):
+        stand("classifier:nearest:nowhere", classified(place))
+
+
+def test_only_a_classifier_is_held_against_a_head(place):
+    asked = tuple(replace(question, headed="label") for question in stand("base", place).questions)
+    there = classified(place, questions=asked)
+    found = stand("classifier:logistic", there)
+    assert {question.headed for question in found.questions} == {"label"}
+    told = compare(stand("classifier:commonest", there), found)
+    assert dict(told.facts)["metric that decides"].startswith("accuracy")
+    assert told.verdict.good is True
+    with pytest.raises(DataError, match="head"):
+        stand("base", there)

@@ -20,7 +20,7 @@ from metier.evaluate.graders.grade import Where, alone, grade
 from metier.evaluate.job import new_tokens
 from metier.evaluate.metrics import Side
 from metier.evaluate.opponents import prompted, remote
-from metier.evaluate.opponents.ground import PROMPT, REMOTE, Ground
+from metier.evaluate.opponents.ground import CLASSIFIER, PROMPT, REMOTE, Ground
 from metier.evaluate.questions import Material, Question, choose, gather
 from metier.evaluate.said import side_of
 from metier.evaluate.stored import Evaluation
@@ -33,15 +33,16 @@ def stand(name: str, ground: Ground) -> Evaluation:
     """Ask an opponent.
 
     Args:
-        name: `base`, `prompt:FILE` (relative to the project) or `remote:MODEL`; what `ground.model` is called.
+        name: `base`, `prompt:FILE` (relative to the project), `remote:MODEL` or `classifier:WAY`; what `ground.model`
+            is called.
         ground: what it is asked.
 
     Returns:
         Its answers, as if an evaluation of it were stored: its side is called "tuned".
 
     Raises:
-        InputError: the prompt's file is missing.
-        DataError: the rows cannot be asked, or an endpoint did not answer.
+        InputError: the prompt's file is missing, or there is no such way.
+        DataError: the rows cannot be asked, or an endpoint did not answer, or a head is asked to write.
         SettingsError: no endpoint is named.
     """
     renderer = open_renderer(ground.base.folder, ground.text)
@@ -49,6 +50,13 @@ def stand(name: str, ground: Ground) -> Evaluation:
     rows = [row for row in rows if ground.only is None or row.id in ground.only]
     if ground.settings.split == "test":
         openings.note(ground.store, snapshot=artefact.read(ground.snapshot, "snapshot").digest, run=name)
+    if name.startswith(CLASSIFIER):
+        return _classified(name, ground, rows, renderer)
+    if ground.questions is not None:
+        raise DataError(
+            f"{name}: it writes its answers, and is held against a run with a head", "a run that writes its answers",
+            f"`{CLASSIFIER}logistic` and its like can be held against a head",
+        )  # fmt: skip
     plain = gather(rows, renderer)
     limit = ground.limit or new_tokens(plain, renderer, ground.settings).value
     if name.startswith(REMOTE):
@@ -57,7 +65,7 @@ def stand(name: str, ground: Ground) -> Evaluation:
     if name.startswith(PROMPT):
         prompting = prompted.read((ground.folder / Path(name.removeprefix(PROMPT)).expanduser()).resolve())
     elif name != "base" and ground.model is None:
-        raise InputError(f"opponent {name!r}", f"base, {PROMPT}FILE or {REMOTE}MODEL")
+        raise InputError(f"opponent {name!r}", f"base, {PROMPT}FILE, {REMOTE}MODEL or {CLASSIFIER}WAY")
     material = plain if prompting is None else gather(prompted.all_before(prompting, rows), renderer)
     return _local(name, ground, material, renderer, (limit, prompting, rows))
 
@@ -119,6 +127,25 @@ def _remote(name: str, ground: Ground, rows: Sequence[Row], renderer: Renderer, 
         "remote": {"url": settings.judge.url, "model": model, "names": list(said.names), **opponent.decoding},
         "decoding": {"kind": "greedy", "max_new_tokens": limit, "stop_ids": []},
         "batches": None, "precision": None, "device": "remote",
+    }  # fmt: skip
+    return _evaluation(name, facts, questions, side, ground)
+
+
+def _classified(name: str, ground: Ground, rows: Sequence[Row], renderer: Renderer) -> Evaluation:
+    """Let a classifier that learns from the training rows answer what the models were asked."""
+    questions = ground.questions or gather(rows, renderer).questions
+    by_id = {row.id: row for row in rows}
+    asked = [by_id[question.row_id] for question in questions]
+    assert ground.classify is not None
+    train = load_split(ground.snapshot, "train")
+    ground.progress.say(f"{name}: learns from {len(train):,} training rows")
+    outputs = ground.classify(name.removeprefix(CLASSIFIER), train, asked, ground.folder)
+    zeros = np.zeros(len(outputs))
+    side = Side(name=name, outputs=outputs, ended=(True,) * len(outputs), nats=zeros, tokens=zeros)
+    facts = _conditions(name, ground, questions, renderer) | {
+        "tuned": {"name": name, "digest": digest.of_value([name, list(outputs)])},
+        "tokenizer": "none", "classifier": name, "decoding": {"kind": "classifier"},
+        "batches": None, "precision": None, "device": "none",
     }  # fmt: skip
     return _evaluation(name, facts, questions, side, ground)
 
