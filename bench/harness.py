@@ -47,13 +47,13 @@ def inside(module: str, arguments: list[str]) -> None:
 def compare(task: str, model: Path, most: int) -> list[dict[str, Any]]:
     """Score one benchmark both ways on its first items; returns what each says and how long it took."""
     lines = []
-    for name, documents, yaml, ours in TASKS[task]():
+    for name, documents, yaml, suite in TASKS[task]():
         folder = cache() / "harness" / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "data.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in documents[:most]))
         (folder / f"{name}.yaml").write_text(yaml.format(name=name, data=folder / "data.jsonl"))
         theirs = _theirs(name, folder, model)
-        own = _ours(ours, model, most)
+        own = ours(suite, model, most)
         lines.append(
             {
                 "task": name, "items": len(own["values"]), "theirs": theirs["score"], "ours": own["score"],
@@ -118,7 +118,8 @@ def _asked(name: str, folder: Path, backend: Any) -> dict[str, Any]:
     return {"score": sum(values) / len(values), "values": values, "cpu": cpu, "wall": wall}
 
 
-def _ours(suite: Any, model: Path, most: int) -> dict[str, Any]:
+def ours(suite: Any, model: Path, most: int) -> dict[str, Any]:
+    """Ask a model the first items of a suite as an evaluation does; returns score, values, CPU seconds and seconds."""
     import dataclasses
 
     from metier.core.progress import Silent
