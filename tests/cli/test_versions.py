@@ -26,6 +26,8 @@ def test_the_life_of_a_version(metier: Call, project: Path) -> None:
     assert "not promoted: better: accuracy" in text
     code, text = call("promote", "--despite", "a trial of the tools", "--alias", "candidate")
     assert (code, "candidate is colours@1" in text) == (0, True)
+    assert "not calibrated:" in text
+    assert "at least 20" in text
     assert metier("promote", "colours@candidate", "--json", folder=project).code == 1
     (project / "metier.yaml").write_text((project / "metier.yaml").read_text() + "gate: {require: nothing}\n")
     told = metier("promote", "colours@candidate", "--json", folder=project).json

@@ -1,9 +1,11 @@
 """From a run to a version that is served: the gate, parity and licences are asked; back again in one step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from metier.core import registry
+from metier.core import extras, registry
 from metier.core.aliases import Move
 from metier.core.errors import InputError
 from metier.core.registry import Version
@@ -12,7 +14,7 @@ from metier.evaluate.gate import decide as gate
 from metier.flow.data import prepare
 from metier.flow.found import locate
 from metier.model.find import Base, find
-from metier.project import FILE, Place, find_run, name_of
+from metier.project import FILE, Place, find_run, name_of, text_settings
 from metier.promote.registry import licences, make
 from metier.promote.registry.decision import Condition, Decision, decide, require_current
 from metier.promote.registry.settings import RegistrySettings
@@ -62,6 +64,7 @@ def promote(place: Place, name: str | None, *, alias: str, despite: str | None =
         asked = make.Asked(
             name=name_of(place.project, place.folder), run=path, base=base, project=place.folder / FILE,
             decision=decision, licences=asks, evaluation=evaluation, signing_key=_key(place, settings),
+            calibrate=lambda: _calibration(place, path, base, evaluation),
         )  # fmt: skip
         version = make.make(asked, place.store, place.progress)
         registry.checked(version, place.store)
@@ -95,6 +98,26 @@ def _base(place: Place, run: Path) -> Base:
     if base.digest != named["digest"]:
         raise InputError(f"base {base.name}: changed since {run.name} was trained on it", "the same base")
     return base
+
+
+def _calibration(place: Place, run: Path, base: Base, evaluation: Mapping[str, Any]) -> make.Calibrated:
+    """Return how sure a run should be of its decisions, where it makes any, and why; what was chosen is told."""
+    wanted = place.project.promote.registry.calibrate
+    if wanted is False or (wanted is None and extras.missing("train")):
+        return None, "as set" if wanted is False else extras.install_line("train")
+    from metier.engine.adapters import why_unmixable
+    from metier.serve.calibrate import for_version
+    from metier.serve.catalogue import Catalogue
+
+    models = Catalogue(
+        place.folder, place.store, base, text=text_settings(place), mixable=lambda folder: not why_unmixable(folder)
+    )
+    found, choice = for_version(
+        models.find(run.name), place.store, place.progress, wanted=wanted,
+        judged_by=evaluation["conditions"]["split"],
+    )  # fmt: skip
+    place.progress.chose(choice)
+    return found, choice.reason
 
 
 def _key(place: Place, settings: RegistrySettings) -> Path | None:

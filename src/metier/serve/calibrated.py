@@ -1,4 +1,4 @@
-"""What is known of how sure a model should be: kept beside the models, read when a decision is asked for; no torch."""
+"""What is known of how sure a model should be: kept beside the models and in versions, read for decisions; no torch."""
 
 import json
 import time
@@ -14,7 +14,8 @@ from metier.core.errors import MetierError
 from metier.score.temperature import Fit, shares
 
 KIND = "calibration"
-_FILE = "calibration.json"
+FILE = "calibration.json"
+"""What was fitted, also as it stands in a version."""
 _FRESH_SECONDS = 2.0
 _TINY = 1e-12
 
@@ -42,10 +43,21 @@ def place(store: Path, digest: str) -> Path:
 
 def write(store: Path, digest: str, *, fit: Fit, labels: Sequence[str], facts: dict[str, Any]) -> Path:
     """Keep what was fitted; one that was there before is replaced."""
-    content = {"labels": list(labels), **asdict(fit), **facts}
+    content = {"model": digest, "labels": list(labels), **asdict(fit), **facts}
     with artefact.publish(place(store, digest), kind=KIND, facts={"model": digest}) as folder:
-        (folder / _FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        (folder / FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
     return place(store, digest)
+
+
+def kept(store: Path, digest: str) -> dict[str, Any] | None:
+    """Return what was fitted for a model; None: nothing, or it is damaged."""
+    folder = place(store, digest)
+    try:
+        if artefact.verify(folder, KIND).facts.get("model") != digest:
+            return None
+        return json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (MetierError, OSError, ValueError):
+        return None
 
 
 class Calibrations:
@@ -57,21 +69,36 @@ class Calibrations:
 
     def __init__(self, store: Path) -> None:
         self._store = store
-        self._known: dict[str, tuple[float, Calibration | None]] = {}
+        self._known: dict[tuple[str, Path | None], tuple[float, Calibration | None]] = {}
 
-    def of(self, digest: str) -> Calibration | None:
-        """Return that of a model; None: there is none, or it is damaged. Looked for again every two seconds."""
-        seen, now = self._known.get(digest), time.monotonic()
+    def of(self, digest: str, version: Path | None = None) -> Calibration | None:
+        """Return that of a model; None: there is none, or it is damaged. Looked for again every two seconds.
+
+        Args:
+            digest: of the model.
+            version: the folder that it stands in, which may bring its own; what was fitted here goes before that.
+        """
+        key, now = (digest, version), time.monotonic()
+        seen = self._known.get(key)
         if seen is None or now - seen[0] > _FRESH_SECONDS:
-            seen = self._known[digest] = (now, self._read(digest))
+            found = kept(self._store, digest) or (_brought(version, digest) if version is not None else None)
+            seen = self._known[key] = (now, _understood(found))
         return seen[1]
 
-    def _read(self, digest: str) -> Calibration | None:
-        folder = place(self._store, digest)
-        try:
-            if artefact.verify(folder, KIND).facts.get("model") != digest:
-                return None
-            found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-            return Calibration(temperature=float(found["temperature"]), labels=frozenset(found["labels"]))
-        except (MetierError, OSError, ValueError, KeyError, TypeError):
-            return None
+
+def _brought(version: Path, digest: str) -> dict[str, Any] | None:
+    """Return what a version brings, whose signature was checked when it was asked for."""
+    try:
+        found = json.loads((version / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("model") == digest else None
+
+
+def _understood(found: dict[str, Any] | None) -> Calibration | None:
+    if found is None:
+        return None
+    try:
+        return Calibration(temperature=float(found["temperature"]), labels=frozenset(found["labels"]))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from metier.engine.request import End, Event, Piece, Request
 from metier.serve.asking import Asking, Chosen
+from metier.serve.catalogue import Served
 from metier.serve.desk import Desk
 from metier.serve.keys import Caller
 from metier.serve.pool import Open
@@ -60,9 +61,9 @@ class Generation:
         return self._asking.owner
 
     @property
-    def digest(self) -> str:
-        """Which model answers, by its content."""
-        return self._chosen.served.digest
+    def served(self) -> Served:
+        """Which model answers."""
+        return self._chosen.served
 
     @property
     def usage(self) -> dict[str, Any]:

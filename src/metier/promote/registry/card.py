@@ -6,6 +6,7 @@ from typing import Any
 
 from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
+from metier.promote.registry import sureness
 from metier.promote.registry.licences import KNOWN, Obligations
 
 _LISTED = 12
@@ -27,6 +28,7 @@ def card(
         _use(facts),
         _measured(evaluation),
         _decided(facts),
+        *_sure(facts),
         _data(data),
         _licences(licences),
         _lineage(facts),
@@ -118,6 +120,13 @@ def _decided(facts: Mapping[str, Any]) -> str:
              for entry in decision["conditions"]]  # fmt: skip
     told = f"\n\nPromoted all the same, because: {decision['despite']}" if decision["despite"] else ""
     return f"## Decision: {decision['answer']}\n\n" + "\n".join(lines) + told
+
+
+def _sure(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the section about the probabilities of decisions, where there are any."""
+    if "temperature" not in facts.get("calibration", {}):
+        return ()
+    return (f"## How sure it is\n\nDecisions (`/v1/decisions`): {sureness.told(facts)}. All of it: `{sureness.FILE}`.",)
 
 
 def _data(data: Mapping[str, Any]) -> str:

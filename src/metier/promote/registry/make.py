@@ -6,7 +6,7 @@ goes on when it is run again, and two commands at once get different numbers.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from metier.core.aliases import Aliases, Move
 from metier.core.progress import Progress
 from metier.core.registry import Version
 from metier.model.find import Base
-from metier.promote.registry import bom, card, evidence
+from metier.promote.registry import bom, card, evidence, sureness
 from metier.promote.registry.decision import Decision
 from metier.promote.registry.licences import Obligations
 from metier.text import targets
@@ -26,12 +26,16 @@ _PASSWORD = "METIER_SIGNING_PASSWORD"
 _OWN_KEY = "signing"
 _ADAPTERS = ("adapter_config.json", "bottleneck.json")
 
+Calibrated = tuple[Mapping[str, Any] | None, str]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What is to become a version: a run of a project, the answer to whether it may, and what its licences ask.
 
     `project`: metier.yaml. `signing_key`: a private key's file; None: the project's own, made when it is missing.
+    `calibrate`: is asked once it is sure that there will be a version how sure that should be of its decisions: what
+    was fitted (None: nothing), and why.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Asked:
     licences: Obligations
     evaluation: Mapping[str, Any]
     signing_key: Path | None = None
+    calibrate: Callable[[], Calibrated] | None = None
 
 
 def make(asked: Asked, store: Path, progress: Progress) -> Version:
@@ -111,12 +116,16 @@ def _write_history(aliases: Aliases, name: str, store: Path) -> None:
 
 def _publish(asked: Asked, version: Version, key: str, parts: Mapping[str, artefact.Manifest], store: Path) -> None:
     signer = _signer(asked, store)
+    calibration, why = asked.calibrate() if asked.calibrate is not None else (None, "not asked for")
     facts: dict[str, Any] = {"key": key, "version": version.reference}
     with artefact.publish(version.path, kind=registry.KIND, facts=facts) as folder:
         evidence.copy_run(asked.run, folder, list(parts))
         snapshot = evidence.snapshot_of(asked.run)
         evidence.write(folder, snapshot=snapshot, base=asked.base.folder, project=asked.project)
         told = _facts(asked, version, parts, artefact.read(snapshot, "snapshot").digest, store)
+        told["calibration"] = sureness.facts(calibration, why)
+        if calibration is not None:
+            (folder / sureness.FILE).write_text(json.dumps(calibration, indent=1) + "\n", encoding="utf-8")
         data, environment = (_read(folder / "evidence" / name) for name in ("data.json", "environment.json"))
         bill = bom.bill(told, asked.evaluation, data, environment=environment, licences=asked.licences)
         for name, value in ((registry.FACTS, told), ("bom.cdx.json", bill)):

@@ -25,6 +25,11 @@ class RegistrySettings(Settings):
     data_licence: str | None = Field(None, min_length=1)
     """Licence of the data, as an SPDX id; `own` for your own. null: not known."""
 
+    calibrate: bool | None = None
+    """Fit how sure the version should be of its decisions on validation rows (`metier calibrate`), and keep that in it.
+    null: where it has a head of classes, or answers with one of a few labels, and there are rows that it was not
+    evaluated on. true: refuse to promote what cannot be calibrated. false: never."""
+
     signing_key: str | None = Field(None, min_length=1)
     """File of an elliptic-curve private key in PEM, relative to metier.yaml; its password is read from
     METIER_SIGNING_PASSWORD. null: a key pair made once in `.metier/keys`."""

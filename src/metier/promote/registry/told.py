@@ -10,6 +10,7 @@ from metier.core import artefact, registry
 from metier.core.aliases import Aliases, Move
 from metier.core.registry import Version
 from metier.core.report import Cell, Report, Table, Verdict
+from metier.promote.registry import sureness
 
 _SHORT = 12
 _LATEST = 20
@@ -63,12 +64,13 @@ def promoted(version: Version, move: Move, facts: Mapping[str, Any]) -> Report:
     text = f"{move.alias} is {version.reference}"
     if decision["despite"]:
         text += f", despite: {decision['despite']}"
-    asks = "; ".join(facts["obligations"])
+    asks, sure = "; ".join(facts["obligations"]), sureness.told(facts)
     return Report(
         title=version.reference,
         verdict=Verdict(text=text, good=True),
         facts=(
             ("run", facts["run"]), ("base", facts["base"]["name"]), ("licence", facts["licence"]),
+            *((("how sure", sure),) if sure else ()),
             *((("to do", asks),) if asks else ()), ("before it", ", ".join(facts["parents"]) or "nothing"),
         ),
         tables=(Table(title="What was asked", columns=("condition", "", "found"), rows=rows),),

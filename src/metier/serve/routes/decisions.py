@@ -20,6 +20,7 @@ from metier.engine.request import Request as Asked
 from metier.score.temperature import shares
 from metier.serve import deciding
 from metier.serve.asking import asking_of, conversation
+from metier.serve.calibrated import Calibration
 from metier.serve.desk import Desk, desk_of
 from metier.serve.generation import Generation, check_end
 from metier.serve.pool import Open
@@ -117,7 +118,7 @@ async def _written(desk: Desk, body: DecisionBody, generation: Generation) -> li
             if isinstance(event, End):
                 check_end(event)
                 sums[number] = sum(chance.logprob for chance in event.prompt)
-    answers, place, known = [], 0, desk.calibrations.of(generation.digest)
+    answers, place, known = [], 0, _calibration(desk, generation)
     for question, size in zip(body.questions, sizes, strict=True):
         logs = np.array([sums[number] for number in range(place, place + size)])
         fitted = known if known is not None and known.covers(_options(question)) else None
@@ -125,6 +126,11 @@ async def _written(desk: Desk, body: DecisionBody, generation: Generation) -> li
         answers.append(answer_of(question, told.tolist()) | {"calibrated": fitted is not None})
         place += size
     return answers
+
+
+def _calibration(desk: Desk, generation: Generation) -> Calibration | None:
+    served = generation.served
+    return desk.calibrations.of(served.digest, served.folder.parent if served.folder is not None else None)
 
 
 def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int]) -> list[Asked]:
@@ -155,7 +161,7 @@ async def _headed(desk: Desk, body: DecisionBody, generation: Generation) -> lis
         prompt = await asyncio.to_thread(chat_ids, _messages(body, ""), (), model.text.renderer)
         generation.reserve(len(prompt))
         values = await model.worker.call(partial(deciding.head_values, head=head, ids=prompt))
-    known = desk.calibrations.of(generation.digest) if head.kind == "classify" else None
+    known = _calibration(desk, generation) if head.kind == "classify" else None
     values = known.of(values) if known is not None else values
     facts = {"calibrated": known is not None}
     return [answer_of(question, _of_head(question, head, values)) | facts for question in body.questions]
