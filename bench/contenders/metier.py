@@ -18,6 +18,7 @@ from metier.forest.way import probe
 from metier.model.adapt import adapt, count_parameters
 from metier.model.find import Base, find, find_config
 from metier.model.load import load_base
+from metier.model.quantise.freeze import quantise
 from metier.model.settings import ModelSettings
 from metier.text.rendered import Rendered
 from metier.train.fit import Fit
@@ -28,6 +29,8 @@ from metier.train.settings import TrainSettings
 
 TOKENS = "METIER_BENCH_TOKENS"
 """Micro-batches of ours other than the planner's, for a search."""
+QUANTISE, BFLOAT16 = "METIER_BENCH_QUANTISE", "METIER_BENCH_BFLOAT16"
+"""A frozen base as `model.quantise` has it, and products in bfloat16 on a CPU too: other ways than the table's."""
 
 
 def run(job: Job, gate: Gate) -> None:
@@ -44,7 +47,8 @@ def run(job: Job, gate: Gate) -> None:
     settings = TrainSettings.model_validate(
         {"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads, "micro_batch_tokens": tokens}
     )
-    model = adapt(model, base, job.method, ModelSettings(), seed=0)
+    adapters = ModelSettings.model_validate({"quantise": os.environ.get(QUANTISE, "none")})
+    model = quantise(adapt(model, base, job.method, adapters, seed=0), adapters.quantise, torch.device(job.device))
     with tempfile.TemporaryDirectory() as folder:
         fit = Fit(
             run_folder=Path(folder),
@@ -58,7 +62,9 @@ def run(job: Job, gate: Gate) -> None:
             settings=settings,
             peak_rate=2e-5,
             seed=0,
-            arithmetic=Arithmetic(device=torch.device(job.device), bfloat16=job.device == "cuda"),
+            arithmetic=Arithmetic(
+                device=torch.device(job.device), bfloat16=job.device == "cuda" or BFLOAT16 in os.environ
+            ),
         )
         facts = {"rows": rows.digest(steps[0]), "trained": count_parameters(model, trained_only=True)}
         fit.run(AtTheGate(gate, facts))
