@@ -36,8 +36,9 @@ demo: $(INSTALLED)
 test: $(INSTALLED) lint
 	@$(TEST)
 
+# Slow tests compute for longer than a quarter of an hour on a busy machine.
 test-all: $(INSTALLED) lint
-	@$(TEST) -m "slow or not slow"
+	@$(TEST) -m "slow or not slow" -o faulthandler_timeout=5400
 
 check: $(INSTALLED) lint
 	@$(TEST) tests/house
