@@ -80,6 +80,19 @@ def test_a_candidate_is_promoted_on_quality_only() -> None:
     assert "chance" in decide(steps, 0, doubtful).reason
 
 
+def test_a_check_that_nobody_passes_promotes_nobody() -> None:
+    """Planted fault: vectors and decisions counted as answers without text, and 0 of 900 is no worse than 0 of 900."""
+    rules = Rules(steps=(0.5,), least=10, margin=0.1)
+    nothing = {"check": {STABLE: (0, 900), CANDIDATE: (0, 900)}}
+    for step in (0, 1):
+        assert decide(Rules(steps=(0.1, 0.5), least=10), step, nothing).move == "stay"
+    assert "says nothing" in decide(rules, 0, nothing).reason
+    liked = nothing | {"feedback": {STABLE: (900, 1000), CANDIDATE: (910, 1000)}}
+    assert decide(rules, 0, liked).move == "promote"
+    assert decide(rules, 0, {"check": {STABLE: (900, 900), CANDIDATE: (0, 900)}}).move == "roll back"
+    assert decide(rules, 0, {"check": {STABLE: (0, 900), CANDIDATE: (900, 900)}}).move == "promote"
+
+
 def outcome(stable: float, candidate: float, seed: int, rules: Rules) -> str:
     """Return how a canary ends whose answers are liked with these chances."""
     random, step, counts = np.random.default_rng(seed), 0, {STABLE: [0, 0], CANDIDATE: [0, 0]}
@@ -217,6 +230,48 @@ def test_users_are_divided_and_answers_beside_are_recorded(shop: Shop, tmp_path:
     assert all(row.passed in (0, 1) and row.answer is None for row in rows)
     (shadow,) = [row for row in rows if row.arm == "shadow"]
     assert shadow.beside in {row.id for row in rows}
+
+
+CHOICE = {"type": "choice", "instructions": "", "choices": [{"value": "card"}, {"value": "loan"}]}
+LEVELS = {"type": "score", "instructions": "", "levels": [{"label": "low"}, {"label": "high"}]}
+
+
+def decide_over_http(client: Any, model: str, *questions: dict[str, Any]) -> Any:
+    asked = {"model": model, "input": "my card number 7", "questions": questions}
+    return client.post("/v1/decisions", json=asked, headers=HERE)
+
+
+def checked(folder: Path) -> dict[tuple[str, str], list[int | None]]:
+    """Return what the check said of each route's answers, in their order, by the route and who answered."""
+    found: dict[tuple[str, str], list[int | None]] = {}
+    with connect(folder).connect() as connection:
+        for row in connection.execute(TRACES.select().order_by(TRACES.c.number)).all():
+            found.setdefault((row.route, row.arm), []).append(row.passed)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("check", "chosen", "both", "levels"),
+    [("one_of:card,loan", 1, 1, 0), ("matches:.*", 1, 1, 1), ("json", None, None, None)],
+)
+def test_a_check_is_of_what_was_decided_and_of_no_vector(
+    shop: Shop, tmp_path: Path, check: str, chosen: int | None, both: int | None, levels: int | None
+) -> None:
+    start = {"alias": "production", "stable": MODEL, "candidate": shop.runs["head"], "kind": "split", "share": 0.0}
+    with application(shop, store=tmp_path, rollouts={"check": check}) as client:
+        assert client.post("/v1/rollouts", json=start, headers=HERE).status_code == 200
+        for questions in ([CHOICE], [CHOICE, CHOICE], [CHOICE, LEVELS]):
+            assert decide_over_http(client, "production", *questions).status_code == 200
+        assert decide_over_http(client, "production", CHOICE | {"choices": [{"value": "card"}] * 2}).status_code == 400
+        embedded = client.post("/v1/embeddings", json={"model": "production", "input": "card"}, headers=HERE)
+        assert embedded.status_code == 200
+        assert client.post("/v1/rollouts/production/end", json={"state": "promoted"}, headers=HERE).status_code == 200
+        assert decide_over_http(client, "production", CHOICE).status_code == 200
+    assert checked(tmp_path) == {
+        ("decisions", STABLE): [chosen, both, levels, None],
+        ("embeddings", STABLE): [None],
+        ("decisions", CANDIDATE): [chosen],
+    }
 
 
 def test_the_command_starts_shows_and_ends_one(tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
 """One request on its way through a model: set aside, counted and recorded, however it ends."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from metier.core.errors import MetierError
 from metier.engine.request import End, Event, Piece, Request
 from metier.serve.asking import Asking, Chosen
 from metier.serve.catalogue import Served
 from metier.serve.desk import Desk
 from metier.serve.keys import Caller
 from metier.serve.pool import Open
-from metier.serve.refusal import Refusal
+from metier.serve.refusal import Refusal, of_error
 from metier.serve.rollouts.rules import SHADOW
 from metier.serve.traces import Trace
 
@@ -42,6 +44,8 @@ class Generation:
         self._first: float | None = None
         self._finish = "refused"
         self._texts: list[str] = []
+        self._writes = False
+        self._decided: tuple[str, ...] = ()
         self._prompt: str | None = None
         self._reserved = 0
         self._keeps = desk.recorder.keeps(asking.beside or asking.id)
@@ -76,7 +80,7 @@ class Generation:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Open]:
-        """Yield the model for work that writes nothing; recorded when the block ends.
+        """Yield the model; what was done with it is recorded when the block ends.
 
         Raises:
             Refusal: the request cannot be answered.
@@ -85,7 +89,14 @@ class Generation:
         try:
             async with self._desk.pool.open(self._chosen.served) as model:
                 yield model
-            self._finish = "stop"
+            if self._finish == "refused":
+                self._finish = "stop"
+        except (Refusal, MetierError) as error:
+            self._finish = _finish_of(error if isinstance(error, Refusal) else of_error(error))
+            raise
+        except asyncio.CancelledError:
+            self._finish = "cancelled"
+            raise
         finally:
             self._record()
 
@@ -94,6 +105,10 @@ class Generation:
         self._desk.limiter.reserve(self._asking.caller, tokens)
         self._reserved = self.prompt_tokens = tokens
 
+    def decided(self, values: Sequence[str]) -> None:
+        """Say what was decided, question by question: what a rollout checks where nothing is written."""
+        self._decided = tuple(values)
+
     async def events(self, make: Make) -> AsyncGenerator[tuple[int, Event]]:
         """Yield (number of the answer, event). Closing this early cancels the answers.
 
@@ -101,18 +116,26 @@ class Generation:
             Refusal: the request cannot be answered.
             MetierError: likewise.
         """
-        try:
-            async with self._desk.pool.open(self._chosen.served) as model:
-                asked = await make(model)
-                self._reserve(asked)
-                if self._keeps:
-                    self._prompt = model.text.renderer.tokenizer.decode(asked[0].ids, skip_special=False)
-                async with aclosing(model.worker.answers(asked)) as events:
-                    async for number, event in events:
-                        self._count(number, event)
-                        yield number, event
-        finally:
-            self._record()
+        async with self.opened() as model:
+            self._writes = True
+            async with aclosing(self.answers(model, await make(model))) as events:
+                async for number, event in events:
+                    yield number, event
+
+    async def answers(self, model: Open, asked: Sequence[Request]) -> AsyncGenerator[tuple[int, Event]]:
+        """Yield (number of the answer, event) inside of `opened`. Closing this early cancels the answers.
+
+        Raises:
+            Refusal: the request cannot be answered.
+            MetierError: likewise.
+        """
+        self._reserve(asked)
+        if self._keeps:
+            self._prompt = model.text.renderer.tokenizer.decode(asked[0].ids, skip_special=False)
+        async with aclosing(model.worker.answers(asked)) as events:
+            async for number, event in events:
+                self._count(number, event)
+                yield number, event
 
     def _reserve(self, asked: Sequence[Request]) -> None:
         """Set the tokens of the prompt aside, and those that the request says it wants at most."""
@@ -137,13 +160,21 @@ class Generation:
         desk, total = self._desk, time.perf_counter() - self._started
         used = self.prompt_tokens + self.completion_tokens if self._reserved else 0
         desk.limiter.settle(self._asking.caller, reserved=self._reserved, used=used)
-        trace = self._trace(total, "".join(self._texts) if self._reads else None)
+        said = self._said() if self._reads else ()
+        trace = self._trace(total, "\n".join(said) if said else None)
         desk.meters.count(trace)
         if desk.settings.record.traces or desk.settings.record.spans:
             rollout = self._chosen.rollout
-            desk.recorder.trace(trace, check=rollout.check if rollout else None, parent=self._asking.parent)
+            check = rollout.check if rollout is not None and trace.finish in _WELL else None
+            if check is not None and check.kind == "json" and not self._writes:
+                check = None  # a decision has a form of its own
+            desk.recorder.trace(trace, check=check, said=said, parent=self._asking.parent)
         if self.ended is not None and trace.finish in _WELL:
             self.ended(trace.answer or "")
+
+    def _said(self) -> tuple[str, ...]:
+        """Return what was written, or decided question by question; of vectors nothing."""
+        return ("".join(self._texts),) if self._writes else self._decided
 
     def _trace(self, total: float, answer: str | None) -> Trace:
         served, asking, chosen = self._chosen.served, self._asking, self._chosen
@@ -180,6 +211,12 @@ def beside(
         desk.shadows.add(lambda: write(Generation(desk, unseen, other, reference=text)))
 
     return answered
+
+
+def _finish_of(refusal: Refusal) -> str:
+    if refusal.code in ("deadline", "cancelled"):
+        return refusal.code
+    return "fault" if refusal.status >= 500 else "refused"
 
 
 def check_end(end: End) -> None:

@@ -64,11 +64,12 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """What waits to be written: a row of a table; for a trace, what is to be checked, and the request's parent."""
+    """What waits to be written: a row of a table; for a trace, its check, of what, and the request's parent."""
 
     table: sql.Table
     values: dict[str, Any]
     check: Check | None = None
+    said: tuple[str, ...] = ()
     parent: str = ""
 
 
@@ -103,9 +104,18 @@ class Recorder:
         place = int.from_bytes(hashlib.sha256(id.encode()).digest()[:4], "big") / 2**32
         return self._settings.content and place < self._settings.content_share
 
-    def trace(self, trace: Trace, *, check: Check | None = None, parent: str = "") -> None:
-        """Record a request; its texts are checked, and then kept or dropped, away from the request."""
-        self._put(_Entry(table=TRACES, values=asdict(trace), check=check, parent=parent))
+    def trace(
+        self, trace: Trace, *, check: Check | None = None, said: tuple[str, ...] = (), parent: str = ""
+    ) -> None:
+        """Record a request, away from it; its texts are kept or dropped there.
+
+        Args:
+            trace: of the request.
+            check: that everything said must pass.
+            said: what was written, or decided question by question; empty: nothing that could be checked.
+            parent: of its span.
+        """
+        self._put(_Entry(table=TRACES, values=asdict(trace), check=check, said=said, parent=parent))
 
     def feedback(self, values: dict[str, Any]) -> None:
         """Record what somebody thought of an answer."""
@@ -140,8 +150,8 @@ class Recorder:
         values = dict(entry.values)
         if entry.table is FEEDBACK:
             return FEEDBACK, values | self._redacted(values, "correction", "comment")
-        if entry.check is not None and values["answer"] is not None:
-            values["passed"] = int(entry.check.passes(values["answer"]))
+        if entry.check is not None and entry.said:
+            values["passed"] = int(all(entry.check.passes(each) for each in entry.said))
         kept = self.keeps(values["beside"] or values["id"])
         values |= self._redacted(values, "prompt", "answer") if kept else {"prompt": None, "answer": None}
         if self._spans is not None:

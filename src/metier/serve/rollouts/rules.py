@@ -51,7 +51,8 @@ def decide(rules: Rules, step: int, counts: Counts) -> Decision:
 
     It is looked at again and again, so the bounds are such that hold at all moments at once, and the doubt is divided
     among the signals. A candidate that is surely worse goes back at once; one is promoted when it is surely not worse
-    than the margin allows in every signal of quality that there is, and there is one.
+    than the margin allows in every signal of quality that there is, and there is one. A check that no answer of either
+    ever passed says nothing of either, and is none.
 
     Args:
         rules: how it goes on.
@@ -65,10 +66,12 @@ def decide(rules: Rules, step: int, counts: Counts) -> Decision:
             return Decision(
                 move="roll back", reason=f"{name}: worse by {-high:.1%} to {-low:.1%} ({_told(counts[name])})"
             )
-    judged = {name: counts[name] for name in QUALITY if _total(counts, name, CANDIDATE)}
+    judged = {name: counts[name] for name in QUALITY if _tells(counts, name)}
     enough = [name for name in judged if _total(counts, name, CANDIDATE) >= rules.least * (step + 1)]
     if not enough:
-        seen = max((_total(counts, name, CANDIDATE) for name in QUALITY), default=0)
+        if "check" not in judged and _total(counts, "check", CANDIDATE):
+            return Decision(move="stay", reason="check: no answer of either passes it, which says nothing")
+        seen = max((_total(counts, name, CANDIDATE) for name in judged), default=0)
         return Decision(move="stay", reason=f"{seen} judged answers; {rules.least * (step + 1)} wanted")
     if step + 1 < len(rules.steps):
         worst = min(_middle(counts[name]) for name in judged)
@@ -90,6 +93,12 @@ def _bounds(arms: Mapping[str, Count], confidence: float) -> tuple[float, float]
 
 def _total(counts: Counts, name: str, arm: str) -> int:
     return counts.get(name, {}).get(arm, (0, 0))[1]
+
+
+def _tells(counts: Counts, name: str) -> bool:
+    """Tell whether a signal tells the two apart at all."""
+    seen = counts.get(name, {})
+    return _total(counts, name, CANDIDATE) > 0 and (name != "check" or any(good for good, _ in seen.values()))
 
 
 def _middle(arms: Mapping[str, Count]) -> float:

@@ -6,9 +6,10 @@ fitted how sure the model should be of these answers, that is taken into account
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,15 @@ def answer_of(question: Question, shares: Sequence[float]) -> dict[str, Any]:
     return answer | ({"name": question.name} if question.name is not None else {})
 
 
+def decided_of(answer: Mapping[str, Any]) -> str:
+    """Return what an answer comes down to: yes or no, the value chosen, or the likeliest level's label."""
+    if answer["type"] == "predicate":
+        return _said(answer["probability"] >= 0.5)
+    if answer["type"] == "choice":
+        return _said(answer["choice"])
+    return str(max(answer["probabilities"], key=itemgetter("probability"))["label"])
+
+
 def _messages(body: DecisionBody, instructions: str) -> list[ChatMessage]:
     """Return the conversation that is decided about; instructions stand below the input."""
     if isinstance(body.input, str):
@@ -108,17 +118,24 @@ def _messages(body: DecisionBody, instructions: str) -> list[ChatMessage]:
 
 async def _written(desk: Desk, body: DecisionBody, generation: Generation) -> list[dict[str, Any]]:
     sizes: list[int] = []
-
-    async def make(model: Open) -> Sequence[Asked]:
-        return await asyncio.to_thread(_asked, desk, body, model, sizes=sizes)
-
     sums: dict[int, float] = {}
-    async with aclosing(generation.events(make)) as events:
-        async for number, event in events:
-            if isinstance(event, End):
-                check_end(event)
-                sums[number] = sum(chance.logprob for chance in event.prompt)
-    answers, place, known = [], 0, _calibration(desk, generation)
+    async with generation.opened() as model:
+        asked = await asyncio.to_thread(_asked, desk, body, model, sizes=sizes)
+        async with aclosing(generation.answers(model, asked)) as events:
+            async for number, event in events:
+                if isinstance(event, End):
+                    check_end(event)
+                    sums[number] = sum(chance.logprob for chance in event.prompt)
+        answers = _shared(body, sizes, sums, _calibration(desk, generation))
+        generation.decided([decided_of(answer) for answer in answers])
+    return answers
+
+
+def _shared(
+    body: DecisionBody, sizes: Sequence[int], sums: Mapping[int, float], known: Calibration | None
+) -> list[dict[str, Any]]:
+    """Let the answers on offer to each question share the whole, by how likely the model would write each."""
+    answers, place = [], 0
     for question, size in zip(body.questions, sizes, strict=True):
         logs = np.array([sums[number] for number in range(place, place + size)])
         fitted = known if known is not None and known.covers(_options(question)) else None
@@ -161,10 +178,12 @@ async def _headed(desk: Desk, body: DecisionBody, generation: Generation) -> lis
         prompt = await asyncio.to_thread(chat_ids, _messages(body, ""), (), model.text.renderer)
         generation.reserve(len(prompt))
         values = await model.worker.call(partial(deciding.head_values, head=head, ids=prompt))
-    known = _calibration(desk, generation) if head.kind == "classify" else None
-    values = known.of(values) if known is not None else values
-    facts = {"calibrated": known is not None}
-    return [answer_of(question, _of_head(question, head, values)) | facts for question in body.questions]
+        known = _calibration(desk, generation) if head.kind == "classify" else None
+        values = known.of(values) if known is not None else values
+        facts = {"calibrated": known is not None}
+        answers = [answer_of(question, _of_head(question, head, values)) | facts for question in body.questions]
+        generation.decided([decided_of(answer) for answer in answers])
+    return answers
 
 
 def _of_head(question: Question, head: Targets, values: np.ndarray) -> list[float]:
