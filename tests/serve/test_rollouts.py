@@ -257,7 +257,7 @@ def checked(folder: Path) -> dict[tuple[str, str], list[int | None]]:
 def test_a_check_is_of_what_was_decided_and_of_no_vector(
     shop: Shop, tmp_path: Path, check: str, chosen: int | None, both: int | None, levels: int | None
 ) -> None:
-    start = {"alias": "production", "stable": MODEL, "candidate": shop.runs["head"], "kind": "split", "share": 0.0}
+    start = {"alias": "production", "stable": MODEL, "candidate": shop.runs["head"], "kind": "split", "share": 1e-9}
     with application(shop, store=tmp_path, rollouts={"check": check}) as client:
         assert client.post("/v1/rollouts", json=start, headers=HERE).status_code == 200
         for questions in ([CHOICE], [CHOICE, CHOICE], [CHOICE, LEVELS]):

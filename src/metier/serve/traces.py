@@ -104,9 +104,7 @@ class Recorder:
         place = int.from_bytes(hashlib.sha256(id.encode()).digest()[:4], "big") / 2**32
         return self._settings.content and place < self._settings.content_share
 
-    def trace(
-        self, trace: Trace, *, check: Check | None = None, said: tuple[str, ...] = (), parent: str = ""
-    ) -> None:
+    def trace(self, trace: Trace, *, check: Check | None = None, said: tuple[str, ...] = (), parent: str = "") -> None:
         """Record a request, away from it; its texts are kept or dropped there.
 
         Args:

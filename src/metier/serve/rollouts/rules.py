@@ -69,10 +69,10 @@ def decide(rules: Rules, step: int, counts: Counts) -> Decision:
     judged = {name: counts[name] for name in QUALITY if _tells(counts, name)}
     enough = [name for name in judged if _total(counts, name, CANDIDATE) >= rules.least * (step + 1)]
     if not enough:
-        if "check" not in judged and _total(counts, "check", CANDIDATE):
-            return Decision(move="stay", reason="check: no answer of either passes it, which says nothing")
         seen = max((_total(counts, name, CANDIDATE) for name in judged), default=0)
-        return Decision(move="stay", reason=f"{seen} judged answers; {rules.least * (step + 1)} wanted")
+        useless = _total(counts, "check", CANDIDATE) > 0 and "check" not in judged
+        why = "; check: no answer of either passes it, which says nothing" if useless else ""
+        return Decision(move="stay", reason=f"{seen} judged answers; {rules.least * (step + 1)} wanted{why}")
     if step + 1 < len(rules.steps):
         worst = min(_middle(counts[name]) for name in judged)
         if worst < -rules.margin:
