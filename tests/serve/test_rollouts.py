@@ -245,7 +245,7 @@ def checked(folder: Path) -> dict[tuple[str, str], list[int | None]]:
     """Return what the check said of each route's answers, in their order, by the route and who answered."""
     found: dict[tuple[str, str], list[int | None]] = {}
     with connect(folder).connect() as connection:
-        for row in connection.execute(TRACES.select().order_by(TRACES.c.number)).all():
+        for row in connection.execute(TRACES.select().order_by(TRACES.c.time)).all():
             found.setdefault((row.route, row.arm), []).append(row.passed)
     return found
 
