@@ -274,6 +274,33 @@ def test_a_check_is_of_what_was_decided_and_of_no_vector(
     }
 
 
+def test_decisions_and_vectors_are_answered_beside_too(shop: Shop, tmp_path: Path) -> None:
+    """Planted fault: a shadow rollout of them was taken and never answered."""
+    candidate = shop.runs["first"]
+    start = {"alias": "quiet", "stable": MODEL, "candidate": candidate, "kind": "shadow", "share": 1.0}
+    with application(shop, store=tmp_path) as client:
+        assert client.post("/v1/rollouts", json=start, headers=HERE).status_code == 200
+        chosen, vectors = {}, {}
+        for model in ("quiet", MODEL, candidate):
+            chosen[model] = decide_over_http(client, model, CHOICE).json()["answers"][0]["choice"]
+            texts = {"model": model, "input": ["my card number 7", "my loan number 3"]}
+            found = client.post("/v1/embeddings", json=texts, headers=HERE).json()["data"]
+            vectors[model] = np.array([each["embedding"] for each in found])
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            told = client.get("/v1/rollouts/quiet", headers=HERE).json()
+            if told["beside"]["total"] == 2:
+                break
+            time.sleep(0.1)
+        assert told["beside"]["total"] == 2
+    with connect(tmp_path).connect() as connection:
+        rows = {row.route: row for row in connection.execute(TRACES.select().where(TRACES.c.arm == "shadow")).all()}
+    assert {row.model for row in rows.values()} == {candidate}
+    assert chosen["quiet"] == chosen[MODEL]
+    assert rows["decisions"].agrees == (chosen[candidate] == chosen[MODEL])
+    assert rows["embeddings"].agrees == bool((vectors[candidate] * vectors[MODEL]).sum(axis=1).min() >= 0.99)
+
+
 def test_the_command_starts_shows_and_ends_one(tmp_path: Path) -> None:
     (tmp_path / "metier.yaml").write_text("base: metier-tiny\ndata: none.jsonl\n")
     run, here = CliRunner(), ["--project", str(tmp_path)]

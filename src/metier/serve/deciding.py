@@ -13,7 +13,13 @@ from metier.text.tokenizer import Tokenizer
 
 
 def requests(
-    prompt: Sequence[int], options: Sequence[str], tokenizer: Tokenizer, *, adapter: str | None, deadline: float | None
+    prompt: Sequence[int],
+    options: Sequence[str],
+    tokenizer: Tokenizer,
+    *,
+    adapter: str | None,
+    deadline: float | None,
+    owner: str = "",
 ) -> list[Request]:
     """Return requests that tell the chance of each option behind a prompt, the end of the answer included."""
     ending = [tokenizer.eos_id] if tokenizer.eos_id is not None else list(tokenizer.stop_ids[:1])
@@ -26,6 +32,7 @@ def requests(
             chances=0,
             score_from=len(prompt),
             deadline=deadline,
+            owner=owner,
         )
         for option in options
     ]

@@ -17,6 +17,7 @@ from metier.serve.pool import Open
 from metier.serve.refusal import Refusal, of_error
 from metier.serve.rollouts.rules import SHADOW
 from metier.serve.traces import Trace
+from metier.serve.worker import Task
 
 Make = Callable[[Open], Awaitable[Sequence[Request]]]
 _WELL = ("stop", "length")
@@ -46,6 +47,7 @@ class Generation:
         self._texts: list[str] = []
         self._writes = False
         self._decided: tuple[str, ...] = ()
+        self._agrees: bool | None = None
         self._prompt: str | None = None
         self._reserved = 0
         self._keeps = desk.recorder.keeps(asking.beside or asking.id)
@@ -108,6 +110,24 @@ class Generation:
     def decided(self, values: Sequence[str]) -> None:
         """Say what was decided, question by question: what a rollout checks where nothing is written."""
         self._decided = tuple(values)
+
+    def compared(self, is_same: bool) -> None:
+        """Say whether vectors are those beside which they were made."""
+        self._agrees = is_same
+
+    async def computed(self, model: Open, tasks: Sequence[Task]) -> list[Any]:
+        """Return what tasks return that write nothing, in the turn of who asks and before the deadline.
+
+        Raises:
+            Refusal: the deadline has passed.
+            BusyError: too many wait already.
+        """
+        left = self._desk.settings.limits.deadline_seconds - (time.perf_counter() - self._started)
+        try:
+            async with asyncio.timeout(left):
+                return await model.worker.computed(tasks, self.owner)
+        except TimeoutError as error:
+            raise _overdue() from error
 
     async def events(self, make: Make) -> AsyncGenerator[tuple[int, Event]]:
         """Yield (number of the answer, event). Closing this early cancels the answers.
@@ -179,7 +199,6 @@ class Generation:
     def _trace(self, total: float, answer: str | None) -> Trace:
         served, asking, chosen = self._chosen.served, self._asking, self._chosen
         first = None if self._first is None else (self._first - self._started) * 1e3
-        agrees = int(answer == self._reference) if self._reference is not None and self._finish in _WELL else None
         return Trace(
             id=asking.id, time=time.time(), route=asking.route, caller=asking.caller.id, user=asking.user,
             asked=chosen.rollout.alias if chosen.rollout else served.name, model=served.name, base=served.base.name,
@@ -187,8 +206,15 @@ class Generation:
             completion_tokens=self.completion_tokens, first_token_ms=first, total_ms=total * 1e3, finish=self._finish,
             cost=self._desk.settings.record.prices.of(self.prompt_tokens, self.cached, self.completion_tokens),
             rollout=chosen.rollout.id if chosen.rollout else "", arm=chosen.arm,
-            beside=asking.beside, agrees=agrees, prompt=self._prompt, answer=answer,
+            beside=asking.beside, agrees=self._agreement(answer), prompt=self._prompt, answer=answer,
         )  # fmt: skip
+
+    def _agreement(self, answer: str | None) -> int | None:
+        if self._agrees is not None:
+            return int(self._agrees)
+        if self._reference is None or answer is None or self._finish not in _WELL:
+            return None
+        return int(answer == self._reference)
 
 
 def beside(
@@ -213,6 +239,10 @@ def beside(
     return answered
 
 
+def _overdue() -> Refusal:
+    return Refusal(504, "the answer was not complete before its deadline", code="deadline")
+
+
 def _finish_of(refusal: Refusal) -> str:
     if refusal.code in ("deadline", "cancelled"):
         return refusal.code
@@ -226,7 +256,7 @@ def check_end(end: End) -> None:
         Refusal: its deadline passed, or something went wrong.
     """
     if end.finish == "deadline":
-        raise Refusal(504, "the answer was not complete before its deadline", code="deadline")
+        raise _overdue()
     if end.finish == "refused":
         raise Refusal(400, end.found, code="invalid_value")
     if end.finish in ("fault", "cancelled"):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,9 +13,10 @@ from typing import Any
 
 import torch
 
-from metier.core.errors import MetierError, RunError
+from metier.core.errors import BusyError, MetierError, RunError
 from metier.engine.decoder import Engine, opened
 from metier.engine.limits import Counts, Limits
+from metier.engine.queue import FairQueue
 from metier.engine.request import End, Event, Request
 from metier.engine.run import Run
 from metier.model.quiet import LIBRARY_FAULTS
@@ -22,6 +24,16 @@ from metier.model.quiet import LIBRARY_FAULTS
 LOG = logging.getLogger("metier.serve")
 
 Task = Callable[[Engine], Any]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Work:
+    """What one request computes without writing: one task a turn, until all are done or nobody waits for them."""
+
+    owner: str
+    left: deque[Task]
+    future: "asyncio.Future[Any]"
+    done: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +64,7 @@ class Worker(threading.Thread):
         self._inbox: queue.SimpleQueue[tuple[Task, asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = (
             queue.SimpleQueue()
         )
+        self._works: FairQueue[_Work] = FairQueue()
         self._loop = asyncio.get_running_loop()
         self._said: list[tuple[asyncio.Queue[tuple[int, Event]], int, Event]] = []
         self.ready: asyncio.Future[None] = self._loop.create_future()
@@ -74,16 +87,19 @@ class Worker(threading.Thread):
                 pass
 
     def _serve(self, engine: Engine) -> bool:
-        """Do what is asked for, then one step; return whether to go on."""
-        while not engine.busy() or not self._inbox.empty():
+        """Take in what is asked for, then do one task of those that wait, then one step; return whether to go on."""
+        while not (engine.busy() or len(self._works)) or not self._inbox.empty():
             asked = self._inbox.get()
             if asked is None:
                 engine.abandon("the model is leaving")
+                for work in self._works:
+                    self._settle(work, RunError("the model is leaving"))
                 self._tell()
                 return False
             self._do(engine, *asked)
             self._note(engine)
             self._tell()
+        self._turn(engine)
         try:
             engine.step()
         except LIBRARY_FAULTS:
@@ -92,6 +108,29 @@ class Worker(threading.Thread):
         self._note(engine)
         self._tell()
         return True
+
+    def _turn(self, engine: Engine) -> None:
+        """Do one task of whose turn it is: what writes goes on after each."""
+        self._works.drop(lambda work: work.future.done())
+        work = self._works.take(lambda work: True)
+        if work is None:
+            return
+        try:
+            work.done.append(work.left.popleft()(engine))
+        except MetierError as error:
+            self._settle(work, error)
+        except LIBRARY_FAULTS:
+            LOG.exception("a task of %s failed", self.name)
+            self._settle(work, RunError("the server could not do this; its log says why"))
+        else:
+            if work.left:
+                self._works.put(work.owner, work)
+            else:
+                self._settle(work, None)
+
+    def _settle(self, work: _Work, error: MetierError | None) -> None:
+        with suppress(RuntimeError):  # the loop has ended: nobody listens any more
+            self._loop.call_soon_threadsafe(_settle, work.future, work.done, error)
 
     def _do(self, engine: Engine, task: Task, future: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -106,7 +145,7 @@ class Worker(threading.Thread):
 
     def _note(self, engine: Engine) -> None:
         self.state = State(
-            active=engine.active, waiting=engine.waiting, prefix_bytes=engine.prefix_bytes,
+            active=engine.active, waiting=engine.waiting + len(self._works), prefix_bytes=engine.prefix_bytes,
             adapters=engine.adapters.loaded, way=engine.way.reason, counts=engine.counts,
         )  # fmt: skip
 
@@ -118,10 +157,36 @@ class Worker(threading.Thread):
                 self._loop.call_soon_threadsafe(_deliver, said)
 
     async def call(self, task: Task) -> Any:
-        """Run something in the engine's thread and return what it returns."""
+        """Run something that computes nothing in the engine's thread and return what it returns."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self._inbox.put((task, future, self._loop))
         return await future
+
+    async def computed(self, tasks: Sequence[Task], owner: str) -> list[Any]:
+        """Return what some tasks return; owners take turns, and answers go on between two tasks.
+
+        Who is cancelled while this waits is cancelled from the next task on.
+
+        Args:
+            tasks: at least one; each may compute about as much as a pass of the engine.
+            owner: in whose turn.
+
+        Raises:
+            BusyError: too many wait already.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        work = _Work(owner=owner, left=deque(tasks), future=future)
+        try:
+            await self.call(partial(self._admit, work=work))
+            return await future
+        finally:
+            future.cancel()  # nobody waits any more
+
+    def _admit(self, engine: Engine, work: _Work) -> None:
+        self._works.drop(lambda other: other.future.done())
+        if len(self._works) + engine.waiting + engine.active >= self._limits.waiting + self._limits.together:
+            raise BusyError(f"{len(self._works)} requests wait already", do="try again in a moment")
+        self._works.put(work.owner, work)
 
     async def answers(self, requests: Sequence[Request]) -> AsyncGenerator[tuple[int, Event]]:
         """Yield (number of the request, event) until all have ended; what is not listened to any more is cancelled.

@@ -23,7 +23,7 @@ from metier.serve import deciding
 from metier.serve.asking import asking_of, conversation
 from metier.serve.calibrated import Calibration
 from metier.serve.desk import Desk, desk_of
-from metier.serve.generation import Generation, check_end
+from metier.serve.generation import Generation, beside, check_end
 from metier.serve.pool import Open
 from metier.serve.prompts import chat_ids, deadline
 from metier.serve.refusal import Refusal
@@ -49,8 +49,8 @@ async def decisions(body: DecisionBody, request: Request) -> Response:
     chosen = desk.choose(body.model, conversation(body.safety_identifier, turns))
     asking = asking_of(request, "decisions", "decision", body.safety_identifier)
     generation = Generation(desk, asking, chosen)
-    deciding = _headed if chosen.served.kind == "head" else _written
-    answers = await while_heard(request, deciding(desk, body, generation))
+    generation.ended = beside(desk, asking, chosen, lambda other: _decided(desk, body, other))
+    answers = await while_heard(request, _decided(desk, body, generation))
     usage = {"input_tokens": generation.prompt_tokens, "output_tokens": 0, "total_tokens": generation.prompt_tokens}
     return as_json({"id": asking.id, "object": "decision", "model": body.model, "answers": answers, "usage": usage})
 
@@ -116,11 +116,16 @@ def _messages(body: DecisionBody, instructions: str) -> list[ChatMessage]:
     return [*turns, ChatMessage(role="user", content=instructions)]
 
 
+async def _decided(desk: Desk, body: DecisionBody, generation: Generation) -> list[dict[str, Any]]:
+    answer = _headed if generation.served.kind == "head" else _written
+    return await answer(desk, body, generation)
+
+
 async def _written(desk: Desk, body: DecisionBody, generation: Generation) -> list[dict[str, Any]]:
     sizes: list[int] = []
     sums: dict[int, float] = {}
     async with generation.opened() as model:
-        asked = await asyncio.to_thread(_asked, desk, body, model, sizes=sizes)
+        asked = await asyncio.to_thread(_asked, desk, body, model, sizes=sizes, owner=generation.owner)
         async with aclosing(generation.answers(model, asked)) as events:
             async for number, event in events:
                 if isinstance(event, End):
@@ -150,7 +155,7 @@ def _calibration(desk: Desk, generation: Generation) -> Calibration | None:
     return desk.calibrations.of(served.digest, served.folder.parent if served.folder is not None else None)
 
 
-def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int]) -> list[Asked]:
+def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int], owner: str) -> list[Asked]:
     renderer, limits = model.text.renderer, desk.settings.limits
     made: list[Asked] = []
     until = deadline(limits.deadline_seconds)
@@ -166,7 +171,9 @@ def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int]) -> 
             found = f"{len(prompt):,} tokens of input for each of {count:,} answers on offer"
             raise Refusal(400, f"{found}; wanted: at most {_MOST_TOKENS:,} in all", param="input")
         sizes.append(len(options))
-        made += deciding.requests(prompt, options, renderer.tokenizer, adapter=model.adapter, deadline=until)
+        made += deciding.requests(
+            prompt, options, renderer.tokenizer, adapter=model.adapter, deadline=until, owner=owner
+        )
     return made
 
 
@@ -177,7 +184,7 @@ async def _headed(desk: Desk, body: DecisionBody, generation: Generation) -> lis
         assert head is not None
         prompt = await asyncio.to_thread(chat_ids, _messages(body, ""), (), model.text.renderer)
         generation.reserve(len(prompt))
-        values = await model.worker.call(partial(deciding.head_values, head=head, ids=prompt))
+        (values,) = await generation.computed(model, [partial(deciding.head_values, head=head, ids=prompt)])
         known = _calibration(desk, generation) if head.kind == "classify" else None
         values = known.of(values) if known is not None else values
         facts = {"calibrated": known is not None}
