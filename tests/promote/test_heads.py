@@ -81,3 +81,40 @@ def test_swapped_labels_break_the_certificate(tiny_base, tmp_path):
         save_file(tensors, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
     with pytest.raises(ParityError, match="hop 'reloaded'"):
         certificate(run, base)
+
+
+def relabel(run: Path) -> None:
+    """The planted fault: two labels change places in the file beside the head, whose weights stay as they are."""
+    files = {path.name: path.read_bytes() for path in (run / "model").iterdir() if path.name != "manifest.json"}
+    facts = artefact.read(run / "model").facts
+    head = json.loads(files["head.json"])
+    head["labels"][:2] = head["labels"][1::-1]
+    artefact.remove(run / "model")
+    with artefact.publish(run / "model", kind="model", facts=facts) as folder:
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+        (folder / "head.json").write_text(json.dumps(head))
+
+
+@pytest.mark.parametrize("objective", ["classify", "multilabel", "regress"])
+def test_what_a_head_answers_over_http_is_what_was_trained(objective, tiny_base, tmp_path):
+    run, base = learn(tmp_path, tiny_base, objective, "layers")
+    hop = served(run, base)
+    assert hop["name"] == "served"
+    assert hop["ok"]
+    if objective == "regress":
+        assert hop["largest_kl"] is None
+        assert "refuses to decide" in hop["detail"]
+        return
+    assert hop["largest_kl"] < 1e-5
+    assert hop["greedy_agreement"] == 1
+    relabel(run)
+    with pytest.raises(ParityError, match="hop 'served': largest KL"):
+        served(run, base)
+
+
+def served(run: Path, base: Base) -> dict:
+    tight = {"largest_kl": 1e-3}  # of our own server in float32 no more than this is to be expected
+    settings = PromoteSettings.model_validate({"served": True, "rounded": tight})
+    folder = prove(run, base, settings=settings, progress=Silent())
+    return json.loads((folder / "parity.json").read_text())["hops"][-1]

@@ -194,6 +194,9 @@ def test_decisions_of_a_writer_and_of_a_head(server: Process, shop: Shop) -> Non
     assert sum(each["probability"] for each in choice["probabilities"]) == pytest.approx(1)
     assert 0 < predicate["probability"] < 1
     assert 0 <= score["score"] <= 1
+    with pytest.raises(openai.BadRequestError, match="reads no instructions"):
+        client.decisions.create(model=shop.runs["head"], input="my card", questions=questions)
+    questions[1]["instructions"] = ""
     for number, label in enumerate(LABELS):
         headed = client.decisions.create(model=shop.runs["head"], input=f"my {label} number 8", questions=questions)
         assert headed.answers[0].model_dump()["choice"] == label

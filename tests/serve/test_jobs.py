@@ -87,6 +87,10 @@ def test_from_a_file_to_a_chat_with_the_tuned_model(server: Process) -> None:
     assert checkpoint.fine_tuned_model_checkpoint == job.fine_tuned_model
     assert [each.id for each in client.fine_tuning.jobs.list(extra_query={"metadata[team]": "a"})] == [job.id]
     assert not list(client.fine_tuning.jobs.list(extra_query={"metadata[team]": "b"}))
+    assert job.id not in [each.id for each in client.fine_tuning.jobs.list(extra_query={"metadata": "null"})]
+    assert job.id in [each.id for each in client.fine_tuning.jobs.list()]
+    with pytest.raises(openai.BadRequestError, match="metadata=null"):
+        client.fine_tuning.jobs.list(extra_query={"metadata": "a"})
 
 
 def test_preferences_are_learnt(server: Process) -> None:

@@ -46,6 +46,17 @@ class Grammars:
             self._library.LLMatcher.grammar_from_lark(f"{lark}\nbody: %json {json.dumps(dict(schema))}\n"), "the tool"
         )
 
+    def among_text(self, before: str, schema: Mapping[str, Any], after: str) -> "Grammar":
+        """Return a constraint to any text, in which JSON that follows a schema, and `after`, follow each `before`."""
+        ending = json.dumps(after) if after else ""
+        return self._made(
+            self._library.LLMatcher.grammar_from_lark(
+                f"start: call* text\ntext: TEXT\ncall: open body {ending}\nopen[lazy]: TEXT {json.dumps(before)}\n"
+                f"TEXT: /(.|\\n)*/\nbody: %json {json.dumps(dict(schema))}\n"
+            ),
+            "the tools",
+        )
+
     def one_of(self, texts: Sequence[str]) -> "Grammar":
         """Return a constraint to exactly one of some texts."""
         choices = " | ".join(json.dumps(text) for text in texts)

@@ -4,7 +4,7 @@ Shapes: M = label positions, V = vocabulary.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
@@ -43,25 +43,35 @@ def measure(model: torch.nn.Module, reference: Reference) -> Distance:
     Raises:
         ModelError: the model answers over another vocabulary.
     """
-    total, agreed, largest, worst = 0.0, 0, -math.inf, ""
+    return compared(label_answers(model, reference.sequences), reference)
+
+
+def compared(answers: Iterable[tuple[int, torch.Tensor]], reference: Reference) -> Distance:
+    """Compare answers, [M_i, V] by row, with the recorded ones of the same rows; `measure` says how.
+
+    Raises:
+        ModelError: they are over another vocabulary.
+    """
+    total, agreed, count, largest, worst = 0.0, 0, 0, -math.inf, ""
     likeliest: dict[int, torch.Tensor] = {}
-    for index, answers in label_answers(model, reference.sequences):
+    for index, given in answers:
         expected = reference.logprobs(index)
-        if answers.shape != expected.shape:
+        if given.shape != expected.shape:
             raise ModelError(
-                f"answers of shape {list(answers.shape)}", f"{list(expected.shape)} [labels, vocabulary], as recorded"
+                f"answers of shape {list(given.shape)}", f"{list(expected.shape)} [labels, vocabulary], as recorded"
             )
-        divergences, equal = _compare(expected, answers.cpu())
-        likeliest[index] = answers.argmax(-1).cpu()
+        divergences, equal = _compare(expected, given.cpu())
+        likeliest[index] = given.argmax(-1).cpu()
         total += math.fsum(divergences)
         agreed += equal
+        count += len(divergences)
         if divergences and max(divergences) > largest:
             largest, worst = max(divergences), reference.sequences[index].source
     return Distance(
         largest_kl=largest,
-        mean_kl=total / reference.tokens,
-        greedy_agreement=agreed / reference.tokens,
-        tokens=reference.tokens,
+        mean_kl=total / count,
+        greedy_agreement=agreed / count,
+        tokens=count,
         worst_source=worst,
         **wording(reference, likeliest),
     )

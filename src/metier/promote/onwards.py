@@ -13,6 +13,7 @@ from metier.model.load import device_here, load_folder
 from metier.model.quantise.freeze import Quantisation, quantise
 from metier.promote.evidence import Evidence
 from metier.promote.export.gguf.model import write_model
+from metier.promote.far.heads import judge_head
 from metier.promote.far.judge import judge_far
 from metier.promote.far.llama import EXTRA, serving
 from metier.promote.far.own import serving_own
@@ -98,10 +99,9 @@ def in_llama(evidence: Evidence, model: Path, name: str, adapter: Path | None = 
 
 def _served(evidence: Evidence) -> Hop:
     """Start our server as a user would, and judge what it answers over HTTP."""
-    if not evidence.known.worded:
-        detail = "a head of classes or numbers answers at /v1/decisions, which tells no tokens: not compared here"
-        return Hop(name="served", ok=True, detail=detail)
-    talks = conversations(evidence.run / "model", evidence.words(), evidence.known)
-    limits = rounded_limits(evidence.settings, "f32")
+    words, limits = evidence.words(), rounded_limits(evidence.settings, "f32")
     with serving_own(evidence.run, evidence.base) as far:
+        if words.headed:
+            return judge_head(evidence, far, words, limits)
+        talks = conversations(evidence.run / "model", words, evidence.known)
         return judge_far("served", far, evidence.known, talks, limits=limits, from_base=evidence.from_base)

@@ -22,12 +22,13 @@ _SAY_WHERE_TO_STOP = ("generation_config.json", "config.json")
 class Wording:
     """What was rendered for training: the reference rows by id, and the settings; `stop_ids` are the base's own.
 
-    `headed`: a head was trained, so that rows end where it is read.
+    `snapshot`: where the rows are. `headed`: a head was trained, so that rows end where it is read.
     """
 
     rows: dict[str, Row]
     settings: TextSettings
     stop_ids: tuple[int, ...]
+    snapshot: Path
     headed: bool = False
 
 
@@ -48,6 +49,7 @@ def read(run: Path, base_folder: Path, reference: Reference) -> Wording:
         rows={row_id: context.student_row(row, drop) for row_id, row in rows.items()},
         settings=renderer.settings.model_copy(update={"template": "auto", "max_tokens": renderer.limit}),
         stop_ids=renderer.tokenizer.stop_ids,
+        snapshot=Path(facts["snapshot"]),
         headed=targets.read(run / "model") is not None,
     )
 

@@ -24,11 +24,11 @@ class LimitSettings(Settings):
 
     requests_per_minute: int | None = Field(None, ge=1)
     """Most requests of a key in a minute; more are answered with 429 and Retry-After. null: no limit.
-    `metier key --requests-per-minute` says it for one key."""
+    `metier key --limit requests=60` says it for one key."""
 
     tokens_per_minute: int | None = Field(None, ge=1)
     """Most tokens of a key in a minute, prompts and answers together. What `max_tokens` allows is set aside first, what
-    was not needed is given back. null: no limit. `metier key --tokens-per-minute` says it for one key."""
+    was not needed is given back. null: no limit. `metier key --limit tokens=20000` says it for one key."""
 
     body_mib: float = Field(64, gt=0)
     """Largest request, MiB; a larger one is answered with 413."""

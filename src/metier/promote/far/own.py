@@ -18,6 +18,8 @@ DATABASE = "METIER_DATABASE"
 """Names the database of servers; this one is to have its own."""
 _TOLD = 20
 _SURE = 100
+_QUESTIONS = 256
+"""In one request; the server takes a few hundred."""
 
 
 class Own:
@@ -58,6 +60,18 @@ class Own:
             stopped=choice["finish_reason"] == "stop",
             prompt=int(said["usage"]["prompt_tokens"]),
         )
+
+    def decide(self, messages: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> tuple[list[float], int]:
+        """Return how likely a head thinks each label, one question a label, and how many tokens it read."""
+        found: list[float] = []
+        read = 0
+        for start in range(0, len(labels), _QUESTIONS):
+            asked = [{"type": "predicate", "instructions": label} for label in labels[start : start + _QUESTIONS]]
+            body = {"model": self._model, "input": list(messages), "questions": asked}
+            told = ask(self._address, "/v1/decisions", body)
+            found += [float(answer["probability"]) for answer in told["answers"]]
+            read = int(told["usage"]["input_tokens"])
+        return found, read
 
     def _complete(self, ids: Sequence[int], **more: Any) -> Any:
         body = {"model": self._model, "prompt": list(ids), "temperature": 0}

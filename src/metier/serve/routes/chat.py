@@ -22,7 +22,8 @@ from metier.serve.pool import Open
 from metier.serve.prompts import chat_ids, deadline, sampling, stops_of, unheard
 from metier.serve.refusal import Refusal, of_error, unsupported
 from metier.serve.routes.streams import as_json, stream, while_heard
-from metier.serve.wire.inference import ChatBody, NamedTool
+from metier.serve.wire.inference import ChatBody, Function, NamedTool
+from metier.serve.wire.rules import check_chat
 from metier.text.tokenizer import Tokenizer
 
 ROUTER = APIRouter()
@@ -32,7 +33,7 @@ ROUTER = APIRouter()
 async def chat(body: ChatBody, request: Request) -> Response:
     """Go on with a conversation."""
     desk = desk_of(request)
-    _check(body)
+    check_chat(body)
     chosen = desk.writer(body.model, conversation(body.user, _beginning(body)))
     asking = asking_of(request, "chat", "chatcmpl", body.user)
     generation = Generation(desk, asking, chosen)
@@ -51,30 +52,6 @@ def _beginning(body: ChatBody) -> list[Any]:
         if message.role == "user":
             break
     return turns
-
-
-def _check(body: ChatBody) -> None:
-    """Refuse what would have to be ignored."""
-    if body.max_tokens is not None and body.max_completion_tokens is not None:
-        raise unsupported("max_tokens", "max_completion_tokens says the same")
-    if body.top_logprobs is not None and not body.logprobs:
-        raise unsupported("top_logprobs", "set logprobs too")
-    if body.stream_options is not None and not body.stream:
-        raise unsupported("stream_options", "this is no stream")
-    if body.metadata is not None:
-        raise unsupported("metadata", "nothing is stored with it; 'user' is recorded")
-    shape = body.response_format
-    if shape is not None and (shape.type == "json_schema") != (shape.json_schema is not None):
-        raise Refusal(400, "response_format: json_schema goes with type 'json_schema'", param="response_format")
-    calls = body.tools and body.tool_choice != "none"
-    if not body.tools and body.tool_choice not in (None, "none"):
-        raise unsupported("tool_choice", "there are no tools")
-    if body.parallel_tool_calls is not None and not body.tools:
-        raise unsupported("parallel_tool_calls", "there are no tools")
-    if calls and shape is not None and shape.type != "text":
-        raise unsupported("response_format", "not together with tools; set tool_choice to 'none'")
-    if calls and body.logprobs:
-        raise unsupported("logprobs", "not together with tools; set tool_choice to 'none'")
 
 
 class _Writing:
@@ -135,19 +112,16 @@ class _Writing:
                 return model.text.grammars().json(shape.json_schema.schema_)
         except MetierError as error:
             raise of_error(error, "response_format") from error
-        if form is None or body.tool_choice in (None, "auto"):
+        if form is None:
             return None
-        functions = {tool.function.name: tool.function.model_dump() for tool in body.tools or ()}
+        functions = [tool.function for tool in body.tools or ()]
         if isinstance(body.tool_choice, NamedTool):
             name = body.tool_choice.function.name
-            if name not in functions:
+            functions = [function for function in functions if function.name == name]
+            if not functions:
                 raise Refusal(400, f"tool_choice: {name!r} is not among the tools", param="tool_choice")
-            functions = {name: functions[name]}
-        schemas = [form.schema(function) for function in functions.values()]
         try:
-            return model.text.grammars().tagged(
-                form.before, schemas[0] if len(schemas) == 1 else {"anyOf": schemas}, form.after
-            )
+            return calling(form, functions, model, must=body.tool_choice not in (None, "auto"))
         except MetierError as error:
             raise of_error(error, "tools") from error
 
@@ -231,3 +205,22 @@ class _Writing:
         assert self._tokenizer is not None
         text = self._tokenizer.decode([token], skip_special=False)
         return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(text.encode())}
+
+
+def calling(form: ToolForm, functions: Sequence[Function], model: Open, *, must: bool) -> Grammar | None:
+    """Return what holds calls to the schemas of their functions; where none must be made, of those that are `strict`.
+
+    Raises:
+        DataError: a schema cannot be followed.
+        Refusal: a call cannot be told from text, so that nothing can be held to a schema where a call begins.
+    """
+    if not must and not any(function.strict for function in functions):
+        return None
+    free = {} if must else {"parameters": None}
+    schemas = [form.schema(each.model_dump() | ({} if each.strict else free)) for each in functions]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    if must:
+        return model.text.grammars().tagged(form.before, schema, form.after)
+    if not form.before.strip():
+        raise unsupported("tools", "this model's calls begin like text: 'strict' needs tool_choice 'required'")
+    return model.text.grammars().among_text(form.before, schema, form.after)

@@ -20,6 +20,7 @@ from metier.serve.prompts import deadline, plain_ids, sampling, stops_of, unhear
 from metier.serve.refusal import Refusal, unsupported
 from metier.serve.routes.streams import as_json, stream, while_heard
 from metier.serve.wire.inference import CompletionBody
+from metier.serve.wire.rules import check_completion
 from metier.text.tokenizer import Tokenizer
 
 ROUTER = APIRouter()
@@ -32,8 +33,7 @@ _MOST_ANSWERS = 128
 async def completions(body: CompletionBody, request: Request) -> Response:
     """Go on with plain text."""
     desk = desk_of(request)
-    if body.stream_options is not None and not body.stream:
-        raise unsupported("stream_options", "this is no stream")
+    check_completion(body)
     if body.stream and body.echo:
         raise unsupported("echo", "not in a stream")
     chosen = desk.writer(body.model, conversation(body.user, [body.prompt]))

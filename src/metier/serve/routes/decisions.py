@@ -28,7 +28,7 @@ from metier.serve.pool import Open
 from metier.serve.prompts import chat_ids, deadline
 from metier.serve.refusal import Refusal
 from metier.serve.routes.streams import as_json, while_heard
-from metier.serve.wire.decisions import ChoiceQuestion, DecisionBody, Predicate, ScoreQuestion
+from metier.serve.wire.decisions import ChoiceQuestion, DecisionBody, Predicate, ScoreQuestion, said
 from metier.serve.wire.inference import ChatMessage
 from metier.text import targets
 from metier.text.targets import Targets
@@ -60,12 +60,8 @@ def _options(question: Question) -> list[str]:
     if isinstance(question, Predicate):
         return [_YES, _NO]
     if isinstance(question, ChoiceQuestion):
-        return [_said(choice.value) for choice in question.choices]
+        return [said(choice.value) for choice in question.choices]
     return [level.label for level in question.levels]
-
-
-def _said(value: str | bool) -> str:
-    return value if isinstance(value, str) else (_YES if value else _NO)
 
 
 def answer_of(question: Question, shares: Sequence[float]) -> dict[str, Any]:
@@ -164,7 +160,7 @@ def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int], own
     if count > most:
         raise Refusal(400, f"questions: {count:,} answers on offer; wanted: at most {most:,}", param="questions")
     for question, options in zip(body.questions, offered, strict=True):
-        prompt = chat_ids(_messages(body, question.instructions), (), renderer)
+        prompt = chat_ids(_messages(body, question.guidance), (), renderer)
         if len(set(options)) < len(options):
             raise Refusal(400, "questions: two answers on offer are the same", param="questions")
         if len(prompt) * count > _MOST_TOKENS:
@@ -178,8 +174,10 @@ def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int], own
 
 
 async def _headed(desk: Desk, body: DecisionBody, generation: Generation) -> list[dict[str, Any]]:
-    """Let a head of classes answer. Its labels are what may be asked for; instructions are not read."""
+    """Let a head of classes answer. Its labels are what may be asked for; it reads no instructions."""
     async with generation.opened() as model:
+        for question in body.questions:
+            _check_unread(question)
         head = targets.read(model.served.tokenizer_folder)
         assert head is not None
         prompt = await asyncio.to_thread(chat_ids, _messages(body, ""), (), model.text.renderer)
@@ -191,6 +189,17 @@ async def _headed(desk: Desk, body: DecisionBody, generation: Generation) -> lis
         answers = [answer_of(question, _of_head(question, head, values)) | facts for question in body.questions]
         generation.decided([decided_of(answer) for answer in answers])
     return answers
+
+
+def _check_unread(question: Question) -> None:
+    """Refuse what a head would have to ignore: it reads the input alone."""
+    if isinstance(question, Predicate) and not question.name:  # then its instructions are the label
+        return
+    if question.guidance.strip():
+        raise Refusal(
+            400, "questions: a head of classes reads no instructions and no descriptions; wanted: none, and its labels "
+            "as 'choices', as a predicate's 'name', or as its 'instructions' where it has no name", param="questions",
+        )  # fmt: skip
 
 
 def _of_head(question: Question, head: Targets, values: np.ndarray) -> list[float]:

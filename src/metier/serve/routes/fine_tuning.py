@@ -125,7 +125,10 @@ async def run_grader(body: TrialBody, request: Request) -> Response:
 
 @ROUTER.get("/fine_tuning/jobs")
 async def list_jobs(request: Request, after: After = None, limit: Limit = 20) -> Response:
-    """List the caller's jobs; `metadata[name]=value` chooses among them."""
+    """List the caller's jobs; `metadata[name]=value` chooses among them, `metadata=null` those without any."""
+    bare = request.query_params.get("metadata")
+    if bare not in (None, "null"):
+        raise unsupported("metadata", "write metadata[name]=value, or metadata=null")
     wanted = {
         key[len("metadata[") : -1]: value
         for key, value in request.query_params.items()
@@ -133,6 +136,7 @@ async def list_jobs(request: Request, after: After = None, limit: Limit = 20) ->
     }
     found = await asyncio.to_thread(_jobs(request).all, caller_of(request))
     chosen = [job for job in found if all((job["metadata"] or {}).get(key) == each for key, each in wanted.items())]
+    chosen = [job for job in chosen if bare is None or not job["metadata"]]
     return as_json(paged(chosen, Page(after=after, limit=limit)))
 
 

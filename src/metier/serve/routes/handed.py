@@ -9,6 +9,7 @@ from metier.serve.refusal import Refusal
 from metier.serve.routes.streams import as_json, stream, while_heard
 from metier.serve.upstream import Handed, Upstream
 from metier.serve.wire.inference import ChatBody, CompletionBody, EmbeddingBody
+from metier.serve.wire.rules import check_handed
 
 ROUTER = APIRouter(tags=["infer"])
 
@@ -57,6 +58,7 @@ async def model(name: str, request: Request) -> Response:
 async def _handed(
     request: Request, body: ChatBody | CompletionBody | EmbeddingBody, path: str, names: tuple[str, str]
 ) -> Response:
+    check_handed(body, desk_of(request).settings.engine)
     sent = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
     asking = asking_of(request, *names, body.user)
     handed = Handed(desk_of(request), upstream_of(request), asking, sent)

@@ -1,5 +1,6 @@
 """Questions with typed answers, and what people thought of answers, as they come over the wire; no torch."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, StrictBool
@@ -25,14 +26,14 @@ class InputMessage(Body):
 
 
 class Choice(Body):
-    """An answer that a choice question offers."""
+    """An answer that a choice question offers; a `description` is read below the instructions."""
 
     value: str | StrictBool
     description: str | None = None
 
 
 class Level(Body):
-    """A level of a score question, lowest first."""
+    """A level of a score question, lowest first; a `description` is read below the instructions."""
 
     label: str = Field(min_length=1)
     description: str | None = None
@@ -45,6 +46,11 @@ class Predicate(Body):
     instructions: str
     name: str | None = None
 
+    @property
+    def guidance(self) -> str:
+        """What a model reads of the question."""
+        return self.instructions
+
 
 class ChoiceQuestion(Body):
     """A question which of several it is."""
@@ -54,6 +60,11 @@ class ChoiceQuestion(Body):
     choices: list[Choice] = Field(min_length=2, max_length=256)
     name: str | None = None
 
+    @property
+    def guidance(self) -> str:
+        """What a model reads of the question."""
+        return _described(self.instructions, [(said(each.value), each.description) for each in self.choices])
+
 
 class ScoreQuestion(Body):
     """A question how much of something there is."""
@@ -62,6 +73,22 @@ class ScoreQuestion(Body):
     instructions: str
     levels: list[Level] = Field(min_length=2, max_length=256)
     name: str | None = None
+
+    @property
+    def guidance(self) -> str:
+        """What a model reads of the question."""
+        return _described(self.instructions, [(each.label, each.description) for each in self.levels])
+
+
+def said(value: str | bool) -> str:
+    """Return an answer as a model would write it."""
+    return value if isinstance(value, str) else ("yes" if value else "no")
+
+
+def _described(instructions: str, answers: Sequence[tuple[str, str | None]]) -> str:
+    """Return instructions with a line below them for each answer that is described."""
+    lines = [f"{answer}: {description}" for answer, description in answers if description]
+    return "\n".join([instructions, *lines] if instructions.strip() else lines)
 
 
 class DecisionBody(Body):
