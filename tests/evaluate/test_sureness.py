@@ -21,7 +21,7 @@ from metier.score import calibration
 from metier.text.render import open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
-from tests.evaluate.conftest import COLOURS, Workplace
+from tests.evaluate.conftest import COLOURS, Workplace, build
 from tests.evaluate.test_run import Heard, base_weights, reseal
 
 QUICK: dict[str, Any] = {"retention": False, "max_new_tokens": 3}
@@ -75,7 +75,9 @@ def test_both_models_say_how_sure_they_are(place: Workplace) -> None:
     assert scored[(row.id, "tuned", "confidence")] == pytest.approx(shares.max(), abs=1e-4)
 
 
-def test_a_model_that_boasts_has_a_higher_error(place: Workplace) -> None:
+def test_a_model_that_boasts_has_a_higher_error(tmp_path: Path, tiny_base: Path) -> None:
+    rows = [{"text": f"item {n} is {COLOURS[n % 4]}", "label": "abcd"[n // 4 % 4]} for n in range(160)]
+    place = build(tmp_path, tiny_base, rows, steps=3)
     weights = base_weights(place)
     weights["model.norm.weight"] *= 30
     reseal(place.run / "model", weights)

@@ -9,8 +9,7 @@ HALVES = np.log([[0.5, 0.25, 0.25]] * 4)
 
 
 def test_a_worked_example() -> None:
-    logs = HALVES + np.array([[0.0], [-3.0], [-700.0], [5.0]])
-    found = sureness.of_logs(logs, np.array([0, 0, 1, -1]))
+    found = sureness.of_logs(HALVES, np.array([0, 0, 1, -1]))
     assert found[sureness.CONFIDENCE] == pytest.approx([0.5] * 4)
     assert found[sureness.HELD].tolist() == [1, 1, 0, 0]
     assert found[sureness.BRIER] == pytest.approx([0.375, 0.375, 0.875, 1.375])
@@ -21,6 +20,11 @@ def test_a_worked_example() -> None:
     confidence = 0.5**8 / (0.5**8 + 2 * 0.25**8)
     error = calibration.expected_error(sureness.columns(sharper)["ece"].sum(axis=0))
     assert error == pytest.approx(confidence - 0.5)
+
+
+def test_labels_share_the_whole_however_unlikely_they_all_are() -> None:
+    found = sureness.of_logs(HALVES - 2000, np.array([0, 0, 1, -1]))
+    assert found[sureness.CONFIDENCE] == pytest.approx([0.5] * 4)
 
 
 def test_a_row_that_was_not_asked_counts_nowhere() -> None:
