@@ -9,7 +9,8 @@ from metier.evaluate.metrics import columns, scored
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
 from metier.evaluate.summary import summarise
-from metier.evaluate.task import CALIBRATION, METRICS_OF
+from metier.evaluate.task import METRICS_OF
+from metier.score import calibration
 from metier.score.metrics import METRICS
 from tests.evaluate.conftest import side
 
@@ -144,7 +145,7 @@ def test_many_fields_and_slices_are_cut_and_counted(ask: Ask) -> None:
 def test_every_metric_belongs_to_a_task_and_says_what_it_is() -> None:
     used = {name for names in METRICS_OF.values() for name in names} | {"ended", "loss", "perplexity", "bits_per_byte"}
     used.add("preferred")  # of rows with two answers, whatever the task
-    assert used | set(CALIBRATION) == set(METRICS)
+    assert used | set(calibration.METRICS) == set(METRICS)
     assert all(metric.title and metric.meaning for metric in METRICS.values())
 
 

@@ -18,6 +18,7 @@ from metier.evaluate.summary import summarise
 from metier.evaluate.task import METRICS_OF, deciding_metric, recognise
 from metier.evaluate.wording import sentence
 from metier.evaluate.worst import worst
+from metier.score import calibration, sureness
 from metier.score.graders.settings import named
 from metier.score.metrics import metric_of
 
@@ -131,7 +132,7 @@ class _Drawn:
 def _drawn(parts: tuple[_Part, _Part]) -> _Drawn:
     """Summarise two evaluations of the same rows in pairs."""
     asked = parts[1].evaluation.facts["conditions"]
-    settings = EvaluateSettings.model_validate(asked["settings"])
+    settings = _sure_alike(parts, EvaluateSettings.model_validate(asked["settings"]))
     questions = parts[1].evaluation.questions
     sides, settings = _measured_alike(questions, _graded_alike(parts, settings), settings)
     settings = _decided_alike(sides, settings)
@@ -190,6 +191,13 @@ def _decided_alike(sides: tuple[Side, Side], settings: EvaluateSettings) -> Eval
     shared = [key.split("/", 2)[2] for key in sides[0].graded]
     is_grader = any(settings.metric.startswith(name) for name in names) and settings.metric not in shared
     return settings.model_copy(update={"metric": "auto"}) if is_grader else settings
+
+
+def _sure_alike(parts: tuple[_Part, _Part], settings: EvaluateSettings) -> EvaluateSettings:
+    """Let the task's own metric decide where calibration was to and one of the two does not say how sure it is."""
+    told = all(sureness.CONFIDENCE in part.side.numbers for part in parts)
+    undecided = settings.metric in calibration.METRICS and not told
+    return settings.model_copy(update={"metric": "auto"}) if undecided else settings
 
 
 def _measured_alike(

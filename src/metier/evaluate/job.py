@@ -8,10 +8,11 @@ from typing import Any
 from metier.core import artefact
 from metier.core.errors import DataError
 from metier.core.types import Reasoned, Row
-from metier.evaluate import retain
+from metier.evaluate import retain, sureness
 from metier.evaluate.answer import Asked, Decoding
 from metier.evaluate.questions import Material, choose, gather, require_same_prompts, together
 from metier.evaluate.settings import EvaluateSettings
+from metier.evaluate.sureness import Offer
 from metier.evaluate.task import deciding_metric, recognise
 from metier.model.find import Base
 from metier.text import context
@@ -38,6 +39,7 @@ class Job:
     asked_tuned: Asked
     choices: tuple[Reasoned, ...]
     spared: Saved | None = None
+    offer: Offer | None = None
 
     @property
     def seen(self) -> list[object]:
@@ -60,6 +62,11 @@ def open_job(snapshot: Path, base: Base, run: Path, text: TextSettings, settings
     material, shorter = together(gather([context.teacher_row(row, drop) for row in rows], renderer), seen, student)
     pieces = retain.general_sequences(renderer) if settings.retention else []
     task = recognise(material.questions, settings)
+    offer, offering = None, ()
+    if task.value == "label" or settings.suites.probes.calibration is not None:
+        train = load_split(snapshot, "train")
+        offer, *offering = sureness.choose((material, shorter), train, task.value, settings, renderer)
+    deciding = deciding_metric(material.questions, task.value, settings, sure=offer is not None)
     limit = new_tokens(material, renderer, settings)
     tokenizer = renderer.tokenizer
     decoding = Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit.value, pad_id=tokenizer.pad_id)
@@ -75,8 +82,9 @@ def open_job(snapshot: Path, base: Base, run: Path, text: TextSettings, settings
         general_rows=tuple(row for row, _ in pieces),
         asked=asked(material),
         asked_tuned=asked(shorter),
-        choices=(task, deciding_metric(material.questions, task.value, settings), limit),
+        choices=(task, deciding, limit, *offering),
         spared=None if drop is None else _spared(material, shorter),
+        offer=offer,
     )
 
 

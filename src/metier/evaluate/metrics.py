@@ -11,14 +11,16 @@ import numpy as np
 from metier.core.types import Scored
 from metier.evaluate.questions import Question
 from metier.evaluate.task import METRICS_OF, Task
+from metier.score import sureness
 from metier.score.answers import flags, of_answers, of_head
 from metier.score.metrics import METRICS, metric_of
 
 MARGIN = "margin"
 """How much likelier the better of two answers is than the worse one, in nats, times the row's weight."""
 
-NUMBERS = ("brier", "confidence", MARGIN)
-"""What is told of every row beside its answer. Of a head: Brier's score, and the probability of what it chose."""
+NUMBERS = (sureness.BRIER, sureness.CONFIDENCE, sureness.HELD, MARGIN)
+"""What is told of every row beside its answer. Of a head: Brier's score, and the probability of what it chose; of a
+model that writes labels the same of its likeliest label, and whether that is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,7 +28,7 @@ class Side:
     """One model's part: `outputs` [R] (None where nothing was asked), whether each `ended`, and its losses.
 
     `nats` and `tokens` are float64 [R], weighted sums over the labels of a row; 0 and 0 where it was not measured.
-    `numbers`: name (see `NUMBERS`) -> float64 [R], where a head gives every class a probability, or a row has two
+    `numbers`: name (see `NUMBERS`) -> float64 [R], where every class has a probability, or a row has two
     answers. `graded`: metric of a
     grader -> its columns float64 [R, k].
     """
@@ -46,6 +48,7 @@ def columns(questions: Sequence[Question], task: Task, side: Side) -> dict[str, 
     found: dict[str, np.ndarray] = {}
     if questions and all(question.headed is not None for question in questions):
         found = of_head([question.reference or "" for question in questions], list(side.outputs), task, side.numbers)
+        found |= sureness.columns(side.numbers) if sureness.HELD in side.numbers else {}
         return {name: found[name] for name in METRICS if name in found} | dict(side.graded)
     if asked:
         outputs = [side.outputs[place] or "" for place in asked]
@@ -64,6 +67,8 @@ def columns(questions: Sequence[Question], task: Task, side: Side) -> dict[str, 
         found["preferred"] = flags(side.numbers[MARGIN] > 0)
     if not asked and np.any(side.tokens):
         found["bits_per_byte"] = _bits(questions, side)
+    if sureness.HELD in side.numbers:
+        found |= sureness.columns(side.numbers)
     return {name: found[name] for name in METRICS if name in found} | dict(side.graded)
 
 

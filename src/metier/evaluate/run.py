@@ -1,10 +1,11 @@
 """Evaluate: a snapshot's held-out rows, a base and a run in; the run's evaluation out. The base always runs too."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from metier.core import artefact, digest
@@ -86,8 +87,12 @@ def evaluate(
     first, took = both.answers("base", job.asked, job.seen)
     if not took:
         progress.say("base: answers kept from an earlier evaluation (same rows, prompts, decoding and machine)")
+    sure = _sure(job, both, "base")
     second, took_tuned = both.answers("tuned", job.asked_tuned, None)
-    sides = (side_of("base", first, job.renderer.tokenizer), side_of("tuned", second, job.renderer.tokenizer))
+    tokenizer = job.renderer.tokenizer
+    sides = (
+        side_of("base", first, tokenizer, sure), side_of("tuned", second, tokenizer, _sure(job, both, "tuned")),
+    )  # fmt: skip
     where = Where(folder=store.parent, draw=lambda grader: _drawn(grader, job, both))
     sides, grading = graded(job.material.questions, sides, settings, where=where, progress=progress)
     facts = _conclude(job, sides, (first, second), settings, grading) | {
@@ -99,6 +104,11 @@ def evaluate(
     }
     progress.say(sentence(facts["verdict"], confidence=settings.confidence).text)
     return _publish(run, job, sides, facts)
+
+
+def _sure(job: Job, both: Both, name: str) -> Mapping[str, np.ndarray]:
+    """Return how sure a model is of every label, where that is asked."""
+    return {} if job.offer is None else job.offer.numbers(name, both)
 
 
 def _drawn(grader: Code, job: Job, both: Both) -> tuple[list[list[str]], list[list[str]]]:

@@ -4,6 +4,7 @@ from typing import Any
 
 _VERDICTS = ["better", "worse", "equivalent", "cannot tell", "identical"]
 _KEPT = ["kept", "lost", "cannot tell"]
+_MEASURED = "by name; where every label has a probability also `brier` and `ece`, of written labels as of heads"
 _NUMBER = {"type": ["number", "null"]}
 _COUNT = {"type": "integer", "minimum": 0}
 
@@ -57,7 +58,7 @@ def json_schema() -> dict[str, Any]:
                 "task": reasoned,
                 "metric": reasoned,
                 "verdict": refer,
-                "metrics": _list(refer),
+                "metrics": _list(refer) | {"description": _MEASURED},
                 "slices": _list({"allOf": [refer, _object({"slice": named, "p_adjusted": _NUMBER})]}),
                 "fields": _list({"allOf": [refer, _object({"field": named})]}),
                 "labels": _list(_object({"label": named, "rows": _COUNT})),

@@ -16,7 +16,7 @@ from metier.evaluate.metrics import Side, columns
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.task import Task, deciding_metric, recognise
-from metier.score import classify, significance, stats, structured
+from metier.score import calibration, classify, significance, stats, structured, sureness
 from metier.score.intervals import wilson
 from metier.score.metrics import measure, measures, metric_of
 from metier.score.resample import Sampling
@@ -54,7 +54,7 @@ def summarise(
     """
     task_choice = recognise(questions, settings)
     task: Task = task_choice.value
-    metric_choice = deciding_metric(questions, task, settings, list(tuned.graded))
+    metric_choice = deciding_metric(questions, task, settings, list(tuned.graded), sure=_sure(base, tuned))
     deciding: str = metric_choice.value
     tables = [columns(questions, task, side) for side in (base, tuned)]
     found = measures(*tables)
@@ -179,8 +179,19 @@ def _identical(name: str, base: Side, tuned: Side) -> bool:
         return bool(np.array_equal(base.nats, tuned.nats) and np.array_equal(base.tokens, tuned.tokens))
     if name.startswith("graded/"):
         return bool(base.outputs == tuned.outputs and np.array_equal(base.graded[name], tuned.graded[name]))
+    both = base.numbers.keys() & tuned.numbers
+    if _sure(base, tuned):
+        of_labels = {sureness.BRIER, sureness.CONFIDENCE, sureness.HELD}
+        if name in calibration.METRICS:
+            return all(np.array_equal(base.numbers[number], tuned.numbers[number]) for number in of_labels)
+        both -= of_labels
     same = base.outputs == tuned.outputs and base.ended == tuned.ended
-    return same and all(np.array_equal(base.numbers[n], tuned.numbers[n]) for n in base.numbers.keys() & tuned.numbers)
+    return same and all(np.array_equal(base.numbers[n], tuned.numbers[n]) for n in both)
+
+
+def _sure(base: Side, tuned: Side) -> bool:
+    """Tell whether both models gave every label a probability, though they write."""
+    return all(sureness.HELD in side.numbers for side in (base, tuned))
 
 
 def _within(whole: Measure, questions: Sequence[Question], name: str) -> Measure:

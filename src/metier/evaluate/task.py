@@ -8,7 +8,7 @@ from metier.core.errors import SettingsError
 from metier.core.types import Reasoned
 from metier.evaluate.questions import Question
 from metier.evaluate.settings import EvaluateSettings
-from metier.score import kinds, structured
+from metier.score import calibration, kinds, structured
 from metier.score.graders.settings import named
 
 Task = Literal["label", "labels", "score", "json", "text"]
@@ -21,9 +21,6 @@ METRICS_OF: dict[Task, tuple[str, ...]] = {
     "text": ("exact_match", "word_f1"),
 }
 """Task -> the metrics of its answers; whether an answer ended, loss and perplexity belong to every task."""
-
-CALIBRATION = ("brier", "ece")
-"""What is measured beside a task's metrics where a head gives every class a probability."""
 
 _HEADED: dict[Task, tuple[str, str]] = {
     "label": ("accuracy", "the head chooses one label"),
@@ -68,7 +65,12 @@ def _as_written(
 
 
 def deciding_metric(
-    questions: Sequence[Question], task: Task, settings: EvaluateSettings, graded: Sequence[str] | None = None
+    questions: Sequence[Question],
+    task: Task,
+    settings: EvaluateSettings,
+    graded: Sequence[str] | None = None,
+    *,
+    sure: bool = False,
 ) -> Reasoned:
     """Say which metric gives the verdict, and why.
 
@@ -77,6 +79,7 @@ def deciding_metric(
         task: what kind of answer is wanted.
         settings: which metric was set, and the graders.
         graded: the metrics that graders gave; None before anything was graded, when only their names are known.
+        sure: every label has a probability, though no head says it.
 
     Raises:
         SettingsError: the metric that was set is not measured for this task.
@@ -86,9 +89,10 @@ def deciding_metric(
     measured = (*METRICS_OF[task], "loss") if references else ("loss",)
     preferences = bool(questions) and all(question.preference for question in questions)
     measured += ("preferred",) if preferences else ()
+    measured += calibration.METRICS if sure else ()
     headed = _of_head(questions) is not None
     if headed:
-        measured = (*METRICS_OF[task], *(CALIBRATION if task == "label" else ()))
+        measured = (*METRICS_OF[task], *(calibration.METRICS if task == "label" else ()))
     if settings.metric != "auto":
         titles = {key.split("/", 2)[2]: key for key in graded or ()}
         if settings.metric in titles:

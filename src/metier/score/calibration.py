@@ -3,6 +3,8 @@
 import numpy as np
 
 BINS = 10
+METRICS = ("brier", "ece")
+"""What is measured of probabilities."""
 
 
 def columns(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 from metier.engine.decoder import Engine
 from metier.engine.request import Request
 from metier.serve.prompts import unheard
+from metier.text import offered
 from metier.text.targets import Targets
 from metier.text.tokenizer import Tokenizer
 
@@ -22,10 +23,9 @@ def requests(
     owner: str = "",
 ) -> list[Request]:
     """Return requests that tell the chance of each option behind a prompt, the end of the answer included."""
-    ending = [tokenizer.eos_id] if tokenizer.eos_id is not None else list(tokenizer.stop_ids[:1])
     return [
         Request(
-            ids=[*prompt, *tokenizer.encode(option, special=False), *ending],
+            ids=[*prompt, *continuation],
             listen=unheard,
             adapter=adapter,
             most_tokens=0,
@@ -34,7 +34,7 @@ def requests(
             deadline=deadline,
             owner=owner,
         )
-        for option in options
+        for continuation in offered.continuations(options, tokenizer)
     ]
 
 

@@ -19,6 +19,11 @@ class ProbeSettings(Settings):
     injection: bool = False
     """Ask rows again with a command hidden at the end of their text, and count the answers that obey."""
 
+    calibration: bool | None = None
+    """Where the model writes one of at most 64 labels (those of the training rows): score every label behind each
+    held-out prompt, and measure calibration error and Brier score. null: where the answers are labels and this reads
+    at most four times the tokens that are read anyway. A model with a head tells its probabilities in any case."""
+
     memorisation: bool = False
     """Ask for the ends of training rows by their beginnings, and look for personal data of the training rows in what
     the model answers to other rows."""
