@@ -81,7 +81,8 @@ def learnt(base: Any, values: Values) -> dict[str, bytes]:
     torch.manual_seed(1)
     for _ in range(2):
         optimiser.zero_grad()
-        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        said = model(input_ids=ids, use_cache=False).logits[:, :-1]
+        torch.nn.functional.cross_entropy(said.flatten(0, 1), ids[:, 1:].flatten()).backward()
         optimiser.step()
     return {name: weight.detach().numpy().tobytes() for name, weight in trained.items()}
 

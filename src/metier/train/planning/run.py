@@ -154,12 +154,12 @@ def _others(base: Base, settings: TrainingPlan, done: Configuration) -> list[Con
     """Return the ways to train beside the chosen one, in micro-batches of the same size."""
     if base.kind == "config":
         return []
-    kinds: list[tuple[str, Quantisation]] = [("full", "none"), ("lora", "none")]
-    if may_be_rounded(settings.model):
-        kinds += [("lora", "nf4"), ("lora", "int8")]
+    kinds: list[tuple[str, Quantisation]] = [("full", "none"), ("lora", "none"), ("lora", "nf4"), ("lora", "int8")]
+    may = may_be_rounded(settings.model)
     others = [
         replace(done, method=method, quantise=quantise, checkpointing=checkpointing)
         for method, quantise in kinds
+        if may or quantise == "none"
         for checkpointing in (False, True)
     ]
     return [other for other in others if other != done]
