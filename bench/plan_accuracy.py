@@ -19,25 +19,30 @@ from metier.core.pages import HUGE_PAGES
 
 STEPS = 4
 CONFIGURATIONS = [
-    {"shape": shape, "work": work, "method": method, "checkpointing": checkpointing, "tokens": tokens}
-    for shape, work, method, checkpointing, tokens in (
-        ("S", "balanced", "lora", False, 512),
-        ("S", "balanced", "lora", False, 4096),
-        ("S", "balanced", "lora", True, 4096),
-        ("S", "prompt-heavy", "lora", False, 1024),
-        ("S", "unshared", "lora", False, 1024),
-        ("S", "balanced", "full", False, 512),
-        ("S", "balanced", "full", False, 4096),
-        ("S", "balanced", "full", True, 4096),
-        ("S", "balanced", "layers", False, 4096),
-        ("40M", "balanced", "lora", False, 1024),
-        ("40M", "balanced", "lora", True, 4096),
-        ("40M", "balanced", "full", False, 1024),
-        ("40M", "prompt-heavy", "layers", False, 1024),
+    {"shape": shape, "work": work, "method": method, "checkpointing": checkpointing, "tokens": tokens, "bits": bits}
+    for shape, work, method, checkpointing, tokens, bits in (
+        ("S", "balanced", "lora", False, 512, "none"),
+        ("S", "balanced", "lora", False, 4096, "none"),
+        ("S", "balanced", "lora", True, 4096, "none"),
+        ("S", "prompt-heavy", "lora", False, 1024, "none"),
+        ("S", "unshared", "lora", False, 1024, "none"),
+        ("S", "balanced", "full", False, 512, "none"),
+        ("S", "balanced", "full", False, 4096, "none"),
+        ("S", "balanced", "full", True, 4096, "none"),
+        ("S", "balanced", "layers", False, 4096, "none"),
+        ("40M", "balanced", "lora", False, 1024, "none"),
+        ("40M", "balanced", "lora", True, 4096, "none"),
+        ("40M", "balanced", "full", False, 1024, "none"),
+        ("40M", "prompt-heavy", "layers", False, 1024, "none"),
         # not looked at when the planner's two allowances were set
-        ("S", "balanced", "lora", False, 2048),
-        ("S", "unshared", "full", False, 1024),
-        ("40M", "unshared", "lora", False, 2048),
+        ("S", "balanced", "lora", False, 2048, "none"),
+        ("S", "unshared", "full", False, 1024, "none"),
+        ("40M", "unshared", "lora", False, 2048, "none"),
+        # a base in fewer bits
+        ("S", "balanced", "lora", False, 1024, "int8"),
+        ("S", "balanced", "lora", False, 1024, "nf4"),
+        ("40M", "balanced", "lora", False, 1024, "int8"),
+        ("40M", "unshared", "lora", False, 2048, "nf4"),
     )
 ]
 
@@ -47,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--predict", help="a configuration as JSON; prints what is predicted as JSON")
     parser.add_argument("--measure", help="a configuration as JSON; prints what is measured as JSON")
+    parser.add_argument("--bits", nargs="+", default=["none", "int8", "nf4"], help="only bases in these formats")
     parser.add_argument("--out", type=Path, default=Path("docs/results") / f"{date.today()}-plan.md")
     arguments = parser.parse_args()
     for wanted, do in ((arguments.predict, predict), (arguments.measure, measure)):
@@ -54,7 +60,7 @@ def main() -> None:
             print(json.dumps(do(json.loads(wanted))))
             return
     results = []
-    for configuration in CONFIGURATIONS:
+    for configuration in [each for each in CONFIGURATIONS if each["bits"] in arguments.bits]:
         results.append(_apart(configuration))
         arguments.out.write_text(page(results), encoding="utf-8")
     print(arguments.out)
@@ -103,10 +109,12 @@ def predict(chosen: dict[str, Any]) -> dict[str, Any]:
     from metier.train.planning.predict import Configuration, Setting, simulate
 
     base, work = _work(chosen)
-    setting = Setting(base=base, model=ModelSettings(method=chosen["method"]), process=resident())
+    settings = ModelSettings(method=chosen["method"], quantise=chosen["bits"])
+    setting = Setting(base=base, model=settings, process=resident())
     configuration = Configuration(
-        method=chosen["method"], checkpointing=chosen["checkpointing"], micro_batch_tokens=chosen["tokens"]
-    )
+        method=chosen["method"], checkpointing=chosen["checkpointing"], micro_batch_tokens=chosen["tokens"],
+        quantise=chosen["bits"],
+    )  # fmt: skip
     started = process_time()
     heaviest = max(work, key=lambda each: max(forest.tokens for _, forest in each.forests))
     memory = simulate(setting, configuration, heaviest).memory
@@ -127,6 +135,8 @@ def measure(chosen: dict[str, Any]) -> dict[str, float]:
     from metier.forest.way import probe
     from metier.model.adapt import adapt
     from metier.model.load import load_base
+    from metier.model.lora import packed_frozen
+    from metier.model.quantise.freeze import quantise
     from metier.model.settings import ModelSettings
     from metier.train.loop import Arithmetic, step
     from metier.train.objectives.supervised import Supervised
@@ -136,14 +146,15 @@ def measure(chosen: dict[str, Any]) -> dict[str, float]:
     base, work = _work(chosen)
     model = load_base(base, device=torch.device("cpu"))
     way = probe(model)
-    adapted = adapt(model, base, chosen["method"], ModelSettings(method=chosen["method"]), seed=0)
+    settings = ModelSettings(method=chosen["method"], quantise=chosen["bits"])
+    adapted = quantise(adapt(model, base, chosen["method"], settings, seed=0), chosen["bits"], torch.device("cpu"))
     if chosen["checkpointing"]:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     adapted.train()
     optimiser, objective = build(adapted, OptimiserSettings(), RegulariseSettings()), Supervised(way)
     times = []
-    with way.attention(adapted):
+    with way.attention(adapted), packed_frozen(adapted, torch.float32):
         for each in work:
             started = process_time()
             step(adapted, objective, each, optimiser, clip=1.0, arithmetic=Arithmetic(device=torch.device("cpu")))
@@ -169,11 +180,12 @@ def page(results: list[dict[str, Any]]) -> str:
     for each in results:
         predicted, measured = each["predict"], each["measure"]
         off = {name: predicted[name] / measured[name] - 1 for name in ("memory", "seconds")}
-        name = f"{each['shape']} {each['work']} {each['method']} {each['tokens']}"
+        method = each["method"] + ("" if each["bits"] == "none" else f", {each['bits']}")
+        name = f"{each['shape']} {each['work']} {method} {each['tokens']}"
         name += " with checkpointing" if each["checkpointing"] else ""
         missed += [f"{name}: {part} {value:+.0%}" for part, value in off.items() if abs(value) > 0.15]
         lines.append(
-            f"| {each['shape']} | {each['work']} | {each['method']} | {'yes' if each['checkpointing'] else 'no'} "
+            f"| {each['shape']} | {each['work']} | {method} | {'yes' if each['checkpointing'] else 'no'} "
             f"| {each['tokens']} | {predicted['memory'] / 2**20:.0f} MiB | {measured['memory'] / 2**20:.0f} MiB "
             f"| {off['memory']:+.0%} | {predicted['seconds']:.2f} s | {measured['seconds']:.2f} s "
             f"| {off['seconds']:+.0%} |"

@@ -1,4 +1,4 @@
-"""What trains is exactly what the settings say; every setting of the model changes the run."""
+"""What trains is exactly what the settings say."""
 
 import pytest
 import torch
@@ -13,30 +13,6 @@ from metier.model.layers import decoder_layers
 from metier.model.load import load_base
 from metier.model.settings import ModelSettings
 from tests.model.bases import CPU, GPT2, adapted, found, logits, relative, saved, write_base
-
-FIELDS_SHOWN_HERE = {
-    "method",
-    "rank",
-    "alpha",
-    "dropout",
-    "targets",
-    "layers",
-    "gradient_checkpointing",
-    "save_precision",
-}
-"""`precision` belongs to the loop: tests/train/test_options.py shows it; test_quantise.py shows `quantise`,
-tests/train/test_frozen.py `frozen_cache_gb`."""
-
-SECTIONS = {"lora", "bottleneck", "virtual", "peft"}
-"""Shown by the test file of the same name (peft: test_library)."""
-
-
-def test_every_field_has_a_test():
-    assert set(ModelSettings.model_fields) == FIELDS_SHOWN_HERE | SECTIONS | {
-        "precision",
-        "quantise",
-        "frozen_cache_gb",
-    }
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tests.forest.trees import prompt_rows, tree_rows
 from tests.train.conftest import plan
 
 CPU = Arithmetic(device=torch.device("cpu"))
+SHORT_NOISE = {"max_steps": 1, "checks": 1, "regularise": {"neftune_alpha": 5}}
 ROWS = [*tree_rows(1), *prompt_rows((3, 8, 8, 1))]
 
 
@@ -92,6 +93,11 @@ def test_a_run_with_kept_states_learns_the_same(run_to_end):
     whole = run_to_end(plan(top | {"frozen_cache_gb": 0.0}, **epochs), "whole")
     for name, tensor in trained(whole).items():
         assert torch.allclose(trained(kept)[name], tensor, atol=1e-4)
+    noise, quiet = Listener(), Listener()
+    run_to_end(plan(top, **SHORT_NOISE), "noise", noise)
+    assert noise.choices["frozen layers"] == 0, "what is not kept is said"
+    run_to_end(plan({"method": "lora"}, **SHORT_NOISE), "nothing frozen", quiet)
+    assert "frozen layers" not in quiet.choices
     losses = [
         [json.loads(line).get("loss") for line in (run / "metrics.jsonl").read_text().splitlines()]
         for run in (kept, whole)

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,10 @@ from metier.core.pages import HUGE_PAGES
 from metier.core.progress import Silent
 from metier.core.types import Sequence
 from metier.forest.arrange import arrange
+from metier.model.adapt import adapt
 from metier.model.find import find
+from metier.model.load import load_base
+from metier.model.quantise.freeze import Quantisation, quantise
 from metier.model.settings import ModelSettings
 from metier.text.rendered import Rendered
 from metier.text.targets import Targets
@@ -27,11 +32,14 @@ from metier.train.planning import run as planning
 from metier.train.planning.choose import UNPLANNED_TOKENS, choose, fastest_tokens
 from metier.train.planning.lint import misplaced
 from metier.train.planning.pace import measure
-from metier.train.planning.predict import Configuration, Setting, simulate
+from metier.train.planning.predict import Configuration, Setting, Simulation, simulate
 from metier.train.settings import OptimiserSettings, RegulariseSettings
 from tests.cli.workshop import Listener
+from tests.model.bases import CPU
 from tests.train.conftest import EVERY_OPTIMISER, plan
 from tests.train.test_options import losses
+
+needs_library = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="pip install 'metier[qlora]'")
 
 
 def rows(*, variable_first: bool) -> list[Sequence]:
@@ -75,6 +83,53 @@ def test_what_is_not_set_is_chosen_and_said(run_to_end):
     assert chosen["model.gradient_checkpointing"] is False
     assert any(line.startswith("plan: ") for line in heard.said)
     assert losses(run) == pytest.approx(losses(run_to_end(plan(), "set")), rel=1e-5)
+
+
+def simulated(base_folder: Path, quantise: Quantisation, **model: Any) -> Simulation:
+    setting = Setting(base=find(str(base_folder), base_folder), model=ModelSettings(**model), process=0)
+    configuration = Configuration(method="lora", checkpointing=False, micro_batch_tokens=256, quantise=quantise)
+    return simulate(setting, configuration, arrange(rows(variable_first=False), 256))
+
+
+@pytest.mark.parametrize("kind", ["int8", *(pytest.param(name, marks=needs_library) for name in ("nf4", "nf4-double"))])
+def test_a_base_in_fewer_bits_is_planned_with_the_bytes_that_it_has(tiny_base, kind):
+    base = find(str(tiny_base), tiny_base)
+    real = adapt(load_base(base, device=CPU), base, "lora", ModelSettings(), seed=0)
+    in_full = sum(weight.nbytes for weight in real.parameters())
+    kept = sum(weight.nbytes for weight in quantise(real, kind, CPU).parameters())
+    memory = simulated(tiny_base, kind).memory
+    assert memory.weights == kept < in_full
+    whole = replace(memory, loading=10 * memory.total)
+    assert whole.total == 10 * memory.total + memory.process, "the base is read in full before it is rounded"
+
+
+def test_a_run_beside_a_base_in_fewer_bits_is_planned(run_to_end):
+    heard = Listener()
+    run = run_to_end(plan({"method": "lora", "quantise": "int8"}, micro_batch_tokens=None, max_steps=2), "run", heard)
+    chosen = {entry["name"]: entry for entry in json.loads((run / "choices.json").read_text())}
+    assert chosen["train.micro_batch_tokens"]["reason"].startswith("fits ")
+    (said,) = (line for line in heard.said if line.startswith("plan: "))
+    assert {"padded", "packed:"} <= {word.strip("(),") for word in said.split()}
+
+
+def test_a_base_in_fewer_bits_is_timed_in_its_own_layers(monkeypatch):
+    setting = Setting(base=find("metier-tiny", Path()), model=ModelSettings(), process=0)
+    work = arrange(rows(variable_first=False), 256)
+    configuration = Configuration(method="lora", checkpointing=False, micro_batch_tokens=256, quantise="int8")
+    assert measure(setting, configuration, work).forest > 0
+    monkeypatch.setattr(torch, "_int_mm", lambda x, y: (x.float() @ y.float()).clamp(-1, 1).int())
+    assert measure(setting, configuration, work) is None, "integer products that are cut off are refused, not timed"
+
+
+@pytest.mark.parametrize(("lora", "ways"), [({}, 7), ({"dora": True}, 3)])
+def test_the_alternatives_are_those_that_the_settings_go_with(tiny_base, lora, ways):
+    base, done = (
+        find(str(tiny_base), tiny_base),
+        Configuration(method="lora", checkpointing=False, micro_batch_tokens=1),
+    )
+    others = planning._others(base, plan({"method": "lora", "lora": lora}), done)
+    assert len({other.name for other in others}) == ways
+    assert done not in others
 
 
 def test_a_way_that_the_planner_does_not_know_takes_the_fallback_and_says_why(run_to_end):

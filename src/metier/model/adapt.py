@@ -90,17 +90,25 @@ def adapt(model: PreTrainedModel, base: Base, method: str, settings: ModelSettin
     return adapted
 
 
+def may_be_rounded(settings: ModelSettings) -> bool:
+    """Tell whether these settings of LoRA go with a base in fewer bits."""
+    return not _touching("lora", settings)
+
+
+def _touching(method: str, settings: ModelSettings) -> str:
+    """Return the setting by which a method reads the weights themselves, or takes something out of them; or ""."""
+    chosen = settings.lora
+    if method == "lora" and chosen.init in ("pissa", "pissa-niter", "olora"):
+        return f"model.lora.init {chosen.init}"
+    if method == "lora" and chosen.dora:
+        return "model.lora.dora"
+    return "model.method peft" if method == "peft" else ""
+
+
 def _require_untouched(method: str, settings: ModelSettings) -> None:
     """Refuse a base of few bits where a method reads the weights themselves, or takes something out of them."""
-    if settings.quantise == "none":
-        return
-    chosen = settings.lora
-    touching = {
-        f"model.lora.init {chosen.init}": method == "lora" and chosen.init in ("pissa", "pissa-niter", "olora"),
-        "model.lora.dora": method == "lora" and chosen.dora,
-        "model.method peft": method == "peft",
-    }
-    if found := next((name for name, is_so in touching.items() if is_so), None):
+    found = _touching(method, settings)
+    if settings.quantise != "none" and found:
         raise SettingsError(
             f"model.quantise {settings.quantise!r} with {found}",
             "a method that only adds to what the base computes",

@@ -90,6 +90,13 @@ def disturbed(attention: Attention, settings: RegulariseSettings, rows: Rendered
     return both
 
 
+def without_states(fit: Fit, progress: Progress, reason: str) -> Fit:
+    """Return a run as it is, and say why its frozen lowest layers are computed at every pass, if it has any."""
+    if frozen.lowest_trained(fit.model):
+        progress.chose(Reasoned(name=frozen.CHOICE, value=0, reason=reason))
+    return fit
+
+
 def with_states(fit: Fit, bound_gb: float, progress: Progress, *, folder: Path) -> Fit:
     """Return a run that computes its frozen lowest layers once, where that is possible, pays and is exact.
 

@@ -24,6 +24,8 @@ from metier.train.loop import Arithmetic
 FOLDER = "frozen"
 """Where in a run's folder the states lie until it is finished."""
 
+CHOICE = "frozen layers"
+"""What the choice is called."""
 _KIND = "frozen-states"
 TOLERANCE = 1e-3
 """Nats by which a loss from kept states may differ from the whole computation; rounding is a hundred times smaller."""
@@ -135,7 +137,7 @@ def _losses(model: torch.nn.Module, way: Way, work: Arrangement, device: torch.d
 def worth(model: torch.nn.Module, sequences: Many[Sequence], *, passes: float, bound_gb: float) -> Reasoned:
     """Tell whether keeping states is possible and pays; its value is the layer to start at, 0 for not at all."""
     layer = lowest_trained(model)
-    name = "frozen layers"
+    name = CHOICE
     if layer == 0:
         return Reasoned(name=name, value=0, reason="the lowest layer trains")
     if passes < 2:

@@ -15,7 +15,7 @@ from metier.model.arithmetic import float32_means_float32
 from metier.model.find import Base
 from metier.text.rendered import Rendered
 from metier.train import choices, frozen, preferring, replay
-from metier.train.assemble import disturbed, objective, order, with_states
+from metier.train.assemble import disturbed, objective, order, with_states, without_states
 from metier.train.finish import finish, write_settings, write_summary
 from metier.train.fit import Fit
 from metier.train.loading import Loaded, adapted, bare
@@ -114,12 +114,16 @@ def assembled(
         arithmetic=Arithmetic(device=next(model.parameters()).device, bfloat16=chosen["model.precision"] == "bfloat16"),
     )
     if material.view.rewards:
+        fit = without_states(fit, progress, "every answer is a new one")
         return rewarded(fit, material, folder=run.parent.parent.parent)
     if material.view.prefers:
+        fit = without_states(fit, progress, "pairs are computed together, from their first layer")
         folder, quantise = states.parent if states else run, settings.model.quantise
         return preferring.compared(fit, material.train, folder=folder, quantise=quantise, progress=progress)
-    if train.regularise.neftune_alpha is not None or not material.view.plain:
-        return fit  # noise: what enters a layer is never the same twice; other objectives read other rows, or states
+    if train.regularise.neftune_alpha is not None:
+        return without_states(fit, progress, "with noise, what enters a layer is never the same twice")
+    if not material.view.plain:
+        return without_states(fit, progress, f"the objective {material.view.objective.name} reads whole models")
     return with_states(fit, settings.model.frozen_cache_gb, progress, folder=states or run / frozen.FOLDER)
 
 

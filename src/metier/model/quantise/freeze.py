@@ -60,7 +60,7 @@ def quantise(model: torch.nn.Module, kind: Quantisation, device: torch.device) -
     Args:
         model: with its adapters; changed in place.
         kind: "none" only moves the model.
-        device: where it will run.
+        device: where it will run; torch's meta device for a model without numbers.
 
     Raises:
         ModelError: there is no layer to quantise, or this CPU cannot compute in it.
@@ -91,6 +91,8 @@ def dequantise(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def _require_kernels(kind: Quantisation, device: torch.device) -> None:
+    if device.type == "meta":
+        return  # sizes alone: nothing is computed
     if kind != "int8":
         extras.require(EXTRA)
     elif device.type == "cpu" and not int8_is_exact(torch._int_mm):

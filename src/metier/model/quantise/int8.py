@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from metier.model.autocast import is_autocast
+
 LEAST_FEATURES = 8
 """Narrower layers stay as they are: `torch._int_mm` is wrong for a layer of one input (torch 2.13, CPU)."""
 
@@ -38,9 +40,8 @@ class Int8Linear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return [..., O] of x [..., I], in the number format that a plain linear layer would answer in."""
-        if (
-            x.device.type != "cpu"
-        ):  # the integer kernels of GPUs refuse shapes that occur: the same weights, unrounded x
+        if x.device.type not in ("cpu", "meta"):
+            # the integer kernels of GPUs refuse shapes that occur: the same weights, unrounded x
             return linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
         flat = x.reshape(-1, self.in_features)
         output = _Product.apply(flat, self.codes, self.scale).view(*x.shape[:-1], self.out_features)
@@ -55,7 +56,7 @@ class _Product(torch.autograd.Function):
         ctx.save_for_backward(codes, scale)
         ctx.dtype = x.dtype
         kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        dtype = torch.get_autocast_dtype(kind) if is_autocast(kind) else x.dtype
         return product(x, codes.t(), dtype).mul_(scale)
 
     @staticmethod

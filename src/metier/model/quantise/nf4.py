@@ -6,6 +6,7 @@ otherwise from then on. This one keeps one layout, so that what is validated is 
 Shapes: I = inputs, O = outputs of the layer, B = I * O / 64 blocks.
 """
 
+from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -23,27 +24,23 @@ class Nf4Linear(torch.nn.Module):
     """`x @ W.T + bias` with W as packed four-bit codes and a largest value for each block of 64 weights.
 
     W is unpacked for each pass and thrown away. With `double` the largest values are themselves stored in eight bits,
-    256 of them to a block: 4.13 bits a weight instead of 4.5.
+    256 of them to a block: 4.13 bits a weight instead of 4.5. On torch's meta device it has its sizes alone, and needs
+    no library.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, double: bool) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        packed, state = _library().quantize_4bit(
-            weight.detach().float().contiguous(), blocksize=_BLOCK, compress_statistics=double, quant_type="nf4"
-        )
-        self.packed = torch.nn.Parameter(packed, requires_grad=False)
-        self.largest = torch.nn.Parameter(state.absmax, requires_grad=False)
         self.is_double = double
-        if double:
-            self.offset = torch.nn.Parameter(state.offset, requires_grad=False)
-            self.outer_largest = torch.nn.Parameter(state.state2.absmax, requires_grad=False)
-            self.outer_codes = torch.nn.Parameter(state.state2.code, requires_grad=False)
+        for name, tensor in (_sizes if weight.is_meta else _stored)(weight, double):
+            self.register_parameter(name, torch.nn.Parameter(tensor, requires_grad=False))
         self.bias = None if bias is None else torch.nn.Parameter(bias.detach().clone(), requires_grad=False)
 
     @property
     def weight(self) -> torch.Tensor:
         """The weights as they count, float32 [O, I]; a copy: writing to it changes nothing."""
+        if self.packed.is_meta:
+            return torch.empty(self.out_features, self.in_features, device="meta")
         library = _library()
         largest = self.largest.data
         if self.is_double:
@@ -73,6 +70,28 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         gradient = gradients[0]
         return (gradient @ ctx.layer.weight.to(gradient.dtype)).to(ctx.dtype), None
+
+
+def _stored(weight: torch.Tensor, double: bool) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield what is kept of weights [O, I], by name."""
+    packed, state = _library().quantize_4bit(
+        weight.detach().float().contiguous(), blocksize=_BLOCK, compress_statistics=double, quant_type="nf4"
+    )
+    yield from (("packed", packed), ("largest", state.absmax))
+    if double:
+        yield "offset", state.offset
+        yield from (("outer_largest", state.state2.absmax), ("outer_codes", state.state2.code))
+
+
+def _sizes(weight: torch.Tensor, double: bool) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield what would be kept of weights [O, I], without numbers."""
+    blocks = -(-weight.numel() // _BLOCK)
+    yield "packed", torch.empty(-(-weight.numel() // 2), 1, dtype=torch.uint8, device="meta")
+    yield "largest", torch.empty(blocks, dtype=torch.uint8 if double else torch.float32, device="meta")
+    if double:
+        yield "offset", torch.empty((), device="meta")
+        yield "outer_largest", torch.empty(-(-blocks // _BLOCKS_TOGETHER), device="meta")
+        yield "outer_codes", torch.empty(256, device="meta")
 
 
 def _library() -> ModuleType:

@@ -59,8 +59,8 @@ class Planned:
         """Say it in one line."""
         epoch = self.usage
         return (
-            f"plan: {epoch.shared:,} of {epoch.padded:,} padded tokens computed in an epoch "
-            f"({epoch.speed_up:.1f}× fewer), "
+            f"plan: {epoch.shared:,} tokens computed in an epoch ({epoch.padded:,} padded, {epoch.packed:,} packed: "
+            f"{epoch.speed_up:.1f}× fewer than padded), "
             f"{100 * epoch.label_share:.0f} % of all are learnt; about {size(self.simulation.memory.total)} of memory"
         )
 
@@ -97,7 +97,9 @@ def choose(
     for recompute in [checkpointing] if checkpointing is not None else [False, True]:
         for budget in budgets:
             counted = usage(rendered, order, budget, together=setting.together)
-            configuration = Configuration(method=method, checkpointing=recompute, micro_batch_tokens=budget)
+            configuration = Configuration(
+                method=method, checkpointing=recompute, micro_batch_tokens=budget, quantise=setting.model.quantise
+            )
             simulation = simulate(setting, configuration, setting.arrange(counted.heaviest, budget))
             planned = Planned(simulation=simulation, usage=counted, room=room)
             if planned.fits:

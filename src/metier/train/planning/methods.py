@@ -4,16 +4,17 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from metier.model.adapt import may_be_rounded
 from metier.model.find import Base
+from metier.model.quantise.freeze import Quantisation
 from metier.text.rendered import Rendered
 from metier.train import choices
 from metier.train.plan import TrainingPlan
 from metier.train.planning.choose import Planned
-from metier.train.planning.predict import Configuration, simulate
 from metier.train.planning.run import choose_for, epoch, setting_of
 from metier.train.views import View
 
-_BITS = ("int8", "nf4")
+_WAYS: tuple[tuple[str, Quantisation], ...] = (("full", "none"), ("lora", "none"), ("lora", "int8"), ("lora", "nf4"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,11 @@ def methods(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) 
     """
     torch.set_num_threads(choices.threads(settings.train).value)
     found = []
-    for name in ("full", "lora"):
+    for name, quantise in _WAYS:
+        if quantise != "none" and (view.targets is not None or not may_be_rounded(settings.model)):
+            continue
         model = settings.model.model_copy(
-            update={"method": name, "quantise": "none", "gradient_checkpointing": None}
+            update={"method": name, "quantise": quantise, "gradient_checkpointing": None}
         )  # fmt: skip
         train = settings.train.model_copy(update={"micro_batch_tokens": None})
         plan = replace(settings, model=model, train=train)
@@ -49,16 +52,4 @@ def methods(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) 
         setting, _ = setting_of(base, plan, view)
         seconds = epoch(planned, setting) if planned.fits else None
         found.append(Method(name=planned.simulation.configuration.name, planned=planned, seconds=seconds))
-    if view.targets is not None:
-        return found
-    lora, setting = found[-1].planned, setting_of(base, plan, view)[0]
-    tokens = lora.simulation.configuration.micro_batch_tokens
-    for kind in _BITS:
-        tried = []
-        for recompute in (False, True):
-            way = Configuration(method="lora", checkpointing=recompute, micro_batch_tokens=tokens, quantise=kind)
-            simulation = simulate(setting, way, setting.arrange(lora.usage.heaviest, tokens))
-            tried.append(Planned(simulation=simulation, usage=lora.usage, room=lora.room))
-        planned = next((one for one in tried if one.fits), tried[-1])
-        found.append(Method(name=planned.simulation.configuration.name, planned=planned, seconds=None))
     return found

@@ -6,6 +6,7 @@ from time import perf_counter, process_time
 import torch
 from transformers import PreTrainedModel
 
+from metier.core.errors import MissingExtraError, ModelError
 from metier.forest import score
 from metier.forest.arrange import Arrangement
 from metier.forest.way import Way
@@ -52,11 +53,12 @@ def measure(setting: Setting, configuration: Configuration, work: Arrangement) -
 
     Args:
         setting: the base and what is adapted.
-        configuration: what to try; no quantised one.
+        configuration: what to try.
         work: a step, arranged for its `micro_batch_tokens`.
 
     Returns:
-        None: the model is too large to be tried, or does not let itself be trained with random numbers.
+        None: the model is too large to be tried, or does not let itself be trained with random numbers; or it would
+        be rounded to what cannot be computed here.
     """
     layers = sizes(outline(setting.base.folder)).layers
     # what "the top third" of few layers is differs: such a model is tried whole
@@ -66,7 +68,7 @@ def measure(setting: Setting, configuration: Configuration, work: Arrangement) -
         if setting.device == "cpu" and count_parameters(short[-1]) > _MOST_NUMBERS:
             return None
         found = [_paced(model, setting, configuration, work) for model in short]
-    except LIBRARY_FAULTS:
+    except (MissingExtraError, ModelError, *LIBRARY_FAULTS):
         return None
     few, more = found[0], found[-1]
     steps = layers - _MORE if len(lengths) > 1 else 0

@@ -15,6 +15,7 @@ from metier.model.configuration import read_config
 from metier.model.find import Base
 from metier.model.head import give_head
 from metier.model.lora import packed_bytes
+from metier.model.quantise.freeze import Quantisation, quantise
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.settings import ModelSettings
 from metier.model.shapes import outline, sizes
@@ -33,10 +34,6 @@ _HELD_BY_LIBRARIES = 70 << 20
 measured on its own."""
 _TILE_BYTES = 4 << 18
 """Logits that exist at once; those that a head that trains keeps are seen as activations."""
-_STORED = {"nf4": 0.5 + 4 / 64, "int8": 1.0}
-"""Bytes of a number of a quantised base, with its scales (nf4: a float32 for every 64)."""
-
-
 _MISSED = 1.15
 """Of what the heap is gone through to hold, real runs keep up to a third more on wider models, and a little less on
 narrow ones. Set so that 13 configurations of two shapes come within 15 % (docs/results/2026-11-21-plan.md)."""
@@ -49,18 +46,23 @@ class Configuration:
     method: str
     checkpointing: bool
     micro_batch_tokens: int
-    quantise: str | None = None
+    quantise: Quantisation = "none"
 
     @property
     def name(self) -> str:
         """What a person calls it."""
-        method = f"QLoRA ({self.quantise})" if self.quantise else {"lora": "LoRA"}.get(self.method, self.method)
+        method = {"lora": "LoRA"}.get(self.method, self.method)
+        if self.quantise != "none":
+            method = f"Q{method} ({self.quantise})"
         return method + (", checkpointing" if self.checkpointing else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Bytes at the worst moment of a step; `process` is what the program holds before it has loaded anything."""
+    """Bytes at the worst moment of a step; `process` is what the program holds before it has loaded anything.
+
+    `loading`: what a base takes while it is read, before it is put into fewer bits; given back by the first step.
+    """
 
     weights: int
     gradients: int
@@ -68,11 +70,13 @@ class Memory:
     activations: int
     logits: int
     process: int
+    loading: int = 0
 
     @property
     def total(self) -> int:
         """Bytes in all."""
-        return self.weights + self.gradients + self.optimiser + self.activations + self.logits + self.process
+        step = self.weights + self.gradients + self.optimiser + self.activations + self.logits
+        return self.process + max(step, self.loading)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,20 +140,19 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
     whole = outline(setting.base.folder)
     count = sizes(whole)
     adapted = adapted_outline(setting, configuration, None)
-    trained, held = count_parameters(adapted, trained_only=True), count_parameters(adapted)
+    rounded = configuration.quantise != "none"
+    trained = count_parameters(adapted, trained_only=True)
     if count.layers > _MORE and configuration.method != "layers":
         few, more = (_peak(setting, configuration, work, layers) for layers in (_FEW, _MORE))
         peak = more + round((count.layers - _MORE) / (_MORE - _FEW) * (more - few))
     else:
         peak = _peak(setting, configuration, work, None)
     logits = min(_TILE_BYTES, 4 * count.head)
-    weights = 4 * held
-    if configuration.quantise is not None:
-        weights -= round(count.linear * (4 - _STORED[configuration.quantise]))
-    elif setting.device == "cpu":
+    weights = sum(weight.nbytes for weight in adapted.parameters())
+    if setting.device == "cpu":
         weights += packed_bytes(adapted, torch.bfloat16 if setting.bfloat16 else torch.float32)
-    if setting.bfloat16:
-        weights += 2 * count.parameters  # autocast's copies
+    if setting.bfloat16:  # autocast's copies; of a base in fewer bits it sees the rest alone
+        weights += 2 * (count.parameters - (count.linear if rounded else 0))
     gradients = 4 * trained
     memory = Memory(
         weights=weights,
@@ -158,6 +161,7 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
         activations=round(_MISSED * max(0, peak - gradients - logits)),
         logits=logits,
         process=setting.process + _HELD_BY_LIBRARIES,
+        loading=4 * count.parameters if rounded and setting.device == "cpu" else 0,
     )
     return Simulation(configuration=configuration, memory=memory, trained=trained)
 
@@ -168,10 +172,18 @@ def adapted_outline(setting: Setting, configuration: Configuration, layers: int 
 
 
 def adapted(model: PreTrainedModel, setting: Setting, configuration: Configuration) -> torch.nn.Module:
-    """Return a model as a configuration trains it."""
+    """Return a model as a configuration trains it, where it is.
+
+    Raises:
+        SettingsError: the settings do not go with a base in fewer bits.
+        MissingExtraError: NF4 without bitsandbytes, of a model that has numbers.
+    """
     if setting.targets is not None:
         model = give_head(model, setting.targets)
-    changed = adapt(model, setting.base, configuration.method, setting.model, seed=0)
+    settings = setting.model.model_copy(update={"quantise": configuration.quantise})
+    changed = quantise(
+        adapt(model, setting.base, configuration.method, settings, seed=0), configuration.quantise, model.device
+    )
     if configuration.checkpointing:
         with quiet():
             model.gradient_checkpointing_enable({"use_reentrant": False})

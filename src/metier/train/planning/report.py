@@ -55,7 +55,7 @@ def report(plan: Plan, base: str) -> Report:
             "program", "in all", "fits", "epoch",
         ),
         rows=tuple(_row(*way) for way in ((chosen, plan.seconds), *plan.alternatives)),
-        note="The first row is what `metier train` would do. Predicted; quantised ways take at least LoRA's time.",
+        note="The first row is what `metier train` would do. Predicted; a time is missing where it could not be tried.",
     )  # fmt: skip
     facts = tuple((choice.name, f"{choice.value} ({choice.reason})") for choice in plan.choices)
     return Report(

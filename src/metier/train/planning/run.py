@@ -9,10 +9,11 @@ from metier.core.errors import SettingsError
 from metier.core.memory import resident, room
 from metier.core.progress import Progress
 from metier.core.types import Reasoned
-from metier.model.adapt import choose_method
+from metier.model.adapt import choose_method, may_be_rounded
 from metier.model.arithmetic import rates
 from metier.model.find import Base
 from metier.model.load import device_here
+from metier.model.quantise.freeze import Quantisation
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline
 from metier.text.rendered import Rendered
@@ -92,8 +93,10 @@ def _not_planned(settings: TrainingPlan, view: View) -> str:
     """Return why the planner has nothing to say of a run, or ""."""
     if view.distils or view.rewards:
         return f"the objective {view.objective.name}"
-    known = settings.model.method in _PLANNED and settings.model.quantise == "none"
-    return "" if known else "a base that is quantised, or adapted in a way that the planner does not know"
+    method, quantise = settings.model.method, settings.model.quantise
+    if quantise != "none" and method not in ("auto", "lora"):
+        return f"method {method} on a base in {quantise}"
+    return "" if method in _PLANNED else f"method {method}, which the planner does not know"
 
 
 def _without_plan(settings: TrainingPlan, reason: str) -> list[Reasoned]:
@@ -123,26 +126,19 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         SettingsError: the architecture does not let itself be gone through, or nothing is known of such a run.
     """
     if not_planned := _not_planned(settings, view):
-        wanted = "full, layers or LoRA on an unquantised base, for words, preferences or a head"
+        wanted = "full, layers or LoRA (also on a base in fewer bits), for words, preferences or a head"
         raise SettingsError(f"metier plan: {not_planned}", wanted)
     torch.set_num_threads(choices.threads(settings.train).value)
     setting, _ = setting_of(base, settings, view)
     chosen = choose_for(base, settings, rendered, view)
     done = chosen.simulation.configuration
-    ways: list[tuple[str, str | None]] = [("full", None), ("lora", None)] if base.kind != "config" else []
-    if ways and view.targets is None:
-        ways += [("lora", "nf4"), ("lora", "int8")]
     alternatives = []
-    for way, quantise in ways:
-        for checkpointing in (False, True):
-            other = Configuration(
-                method=way, checkpointing=checkpointing, micro_batch_tokens=done.micro_batch_tokens, quantise=quantise
-            )
-            if other == done:
-                continue
-            simulation = simulate(setting, other, setting.arrange(chosen.usage.heaviest, other.micro_batch_tokens))
-            planned = Planned(simulation=simulation, usage=chosen.usage, room=chosen.room)
-            alternatives.append((planned, None if quantise else epoch(planned, setting)))
+    for other in _others(base, settings, done):
+        if view.targets is not None and other.quantise != "none":
+            continue
+        simulation = simulate(setting, other, setting.arrange(chosen.usage.heaviest, other.micro_batch_tokens))
+        planned = Planned(simulation=simulation, usage=chosen.usage, room=chosen.room)
+        alternatives.append((planned, epoch(planned, setting)))
     found = paced(chosen, setting)
     return Plan(
         chosen=chosen,
@@ -152,6 +148,21 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         misplaced=misplaced(chosen.usage.heaviest, done.micro_batch_tokens),
         choices=tuple(chosen.choices(settings.model.gradient_checkpointing, settings.train.micro_batch_tokens)),
     )
+
+
+def _others(base: Base, settings: TrainingPlan, done: Configuration) -> list[Configuration]:
+    """Return the ways to train beside the chosen one, in micro-batches of the same size."""
+    if base.kind == "config":
+        return []
+    kinds: list[tuple[str, Quantisation]] = [("full", "none"), ("lora", "none"), ("lora", "nf4"), ("lora", "int8")]
+    may = may_be_rounded(settings.model)
+    others = [
+        replace(done, method=method, quantise=quantise, checkpointing=checkpointing)
+        for method, quantise in kinds
+        if may or quantise == "none"
+        for checkpointing in (False, True)
+    ]
+    return [other for other in others if other != done]
 
 
 def epoch(planned: Planned, setting: Setting) -> float | None:
