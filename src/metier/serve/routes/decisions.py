@@ -86,9 +86,9 @@ def answer_of(question: Question, shares: Sequence[float]) -> dict[str, Any]:
 def decided_of(answer: Mapping[str, Any]) -> str:
     """Return what an answer comes down to: yes or no, the value chosen, or the likeliest level's label."""
     if answer["type"] == "predicate":
-        return _said(answer["probability"] >= 0.5)
+        return said(answer["probability"] >= 0.5)
     if answer["type"] == "choice":
-        return _said(answer["choice"])
+        return said(answer["choice"])
     return str(max(answer["probabilities"], key=itemgetter("probability"))["label"])
 
 
