@@ -60,19 +60,28 @@ def upload(client: openai.OpenAI, text: str) -> str:
     return client.files.wait_for_processing(file.id).id
 
 
-def test_from_a_file_to_a_chat_with_the_tuned_model(server: Process) -> None:
+def chosen(folder: Path, job: str, name: str) -> Any:
+    """What the training of a job chose."""
+    path = next((folder / ".metier" / "jobs" / job).glob(".metier/runs/*/choices.json"))
+    return next(choice["value"] for choice in json.loads(path.read_text(encoding="utf-8")) if choice["name"] == name)
+
+
+def test_from_a_file_to_a_chat_with_the_tuned_model(folder: Path, server: Process) -> None:
     client = server.client()
     training = upload(client, chat_rows())
+    hyperparameters: Any = {"n_epochs": 1, "batch_size": 4, "learning_rate_multiplier": 15.0}
     made = client.fine_tuning.jobs.create(
         model=MODEL, training_file=training, suffix="desk", seed=3, metadata={"team": "a"},
-        extra_body={"settings": QUICK},
-        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 4}}},
+        extra_body={"settings": {name: value for name, value in QUICK.items() if name != "train.learning_rate"}},
+        method={"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
     )  # fmt: skip
     assert made.status == "queued"
     job = wait(client, made.id, "succeeded")
     assert job.fine_tuned_model.startswith(f"ft:{MODEL}:metier:desk:")
     assert job.trained_tokens > 0
     assert (job.seed, job.metadata) == (3, {"team": "a"})
+    assert job.method.supervised.hyperparameters.learning_rate_multiplier == 15
+    assert chosen(folder, job.id, "train.learning_rate") == pytest.approx(15 * 2e-3), "15 times what the rule says"
     answer = client.chat.completions.create(
         model=job.fine_tuned_model, messages=[{"role": "user", "content": "my card number 3"}], max_tokens=4
     )
@@ -198,7 +207,7 @@ def test_a_job_whose_rows_cannot_be_learnt_fails_in_words(server: Process) -> No
         (reinforced(response_format={"type": "json_schema"}), "response_format"),
         (reinforced(hyperparameters={"reasoning_effort": "low"}), "no levels of effort"),
         (reinforced(hyperparameters={"eval_interval": 0}), "eval_interval"),
-        (reinforced(hyperparameters={"learning_rate_multiplier": 2.0}), "train.learning_rate"),
+        (reinforced(hyperparameters={"learning_rate_multiplier": 0}), "learning_rate_multiplier"),
         (reinforced(hyperparameters={"beta": 2.0}), "beta"),
         (
             {"extra_body": {"settings": {"train.objective.reinforce.grader.path": "/x.py"}}},
@@ -208,7 +217,8 @@ def test_a_job_whose_rows_cannot_be_learnt_fails_in_words(server: Process) -> No
         ({"extra_body": {"settings": {"train.objective.reinforce": "x"}}}, "method.reinforcement"),
         ({"method": {"type": "dpo", "supervised": {"hyperparameters": {"n_epochs": 1}}}}, "method.supervised"),
         ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0}}}}, "beta"),
-        ({"hyperparameters": {"learning_rate_multiplier": 2.0}}, "train.learning_rate"),
+        ({"hyperparameters": {"learning_rate_multiplier": -2.0}}, "learning_rate_multiplier"),
+        ({"hyperparameters": {"n_epochs": 2}, "extra_body": {"settings": {"train.epochs": 3}}}, "say the same"),
         ({"extra_body": {"settings": {"data.train": "/etc/passwd"}}}, "names under train and model"),
         ({"extra_body": {"settings": {"train.regularise.replay_file": "/etc/passwd"}}}, "names under train"),
         ({"integrations": [{"type": "wandb", "wandb": {"project": "x"}}]}, "integrations"),

@@ -86,6 +86,16 @@ def test_a_resumed_run_keeps_the_recorded_rate_and_ends_bit_identical(run_to_end
     assert artefact.verify(resumed / "model").digest == artefact.verify(whole / "model").digest
 
 
+def test_a_multiplier_is_of_what_the_search_found(run_to_end, narrow):
+    """The search is the one without it, so that `auto` with a multiplier of 2 trains at twice what `auto` trains at."""
+    alone, doubled = chosen(run_to_end(short(), "alone")), chosen(run_to_end(short(schedule={"multiplier": 2}), "both"))
+    assert doubled["value"] == pytest.approx(2 * alone["value"])
+    assert doubled["reason"].startswith(alone["reason"])
+    few = run_to_end(short(steps=8, schedule={"multiplier": 2}), "few")
+    assert "too few" in chosen(few)["reason"]
+    assert chosen(few)["value"] == 2e-3, "also where nothing could be searched"
+
+
 class KillInSearch(StopAt):
     """Ends the search, as a kill would, after two rates."""
 

@@ -34,6 +34,7 @@ CHANGES: dict[str, Entry] = {
     "schedule.shape": ({"schedule": {"shape": "constant"}}, "weights"),
     "schedule.final_rate": ({"schedule": {"final_rate": 0.9}}, "weights"),
     "schedule.warmup": ({"schedule": {"warmup": 0.5}}, "weights"),
+    "schedule.multiplier": ({"schedule": {"multiplier": 2}}, "weights"),
     "optimiser.name": ({"optimiser": {"name": "sgd"}}, "weights"),
     "optimiser.weight_decay": ({"optimiser": {"weight_decay": 0.5}}, "weights"),
     "optimiser.betas": ({"optimiser": {"betas": (0.5, 0.9)}}, "weights"),

@@ -180,6 +180,17 @@ def test_derived_values_come_with_their_reason():
         assert choice.reason == "as set"
 
 
+def test_a_multiplier_is_a_factor_on_what_would_be_chosen_otherwise():
+    twice = {"schedule": {"multiplier": 3}}
+    ruled = choices.learning_rate(TrainSettings.model_validate(twice), "lora", 1_000_000_000)
+    assert ruled.value == 6e-4
+    assert ruled.reason == ("LoRA on 1000.0 million parameters: 0.0002; times 3, as train.schedule.multiplier says")
+    given = choices.learning_rate(TrainSettings.model_validate(twice | {"learning_rate": 0.1}), "lora", 1)
+    assert (given.value, given.reason) == (0.3, "as set: 0.1; times 3, as train.schedule.multiplier says")
+    searched = choices.learning_rate(TrainSettings.model_validate(twice | {"learning_rate": "auto"}), "lora", 1)
+    assert searched.value == 2e-3, "what a search begins with"
+
+
 def test_the_machine_says_how_many_threads(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert choices.threads(TrainSettings()).value == 5

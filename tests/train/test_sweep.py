@@ -172,6 +172,22 @@ def test_nothing_to_search_means_the_learning_rate_around_its_rule(swept):
     assert figures == ["Loss over learning rate", "Validation loss"]
 
 
+def beginning(trials: list[dict], rate: float) -> list:
+    """Validation losses of the trial at a rate, as far as every trial goes."""
+    return next(entry["curve"][:2] for entry in trials if entry["settings"]["train.learning_rate"] == rate)
+
+
+def test_a_multiplier_stays_outside_of_what_is_searched(swept):
+    """What comes out is what to write into metier.yaml, where the multiplier stands already: it multiplies once."""
+    twice = plan(max_steps=STEPS, schedule={"multiplier": 2})
+    doubled = told(swept(small(over={"train.learning_rate": [2e-3, 4e-3]}), "doubled", settings_of_run=twice))
+    alone = told(swept(small(over={"train.learning_rate": [4e-3, 8e-3]}), "alone"))
+    for rate in (2e-3, 4e-3):
+        assert beginning(doubled, rate) == beginning(alone, 2 * rate)
+    around = told(swept(small(trials=2), "around", settings_of_run=twice))
+    assert 1e-3 in [entry["settings"]["train.learning_rate"] for entry in around], "the rule, without the factor"
+
+
 def test_the_base_is_loaded_once_and_adapted_anew_in_place(tiny_base, tiny_snapshot, tmp_path):
     base = find(str(tiny_base), tiny_base)
     folder = tmp_path / ".metier" / "sweeps" / "s"

@@ -157,7 +157,8 @@ def _remedies(run: Path) -> Table:
         ("a pull towards the base", f"metier run --train.regularise.kl-to-base {pull * 3 or 0.1:g}"),
     ]
     if rate is not None:
-        rows.append(("a lower rate", f"metier run --train.learning-rate {rate * _SHARE_OF_RATE:.2g}"))
+        lower = rate * _SHARE_OF_RATE / plan["schedule"].get("multiplier", 1)
+        rows.append(("a lower rate", f"metier run --train.learning-rate {lower:.2g}"))
     note = "Each forgets less and may learn less: what it costs shows in the evaluation, and in its own frontier."
     return Table(title="What to train instead", columns=("", "command"), rows=tuple(rows), note=note)
 

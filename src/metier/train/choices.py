@@ -55,7 +55,24 @@ def epochs(settings: TrainSettings, rows: int, *, plain_text: bool) -> Reasoned:
 def learning_rate(
     settings: TrainSettings, method: str, parameters: int, *, prefers: bool = False, rewards: bool = False
 ) -> Reasoned:
-    """Choose the peak learning rate."""
+    """Choose the peak learning rate; where it is searched for, this is what the search begins with."""
+    found = _unmultiplied(settings, method, parameters, prefers=prefers, rewards=rewards)
+    return found if settings.learning_rate == "auto" else multiplied(found, settings)
+
+
+def multiplied(found: Reasoned, settings: TrainSettings) -> Reasoned:
+    """Return a peak rate times the factor that the schedule has for it."""
+    factor = settings.schedule.multiplier
+    if factor == 1:
+        return found
+    value = float(f"{found.value * factor:.12g}")  # 0.0003 rather than 0.00030000000000000003
+    reason = f"{found.reason}: {found.value:g}; times {factor:g}, as train.schedule.multiplier says"
+    return Reasoned(name=found.name, value=value, reason=reason)
+
+
+def _unmultiplied(
+    settings: TrainSettings, method: str, parameters: int, *, prefers: bool, rewards: bool
+) -> Reasoned:  # fmt: skip
     name = "train.learning_rate"
     if settings.learning_rate not in (None, "auto"):
         return Reasoned(name=name, value=settings.learning_rate, reason="as set")

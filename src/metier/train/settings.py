@@ -22,6 +22,10 @@ class ScheduleSettings(Settings):
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of all steps over which the rate rises from 0 to its peak."""
 
+    multiplier: float = Field(1.0, gt=0)
+    """Factor on the peak rate, however it came about: set, by the rule, or found by `learning_rate: auto`, which
+    searches without it."""
+
 
 class OptimiserSettings(Settings):
     """How a gradient becomes an update."""

@@ -49,10 +49,6 @@ def check(body: JobBody, graders: GraderSettings) -> None:
         _check_reinforcement(wanted, graders)
     if body.method is not None and body.hyperparameters is not None:
         raise unsupported("hyperparameters", "method says the same")
-    if hyperparameters(body).learning_rate_multiplier not in ("auto", 1):
-        raise unsupported(
-            "learning_rate_multiplier", 'set the rate itself: extra_body={"settings": {"train.learning_rate": 1e-4}}'
-        )
     for name, value in (body.metadata or {}).items():
         if len(name) > 64 or len(value) > 512:
             raise Refusal(400, "metadata: names up to 64 and values up to 512 characters", param="metadata")
@@ -106,11 +102,12 @@ def overrides(body: JobBody) -> list[str]:
     settings: dict[str, Any] = dict(body.settings or {})
     for name in settings:
         _require_allowed(name)
-    settings |= _of_method(chosen)
-    if chosen.n_epochs != "auto":
-        settings["train.epochs"] = chosen.n_epochs
-    if chosen.batch_size != "auto":
-        settings["train.rows_per_step"] = chosen.batch_size
+    said = _of_method(chosen) | {
+        name: value for name, value in _of_all(chosen).items() if value != "auto"
+    }  # fmt: skip
+    if twice := sorted(settings.keys() & said.keys()):
+        raise Refusal(400, f"settings: {twice[0]!r}; method or hyperparameters say the same", param="settings")
+    settings |= said
     arguments = [f"--{name.replace('_', '-')}={json.dumps(value)}" for name, value in settings.items()]
     try:
         parse_overrides(arguments)
@@ -125,6 +122,15 @@ def _require_allowed(name: str) -> None:
         raise Refusal(400, f"settings: {name[:80]!r}; wanted: names under train and model", param="settings")
     if name.startswith(_REWARDS) and name.removeprefix(_REWARDS) not in _OF_REWARDS:
         raise Refusal(400, f"settings: {name[:80]!r}; wanted: method.reinforcement.grader", param="settings")
+
+
+def _of_all(chosen: Hyperparameters) -> dict[str, Any]:
+    """Return the settings that every method has, as they were asked for."""
+    return {
+        "train.epochs": chosen.n_epochs,
+        "train.rows_per_step": chosen.batch_size,
+        "train.schedule.multiplier": chosen.learning_rate_multiplier,
+    }
 
 
 def _of_method(chosen: Hyperparameters) -> dict[str, Any]:

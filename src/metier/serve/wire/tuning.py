@@ -15,7 +15,7 @@ Setting = str | bool | Annotated[int, Field(ge=-_MOST, le=_MOST)] | Annotated[fl
 
 
 class Hyperparameters(Body):
-    """How a job trains; `auto`: as metier chooses."""
+    """How a job trains; `auto`: as metier chooses. `learning_rate_multiplier`: a factor on the rate it would choose."""
 
     n_epochs: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = "auto"
     batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"

@@ -17,6 +17,7 @@ from metier.core.errors import LossSpikeError, NonFiniteError
 from metier.core.progress import Progress, Silent
 from metier.core.types import Reasoned
 from metier.train.batches import Beginning
+from metier.train.choices import multiplied
 from metier.train.fit import Fit
 from metier.train.sweep.insist import FACTOR, FACTOR_OF_DOUBT, Tried, best, insisted
 from metier.train.sweep.recorded import Recorded
@@ -68,7 +69,7 @@ def decide(fit: Fit, chosen: list[Reasoned], progress: Progress) -> tuple[Fit, l
         progress: told of the search.
     """
     rule = next(choice for choice in chosen if choice.name == _NAME)
-    choice = _recorded(fit.run_folder) or _search(fit, rule, progress)
+    choice = _recorded(fit.run_folder) or multiplied(_search(fit, rule, progress), fit.settings)
     return replace(fit, peak_rate=choice.value), [choice if entry.name == _NAME else entry for entry in chosen]
 
 

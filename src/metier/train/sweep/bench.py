@@ -21,6 +21,7 @@ from metier.train.material import Material
 from metier.train.plan import TrainingPlan
 from metier.train.run import assembled
 from metier.train.sweep.kept import Remembering, remembering
+from metier.train.sweep.space import lay
 from metier.train.sweep.trial import Start
 
 _IN_PLACE = {"method", "rank", "alpha", "dropout", "targets", "layers"}
@@ -76,8 +77,9 @@ class Bench:
         return assembled(run, loaded, plan, self._material, self._progress, states=states), seat.start
 
     def rate(self, plan: TrainingPlan) -> float:
-        """Return the learning rate that a plan has, set or by rule."""
+        """Return the learning rate that a plan has, set or by rule, before `train.schedule.multiplier`."""
         loaded = self._seated(plan).loaded
+        plan = lay(plan, {"train.schedule.multiplier": 1.0})
         return next(choice.value for choice in self._chosen(loaded, plan) if choice.name == "train.learning_rate")
 
     def _seated(self, plan: TrainingPlan) -> _Seat:
