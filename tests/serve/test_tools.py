@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.conftest import TEMPLATE
-from tests.serve.workshop import MODEL, Shop, application
+from tests.serve.workshop import MODEL, application, templated
 
 CALLING = TEMPLATE.replace(
     "{{ m['content'] }}",
@@ -31,19 +31,8 @@ ASKED: list[Any] = [{"role": "user", "content": "card"}]
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Iterator[openai.OpenAI]:
     """The official client in front of a base whose template writes calls; its weights are as random as ever."""
-    folder = tmp_path_factory.mktemp("tools")
-    base = folder / MODEL
-    base.mkdir()
-    for path in tiny_base.iterdir():
-        if path.name != "tokenizer_config.json":
-            (base / path.name).symlink_to(path)
-    config = json.loads((tiny_base / "tokenizer_config.json").read_text())
-    (base / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": CALLING}))
-    changed = json.loads((tiny_base / "config.json").read_text()) | {"max_position_embeddings": 1024}
-    (base / "config.json").unlink()
-    (base / "config.json").write_text(json.dumps(changed))
-    (folder / "metier.yaml").write_text(f"base: {MODEL}\ndata: none.jsonl\n")
-    with application(Shop(folder)) as inside:
+    shop = templated(tmp_path_factory.mktemp("tools"), tiny_base, CALLING)
+    with application(shop) as inside:
         yield openai.OpenAI(base_url="http://localhost/v1", api_key="x", http_client=inside, max_retries=0)
 
 

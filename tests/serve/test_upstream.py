@@ -94,3 +94,19 @@ def test_where_it_is_must_be_said_when_it_is_wanted() -> None:
     with pytest.raises(InputError, match=r"serve\.engine metier"):
         run.open_upstream(ServeSettings(upstream="http://127.0.0.1:1/v1"))
     assert "METIER_UPSTREAM_KEY" not in os.environ
+
+
+def test_tokens_that_were_refused_are_not_given_back(server: Process, shop: Shop, tmp_path: Path) -> None:
+    """Planted fault: what a refused request had wanted was put into its key's bucket: asking for more helped."""
+    settings = ServeSettings(engine="vllm", upstream=server.url)
+    limits = {"tokens_per_minute": 60}
+    with workshop.application(
+        shop, store=tmp_path, upstream=run.open_upstream(settings), engine="vllm", limits=limits
+    ) as client:
+        left = []
+        for most, status in ((20, 200), (1000, 429), (1000, 429)):
+            body = OPTIONS | {"model": MODEL, "max_tokens": most}
+            answer = client.post("/v1/chat/completions", json=body, headers={"host": "localhost"})
+            assert answer.status_code == status
+            left.append(int(answer.headers["x-ratelimit-remaining-tokens"]))
+    assert left[2] < 60

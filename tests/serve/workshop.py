@@ -76,6 +76,23 @@ def build(folder: Path, base: Path) -> Shop:
     return Shop(folder, runs)
 
 
+def templated(folder: Path, base: Path, template: str) -> Shop:
+    """Make a project whose base is another with a template of its own and room for longer conversations."""
+    own = folder / MODEL
+    own.mkdir()
+    for path in base.iterdir():
+        if path.name not in ("tokenizer_config.json", "config.json"):
+            (own / path.name).symlink_to(path)
+    for name, changes in (
+        ("tokenizer_config", {"chat_template": template}),
+        ("config", {"max_position_embeddings": 1024}),
+    ):
+        facts = json.loads((base / f"{name}.json").read_text())
+        (own / f"{name}.json").write_text(json.dumps(facts | changes))
+    (folder / "metier.yaml").write_text(f"base: {MODEL}\ndata: none.jsonl\n")
+    return Shop(folder)
+
+
 @contextmanager
 def application(
     shop: Shop, *, store: Path | None = None, local: bool = True, upstream: Upstream | None = None, **changes: object

@@ -16,6 +16,8 @@ from metier.serve.refusal import Refusal
 from metier.serve.traces import Trace
 
 _END = "[DONE]"
+_KNOWN_SECONDS = 5.0
+"""How long the names of its models are remembered."""
 
 
 class Upstream:
@@ -36,6 +38,7 @@ class Upstream:
         self._client: Any = self._library.AsyncClient(
             base_url=address.rstrip("/"), headers=headers, timeout=seconds, follow_redirects=False, trust_env=False
         )
+        self._known: tuple[float, frozenset[str]] = (-_KNOWN_SECONDS, frozenset())
 
     async def models(self) -> dict[str, Any]:
         """Return what it serves.
@@ -44,6 +47,18 @@ class Upstream:
             Refusal: it does not answer.
         """
         return await self._asked("GET", "/models", None)
+
+    async def require(self, name: str) -> None:
+        """Check that it serves a model: llama.cpp's server answers by whatever name it is asked.
+
+        Raises:
+            Refusal: it does not, or does not answer.
+        """
+        now = time.monotonic()
+        if name not in self._known[1] or now - self._known[0] > _KNOWN_SECONDS:
+            self._known = (now, _names(await self.models()))
+        if name not in self._known[1]:
+            raise Refusal(404, f"model {name[:80]!r} is not served here", param="model", code="model_not_found")
 
     async def whole(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return its answer; raises as `models` does, and what it refuses itself."""
@@ -76,6 +91,14 @@ class Upstream:
         await self._client.aclose()
 
 
+def _names(listed: Any) -> frozenset[str]:
+    """Return the names in a list of models, the further ones of llama.cpp's too."""
+    try:
+        return frozenset(str(name) for each in listed["data"] for name in (each["id"], *(each.get("aliases") or ())))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _gone() from error
+
+
 def _gone() -> Refusal:
     return Refusal(502, "the server behind this one does not answer, or not as it should", code="upstream")
 
@@ -105,7 +128,9 @@ class Handed:
         self._finish = "refused"
         self._usage: dict[str, Any] = {}
         self._texts: list[str] = []
-        self._reserved = int(body.get("max_completion_tokens") or body.get("max_tokens") or 0)
+        self._model = ""  # known to be served; a name of the request's own would be a label of the metrics for ever
+        self._wanted = int(body.get("max_completion_tokens") or body.get("max_tokens") or 0)
+        self._reserved = 0
 
     async def whole(self, path: str) -> dict[str, Any]:
         """Return the answer.
@@ -114,7 +139,7 @@ class Handed:
             Refusal: it is none.
         """
         try:
-            self._desk.limiter.reserve(self._asking.caller, self._reserved)
+            await self._begin()
             answer = await self._upstream.whole(path, self._body)
             self._finish = "stop"
             self._read(answer)
@@ -131,7 +156,7 @@ class Handed:
         wanted = bool((self._body.get("stream_options") or {}).get("include_usage"))
         body = self._body | {"stream_options": {"include_usage": True}}
         try:
-            self._desk.limiter.reserve(self._asking.caller, self._reserved)
+            await self._begin()
             async with aclosing(self._upstream.parts(path, body)) as parts:
                 async for part in parts:
                     self._finish = "cancelled" if self._finish == "refused" else self._finish
@@ -140,6 +165,12 @@ class Handed:
                         yield self._named(part)
         finally:
             self._record()
+
+    async def _begin(self) -> None:
+        await self._upstream.require(self._body["model"])
+        self._model = self._body["model"]
+        self._desk.limiter.reserve(self._asking.caller, self._wanted)
+        self._reserved = self._wanted
 
     def _named(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return an answer under the id of its trace, so that feedback finds it."""
@@ -166,7 +197,7 @@ class Handed:
         keeps = desk.recorder.keeps(asking.id)
         trace = Trace(
             id=asking.id, time=time.time(), route=asking.route, caller=asking.caller.id, user=asking.user,
-            asked=str(self._body["model"]), model=str(self._body["model"]), base="", digest="", prompt_tokens=prompt,
+            asked=self._body["model"], model=self._model, base="", digest="", prompt_tokens=prompt,
             cached_tokens=cached, completion_tokens=written, first_token_ms=first,
             total_ms=(time.perf_counter() - self._started) * 1e3, finish=self._finish,
             cost=desk.settings.record.prices.of(prompt, cached, written),
