@@ -19,7 +19,8 @@ from metier.serve.rollouts.checks import check_of
 from metier.serve.rollouts.overseer import Overseer
 from metier.serve.rollouts.rules import CANDIDATE, STABLE, Rules, decide
 from metier.serve.settings import RolloutSettings
-from metier.serve.tables import FEEDBACK, TRACES
+from metier.serve.tables import FEEDBACK, JOBS, TRACES
+from metier.text import targets
 from tests.serve.workshop import MODEL, Shop, application
 
 HERE = {"host": "localhost"}
@@ -257,7 +258,7 @@ def checked(folder: Path) -> dict[tuple[str, str], list[int | None]]:
 def test_a_check_is_of_what_was_decided_and_of_no_vector(
     shop: Shop, tmp_path: Path, check: str, chosen: int | None, both: int | None, levels: int | None
 ) -> None:
-    start = {"alias": "production", "stable": MODEL, "candidate": shop.runs["head"], "kind": "split", "share": 1e-9}
+    start = {"alias": "production", "stable": MODEL, "candidate": shop.runs["first"], "kind": "split", "share": 1e-9}
     with application(shop, store=tmp_path, rollouts={"check": check}) as client:
         assert client.post("/v1/rollouts", json=start, headers=HERE).status_code == 200
         for questions in ([CHOICE], [CHOICE, CHOICE], [CHOICE, LEVELS]):
@@ -299,6 +300,31 @@ def test_decisions_and_vectors_are_answered_beside_too(shop: Shop, tmp_path: Pat
     assert chosen["quiet"] == chosen[MODEL]
     assert rows["decisions"].agrees == (chosen[candidate] == chosen[MODEL])
     assert rows["embeddings"].agrees == bool((vectors[candidate] * vectors[MODEL]).sum(axis=1).min() >= 0.99)
+
+
+def test_a_head_and_a_model_that_writes_cannot_stand_for_one_another(shop: Shop, tmp_path: Path) -> None:
+    """Planted fault: a canary between them was taken, and every chat that fell to the head was refused."""
+    head = shop.runs["head"]
+    with application(shop, store=shop.store) as client:
+        for models in ((MODEL, head), (head, shop.runs["first"])):
+            start = {"alias": "mixed", "stable": models[0], "candidate": models[1], "kind": "shadow"}
+            answer = client.post("/v1/rollouts", json=start, headers=HERE)
+            assert answer.status_code == 400
+            assert f"{head} has a head (classify) and writes none" in answer.json()["error"]["message"]
+        assert client.get("/v1/rollouts/mixed", headers=HERE).status_code == 404
+    between = ["rollout", "mixed", "--between", MODEL, head, "--project", str(shop.folder)]
+    assert "has a head" in str(CliRunner().invoke(app, between).exception)
+    for name, kind in (("one", "classify"), ("two", "classify"), ("three", "regress")):
+        (tmp_path / "runs" / name / "model").mkdir(parents=True)
+        targets.write(targets.Targets(kind=kind, labels=("a", "b")), tmp_path / "runs" / name / "model")
+    rollouts = Rollouts(connect(tmp_path), tmp_path)
+    with connect(tmp_path).begin() as connection:
+        named = {"id": "ftjob-1", "status": "succeeded", "model": "ft:one", "run": str(tmp_path / "runs" / "one")}
+        connection.execute(JOBS.insert().values(named))
+    for stable, candidate in (("ft:one", "three"), ("two", "ft:other"), ("two", "three")):
+        with pytest.raises(InputError, match="of one kind"):
+            rollouts.start(wanted_of(RolloutSettings(), "production", (stable, candidate)))
+    assert rollouts.start(wanted_of(RolloutSettings(), "production", ("ft:one", "two"))).state == "running"
 
 
 def test_the_command_starts_shows_and_ends_one(tmp_path: Path) -> None:

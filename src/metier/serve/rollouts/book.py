@@ -13,6 +13,7 @@ import sqlalchemy as sql
 
 from metier.core.errors import InputError
 from metier.serve.rollouts import registered
+from metier.serve.rollouts.alike import require_alike
 from metier.serve.rollouts.checks import Check, check_of
 from metier.serve.rollouts.rules import CANDIDATE, STABLE, Count, Rules, rules_of
 from metier.serve.settings import RolloutSettings
@@ -117,14 +118,15 @@ class Rollouts:
         """Start a rollout and return it.
 
         Raises:
-            InputError: one is running for this name already, the models are one and the same, or an alias of the
-                registry means something else.
+            InputError: one is running for this name already, the models are one and the same, or cannot be asked the
+                same, or an alias of the registry means something else.
             SignatureError: the candidate for such an alias is not what was signed.
         """
         if wanted.stable == wanted.candidate:
             raise InputError(f"rollout {wanted.alias}: {wanted.stable} against itself", "two models")
         if registered.is_registered(wanted.alias):
             registered.require_meant(self._store, _contest(wanted))
+        require_alike(self._database, self._store, (wanted.stable, wanted.candidate))
         self.refresh()
         before = self.of(wanted.alias)
         if before is not None and before.state == "running":
