@@ -15,7 +15,6 @@ from metier.core.errors import InputError
 from metier.serve.audit import Audit
 from metier.serve.database import connect
 from metier.serve.rollouts.book import Rollout, Rollouts, place, wanted_of
-from metier.serve.rollouts.checks import check_of
 from metier.serve.rollouts.overseer import Overseer
 from metier.serve.rollouts.rules import CANDIDATE, STABLE, Rules, decide
 from metier.serve.settings import RolloutSettings
@@ -170,21 +169,6 @@ def test_only_the_last_word_of_who_asked_counts(tmp_path: Path) -> None:
     assert said(caller="ann", score=0.4) == {CANDIDATE: (0, 1)}
     assert said(caller="ann", score=0.5) == {CANDIDATE: (1, 1)}
     assert said(caller="ann", correction="card") == {CANDIDATE: (0, 1)}
-
-
-@pytest.mark.parametrize(
-    ("check", "good", "bad"),
-    [("json", '{"a": 1}', "a"), ("one_of:card, loan", " card\n", "card."), (r"matches:\d+ EUR", "12 EUR", "12 EUR.")],
-)
-def test_checks_of_answers(check: str, good: str, bad: str) -> None:
-    assert check_of(check).passes(good)
-    assert not check_of(check).passes(bad)
-
-
-@pytest.mark.parametrize("check", ["", "xml", "one_of:", "matches:", "matches:(", "json:x"])
-def test_a_check_that_is_none_is_refused(check: str) -> None:
-    with pytest.raises(InputError, match=r"one_of|regular expression"):
-        check_of(check)
 
 
 def chat(client: Any, model: str, **options: Any) -> Any:

@@ -1,7 +1,7 @@
 """How `metier serve` runs; imports no torch."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -127,9 +127,10 @@ class RolloutSettings(Settings):
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Confidence of all that a canary decides, however often it looks."""
 
-    check: str | None = None
-    """What every answer must be: `json`, `one_of:VALUE,VALUE`, or `matches:PATTERN` (a regular expression for the whole
-    answer). null: only feedback judges answers."""
+    check: str | dict[str, Any] | None = None
+    """What every answer must be: `json`, `one_of:VALUE,VALUE`, `matches:PATTERN` (a regular expression for the whole
+    answer), or a grader: a `string_check`, a `text_similarity` with its `pass_threshold`, or a `style`, with a
+    `reference` of its own. null: only feedback judges answers."""
 
 
 class GraderSettings(Settings):
