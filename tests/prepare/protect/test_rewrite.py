@@ -18,7 +18,7 @@ FIND = detector(DEFAULT_ENTITIES)
 
 
 def redacted(row, allow=()):
-    return Finding(row, FIND, allow).rewritten(lambda value, entity: mask(entity))
+    return Finding.of(row, FIND, allow).rewritten(lambda value, entity: mask(entity))
 
 
 def chat(*turns, **values):
@@ -107,7 +107,7 @@ def test_input_and_answer_speak_of_the_same_made_up_person():
         {"role": "user", "content": "Extract the name: Maria Lopez, maria.lopez@corp.com"},
         {"role": "assistant", "content": '{"name": "Maria Lopez", "email": "maria.lopez@corp.com"}'},
     )
-    written = Finding(row, FIND).rewritten(made.of)
+    written = Finding.of(row, FIND).rewritten(made.of)
     answer = json.loads(written.messages[1].content)
     assert written.messages[0].content == f"Extract the name: {answer['name']}, {answer['email']}"
 
@@ -123,7 +123,7 @@ _JSON = st.recursive(
 def test_any_arguments_stay_json_of_the_same_shape(value):
     call = {"function": {"name": "f", "arguments": json.dumps(value)}}
     row = chat({"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": (call,)})
-    finding = Finding(row, FIND)
+    finding = Finding.of(row, FIND)
     after = json.loads(
         finding.rewritten(lambda text, entity: mask(entity)).messages[1].tool_calls[0]["function"]["arguments"]
     )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 
 import pytest
 
@@ -168,10 +169,18 @@ def test_a_detector_that_misses_while_replacing_is_caught_by_the_proof(workshop)
     assert prove(files, {}, detect=detector(("person", "email")))["left"] == 0
 
 
+class Everywhere:
+    """A detector that finds an address wherever anything stands."""
+
+    def __call__(self, text: str) -> list[Span]:
+        return [Span(0, 1, "email")] if text else []
+
+    def many(self, texts: Sequence[str]) -> list[Sequence[Span]]:
+        return [self(text) for text in texts]
+
+
 def test_what_can_never_be_removed_ends_in_a_refusal_and_not_in_a_loop(tmp_path):
-    stubborn = Guard(
-        ProtectSettings(action="redact"), tmp_path, detect=lambda text: [Span(0, 1, "email")] if text else []
-    )
+    stubborn = Guard(ProtectSettings(action="redact"), tmp_path, detect=Everywhere())
     from metier.core.types import TextRow
     from metier.prepare.candidate import Candidate
 

@@ -7,7 +7,7 @@ import numpy as np
 from metier.core.types import Row
 from metier.prepare.protect.detect import Detector
 from metier.prepare.protect.passages import passages
-from metier.prepare.protect.rewrite import Finding
+from metier.prepare.protect.rewrite import Finding, findings
 from metier.prepare.protect.spans import Entity
 
 SWAPPED: tuple[Entity, ...] = ("email", "iban", "card", "national_id", "phone", "address", "person")
@@ -17,8 +17,7 @@ Pools = Mapping[Entity, list[str]]
 def pools(rows: Iterable[Row], detect: Detector) -> Pools:
     """Return the different values of all rows by kind; names only where they have two parts."""
     found: dict[Entity, dict[str, None]] = {}
-    for row in rows:
-        finding = Finding(row, detect)
+    for finding in findings(list(rows), detect):
         for passage, spans in zip(finding.passages, finding.spans, strict=True):
             for span in spans:
                 value = passage.text[span.start : span.end]
@@ -34,7 +33,7 @@ def swapped(row: Row, detect: Detector, known: Pools, random: np.random.Generato
     as it is when one value is written in two ways (a number with and without spaces), or when something of an old
     value would be left.
     """
-    finding = Finding(row, detect)
+    finding = Finding.of(row, detect)
     values = dict.fromkeys(
         (passage.text[span.start : span.end], span.entity)
         for passage, spans in zip(finding.passages, finding.spans, strict=True)

@@ -6,6 +6,7 @@ Every rule starts at a number, so that a text is scanned once, for digits, and o
 import re
 from collections.abc import Iterator, Sequence
 
+from metier.prepare.protect.sieve import DIGIT, SPACE, UPPER
 from metier.prepare.protect.spans import Span
 from metier.prepare.protect.vocabulary import CAPITAL, words
 
@@ -31,14 +32,15 @@ _POSTAL = (
     r"(?:[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{4} [A-Z]{2}|\d{3} \d\d|\d{2}-\d{3}"
     r"|\d{4,5}(?:-\d{3,4})?)\b"
 )
-_TOWN = rf"{CAPITAL}[\w.'\u2019()-]*(?:[ -](?:{CAPITAL}|\()[\w.'\u2019()-]*){{0,3}}"
+_GAPS = r"\s{0,9}"
+_TOWN = rf"{CAPITAL}[\w.'\u2019()-]*+(?:[ -](?:{CAPITAL}|\()[\w.'\u2019()-]*+){{0,3}}"
 _NUMBER = re.compile(
     r"\d(?<![\w.,$\u20ac\u00a3#:]\d)\d{0,5}(?: ?[A-Za-z]\b|[/-]\d{1,5}[A-Za-z]?\b)?(?![\w%:])(?![.,]\d)"
 )
 _FORWARD = re.compile(rf"(?:,? \d{{1,5}})?,? {_STREET}(?: \d{{1,4}}\b)?")
 _TAIL = re.compile(
-    rf"(?:[,\s]{{1,4}}{_UNIT}){{0,2}}(?:(?:\s*,\s*|\s*\n\s*|[ ])(?:{_POSTAL} )?{_TOWN})?"
-    rf"(?:\s*,\s*(?:[A-Z]{{2,3}}\b|nan|{_TOWN}))?(?:\s*\n?\s*{_TOWN})?(?:\s*,?\s+{_POSTAL})"
+    rf"(?:[,\s]{{1,4}}{_UNIT}){{0,2}}(?:(?:{_GAPS},{_GAPS}|{_GAPS}\n{_GAPS}|[ ])(?:{_POSTAL} )?{_TOWN})?"
+    rf"(?:{_GAPS},{_GAPS}(?:[A-Z]{{2,3}}\b|nan|{_TOWN}))?(?:{_GAPS}\n?{_GAPS}{_TOWN})?(?:{_GAPS},?\s{{1,9}}{_POSTAL})"
     rf"|(?:[,\s]{{1,4}}{_UNIT}){{1,2}}"
 )
 _BOX = re.compile(
@@ -62,8 +64,19 @@ _LOOSE_BACKWARD = re.compile(rf"(?<![\w.]){_NAME},? $")
 _AND_CORNER = re.compile(rf" and {_NAME}")
 _ZIP_CUE = re.compile(r"\b(?:zip(?: ?code)?|post(?:al)? ?code|plz)(?: (?:is|code|of))?[\s:]{1,3}$", re.I)
 _POSTAL_AT = re.compile(_POSTAL)
+_HOUSE = rf"{DIGIT}(?: ?[A-Za-z]|[/-]{DIGIT}{{1,5}}[A-Za-z]?)?"
+MAY_BE_ADDRESS = (
+    rf"(?i:box|[afd]po,? a[aep]|post(?:boks|bus|fach)) {DIGIT}"
+    rf"|{_HOUSE}[ ,]{{1,3}}(?:[0-9]|{UPPER})|{_HOUSE}(?: [A-Za-z\x{{80}}-\x{{10ffff}}]{{2,}}){{1,3}} {DIGIT}"
+    rf"|(?:{UPPER}[^ \n]*|(?:st|nd|rd|th))[ ,]*(?:{SPACE}|[#.]){DIGIT}"
+    rf"|(?:^|[ \n])(?:{_any(_AFTER_WORDS)}|(?i:{_any(_UNITS)}))\.*[ ,]*(?:{SPACE}|[#.])?{DIGIT}"
+    rf"|(?i:zip|code|plz)(?: (?i:is|code|of))?(?:{SPACE}|:){{1,3}}{DIGIT}"
+)
+"""See `sieve`: a box, or a number behind or before a word that may belong to a street."""
+
 _CLUE = 44
 _WIDE = 72
+_LINE = 60
 
 
 def addresses(text: str) -> Iterator[Span]:
@@ -138,10 +151,11 @@ def _is_street(words: Sequence[str]) -> bool:
 
 def _own_line(text: str, start: int, end: int) -> tuple[int, int] | None:
     """Take a line of several that holds a name and a number and nothing else."""
-    first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
-    line = text[first : last if last >= 0 else len(text)]
-    if len(line) > 60:
+    first, last = text.rfind("\n", max(0, start - _LINE - 1), start) + 1, text.find("\n", end, end + _LINE + 1)
+    last = last if last >= 0 else len(text)
+    if last - first > _LINE:
         return None
+    line = text[first:last]
     before, after = text[first:start], text[end : first + len(line)]
     if not before.strip("? ") and after.strip() and (match := _LOOSE_FORWARD.match(text, end)):
         return (start, match.end()) if match.end() >= first + len(line.rstrip(" ,.")) else None

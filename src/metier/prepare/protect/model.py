@@ -1,8 +1,8 @@
 """Where a token-classification model joins the rules: names and places that no list and no cue gives away."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metier.core import extras
 from metier.core.errors import ModelError
@@ -45,9 +45,24 @@ def with_model(rules: Detector, folder: Path, entities: Collection[Entity]) -> D
     read = library.pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="simple")
     wanted = frozenset(entities)
 
-    def find(text: str) -> Sequence[Span]:
+    def named(text: str) -> list[Span]:
         kinds = [(_KINDS.get(str(part["entity_group"]).lower()), part) for part in read(text)]
-        named = [Span(int(part["start"]), int(part["end"]), kind) for kind, part in kinds if kind in wanted]
-        return disjoint([*rules(text), *named])
+        return [Span(int(part["start"]), int(part["end"]), kind) for kind, part in kinds if kind in wanted]
 
-    return find
+    return _Both(rules, named)
+
+
+class _Both(NamedTuple):
+    """The rules, and what the model names."""
+
+    rules: Detector
+    named: Callable[[str], list[Span]]
+
+    def __call__(self, text: str) -> Sequence[Span]:
+        """Return the spans of one text."""
+        return disjoint([*self.rules(text), *self.named(text)])
+
+    def many(self, texts: Sequence[str]) -> list[Sequence[Span]]:
+        """Return the spans of each text."""
+        found = zip(self.rules.many(texts), texts, strict=True)
+        return [disjoint([*spans, *self.named(text)]) for spans, text in found]

@@ -51,6 +51,9 @@ _NEEDLES = (
 )
 """How signs in small letters are found fast: what they begin with, behind the character before them."""
 
+MAY_BE_SIGN = "|".join(_NEEDLES)
+"""See `sieve`."""
+
 _SMALL_SEQUENCE = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]{2,})?")
 _TITLES, _NAMING, _GREETING = words("titles"), words("naming"), words("greeting")
 _ORGANISATION = words("organisations")
@@ -73,6 +76,8 @@ _NEAR = re.compile(
 _GAP = re.compile(r"[.,:?]?(?:(?: is| was| should be| me| him| her| by| as| it to| to)\b:?)?[,:]?\s{1,3}")
 _FOLLOWING = re.compile(r",? (\w+)")
 _BEFORE = 30
+_FEW = 4
+"""So many words are sought one by one; where there are more, every word with a capital is looked at."""
 
 
 class _Lookup(NamedTuple):
@@ -92,19 +97,27 @@ def _lookup() -> _Lookup:
     return _Lookup(known, signs, capital)
 
 
-def names(text: str) -> Iterator[Span]:
+def names(text: str, *, signs: bool = True) -> Iterator[Span]:
     """Yield names of persons: what the gazetteer knows, and what the words around say is one.
 
     Unknown words count as names only after a title, "my name is" and the like. Words that are names and ordinary words
     too (`Will`, `Rose`) need such a sign or a name beside them. Names in small letters need it too, unless the whole
     text is in small letters and a given name stands before a family name.
+
+    Args:
+        text: any text.
+        signs: False where it is known that none of the signs in small letters stands in it.
     """
     look = _lookup()
     capital = _CAPITAL_ASCII if text.isascii() else _CAPITAL_ANY
     found: list[tuple[int, str]] = []
-    for word in look.capital.intersection(capital.findall(text)):  # inside another word too, which `_judge` refuses
-        found += [(place, word) for place in places(text, word)]
-    for needle in _NEEDLES:
+    known = look.capital.intersection(capital.findall(text))
+    if len(known) > _FEW:
+        found += [(match.start(), match.group()) for match in capital.finditer(text) if match.group() in known]
+    else:
+        for word in known:  # inside another word too, which `_judge` refuses
+            found += [(place, word) for place in places(text, word)]
+    for needle in _NEEDLES if signs else ():
         if needle in text:
             found += [(place + 1, TOKEN.match(text, place + 1).group()) for place in places(text, needle)]  # type: ignore[union-attr]
     if text.islower():

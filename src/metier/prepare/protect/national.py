@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from metier.core import extras
+from metier.prepare.protect.sieve import DIGIT
 from metier.prepare.protect.spans import Span, places
 
 
@@ -64,8 +65,12 @@ _CANDIDATE = re.compile(
 _DOCUMENTS = ("licence", "license", "passport", "identity card", "id card", "national id", "ausweis", "reisepass",
               "f\u00fchrerschein", "green card", "social security", "ssn")  # fmt: skip
 _DOCUMENT_NUMBER = re.compile(
-    r"(?:\s+(?:number|no\.?|nr\.?|num|id|is|was|:|#))*[\s:#]+(?=[A-Z0-9-]*\d)([A-Z0-9][A-Z0-9-]{4,18}[A-Z0-9])\b", re.I
+    r"(?:\s{1,9}(?:number|no\.?|nr\.?|num|id|is|was|:|#)){0,5}[\s:#]{1,9}(?=[A-Z0-9-]*\d)([A-Z0-9][A-Z0-9-]{4,18}[A-Z0-9])\b",
+    re.I,
 )
+MAY_BE_LETTERED = rf"[A-Z][ -]?{DIGIT}|{DIGIT}[-+]?[A-Z]"
+MAY_BE_DOCUMENT = "(?i)" + "|".join(_DOCUMENTS)
+"""See `sieve`."""
 
 
 def national_id(raw: str, digits: str, before: str) -> bool:

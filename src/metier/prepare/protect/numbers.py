@@ -8,6 +8,7 @@ from types import ModuleType
 
 from metier.core import extras
 from metier.prepare.protect.national import national_id
+from metier.prepare.protect.sieve import DIGIT
 from metier.prepare.protect.spans import Entity, Span
 
 _GAP = r"[ \t\u00a0.\-/()\u2010-\u2013]"
@@ -16,7 +17,7 @@ _LEADING = re.compile(r"\+ ?\(?$|\($")
 _PIECE = re.compile(r"\S+")
 _IBAN = re.compile(r"\d(?<=(?<!\w)[A-Za-z]{2}\d)\d(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,4})?(?!\w)")
 _IPV6_PART = re.compile(r":[0-9A-Fa-f]{0,4}:")
-_IPV6_BEFORE, _IPV6_AFTER = re.compile(r"(?<![\w:])[0-9A-Fa-f:]*$"), re.compile(r"[0-9A-Fa-f:]*(?![\w:])")
+_IPV6_BEFORE, _IPV6_AFTER = re.compile(r"(?<![\w:])[0-9A-Fa-f:]*$"), re.compile(r"[0-9A-Fa-f:]{0,40}(?![\w:])")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _DATE = re.compile(
     r"(?:\d{1,2}([-/.])\d{1,2}\1(?:\d{4}|\d{2})|\d{4}([-/.])\d{1,2}\2\d{1,2})(?:[ T]\d\d?(?:[.:]\d\d)*)?"
@@ -42,6 +43,13 @@ _NORTH_AMERICAN = re.compile(r"(?:1[-. ])?\(?[2-9]\d\d\)?[-. ]{1,2}[2-9]\d\d[-. 
 _BRACKETED = re.compile(r"(?:\+?\d{1,3} ?)?\(\d{1,4}\)[ -]?\d[\d -]{4,}\d")
 _STAND_IN = re.compile(r"\(?0\D{0,3}0\D{0,3}0|\+ ?9\D{0,3}9\D{0,3}9")
 """How numbers begin that stand in for others: like no number that is given to anybody."""
+
+MAY_BE_NUMBER = (
+    rf"{DIGIT}(?:[ \t\x{{a0}}.\-/()\x{{2010}}-\x{{2013}}]{{0,3}}{DIGIT}){{6}}"
+    rf"|{DIGIT}\.{DIGIT}{{1,3}}\.{DIGIT}{{1,3}}\.{DIGIT}|{DIGIT}[-/.]{DIGIT}{{1,2}}[-/.]{DIGIT}"
+    rf"|:[0-9A-Fa-f]{{0,4}}:|[A-Za-z]{{2}}{DIGIT}{DIGIT} ?[A-Za-z0-9]{{4}} ?[A-Za-z0-9]{{4}}"
+)
+"""See `sieve`: seven digits near one another, an address of a machine, a date, an IBAN."""
 
 _BEFORE = 48
 """Characters in front of a number in which a word may say what it is."""

@@ -21,8 +21,9 @@ def look(file: Path, settings: ProtectSettings, *, folder: Path) -> Tally:
     find = open_detector(settings, folder)
     tally = Tally()
     allow = frozenset(value.lower() for value in settings.allow)
-    for number, line in enumerate(_text(file).split("\n"), 1):
-        counts = Counter(span.entity for span in find(line) if line[span.start : span.end].lower() not in allow)
+    lines = _text(file).split("\n")
+    for number, (line, spans) in enumerate(zip(lines, find.many(lines), strict=True), 1):
+        counts = Counter(span.entity for span in spans if line[span.start : span.end].lower() not in allow)
         if counts:
             tally.add(counts, f"{file.name}:{number}")
     return tally

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from metier.prepare.protect.sieve import DIGIT, SPACE
 from metier.prepare.protect.spans import Span, places
 
 _LONG = 16
@@ -30,7 +31,7 @@ _KNOWN = re.compile(
     r"|AGE-SECRET-KEY-1[A-Z0-9]{58}"
     r")"
 )
-_URL_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^\s:/@]{0,64}:([^\s@/]{3,})@")
+_URL_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,64}:([^\s@/]{3,})@")
 _HOOK = re.compile(
     r"https://(?:hooks\.slack\.com/(?:services|workflows)/[\w/]{20,}|discord(?:app)?\.com/api/webhooks/\d+/[\w-]{20,}"
     r"|[\w.-]+\.webhook\.office\.com/\S{20,})"
@@ -40,10 +41,20 @@ _BLOCK = re.compile(
     r"(?:-----END [A-Z0-9 ]+-----|\Z)"
 )
 _VALUE = re.compile(
-    r"(?:pass(?:word|wd|phrase|code)|pwd|secret|key|token|credentials?)[\"']?\s*(?:(?:is|was)\s*:?|:=|[:=]{1,2}>?)\s*[\"'`]?([^\s\"'`,;<>]{4,})",
+    r"(?:pass(?:word|wd|phrase|code)|pwd|secret|key|token|credentials?)[\"']?\s*(?:(?:is|was)\s*:?|:=|[:=]{1,2}>?)\s*[\"'`]?([^\s\"'`,;<>]{4,1000})",
     re.I,
 )
+_VALUE_ENDS = re.compile(r"[\s\"'`,;<>]|\Z")
 _BEARER = re.compile(r"\b(?:Bearer|Basic|Token)\s+([A-Za-z0-9+/=._~-]{16,})")
+MAY_BE_SECRET = (
+    r"-----BEGIN|://|(?:^|[^A-Za-z0-9_])(?:A[KSB]IA|ACCA|gh[oprsu]_|github_pat_|gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-"
+    r"|xox[abeoprs]-|xapp-|[srp]k_(?:live|test)_|whsec_|sk-|AIza|ya29\.|GOCSPX-|hf_|gsk_|r8_|SG\.|key-[0-9a-f]"
+    r"|(?:SK|AC)[0-9a-f]|npm_|pypi-|dckr_pat_|shp(?:at|ca|pa|ss)_|sq0|dop_v1_|hvs\.|dapi[0-9a-f]|lin_api_|glsa_|eyJ"
+    rf"|AGE-SECRET)|{DIGIT}:AA|(?:Bearer|Basic|Token){SPACE}+[A-Za-z0-9+/=._~-]{{16}}"
+    rf"|(?i:pass(?:word|wd|phrase|code)|pwd|secret|key|token|credentials?)[\"']?{SPACE}*(?:(?i:is|was)|[:=])"
+)
+"""See `sieve`: how a key begins, and what stands behind a word that announces one."""
+
 _CUES = ("pass", "pwd", "secret", "key", "token", "credential")
 _NOT_A_VALUE = re.compile(
     r"(?:the|a|an|not|my|your|our|his|her|their|this|that|it|to|in|on|for|and|or|if|of|expired|invalid|wrong|required"
@@ -84,15 +95,15 @@ def _named(text: str) -> Iterator[Span]:
     if len(small) != len(text):
         small = text
     for cue in _CUES:
-        if cue not in small:
-            continue
+        end = 0
         for place in places(small, cue):
-            match = _VALUE.match(text, place)
+            match = _VALUE.match(text, place) if place >= end else None
             if match is None or (cue == "key" and small[place - 1 : place] not in ("_", "-", " ")):
                 continue
             value = match.group(1).rstrip(".?)]}")
             if len(value) >= 4 and not _NOT_A_VALUE.fullmatch(value) and _is_value(match.group(), value):
-                yield Span(match.start(1), match.start(1) + len(value), "secret")
+                start, end = match.start(1), _VALUE_ENDS.search(text, match.end()).start()  # type: ignore[union-attr]
+                yield Span(start, start + len(text[start:end].rstrip(".?)]}")), "secret")
 
 
 def _is_value(whole: str, value: str) -> bool:
