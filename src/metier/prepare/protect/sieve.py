@@ -35,6 +35,7 @@ def sieved(texts: Sequence[str], patterns: Sequence[str]) -> list[int]:
         return [everything] * len(texts)
     found = np.zeros(len(texts), np.int64)
     for number, pattern in enumerate(patterns):
-        matches = compute.match_substring_regex(column, pattern)
+        options = compute.MatchSubstringOptions(pattern)
+        matches = compute.call_function("match_substring_regex", [column], options)
         found |= matches.to_numpy(zero_copy_only=False).astype(np.int64) << number
     return found.tolist()
