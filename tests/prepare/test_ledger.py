@@ -50,3 +50,14 @@ def test_rows_are_read_where_they_stand(tmp_path_factory, numbers):
     stream.flush()
     found = Records(stream, np.dtype(np.int64)).of(np.array([numbers, numbers[::-1]], np.int64))
     assert found.tolist() == [numbers, numbers[::-1]]
+
+
+def test_rows_one_after_the_other_are_read_at_once(tmp_path):
+    with (tmp_path / "rows").open("w+b") as stream:
+        np.arange(100, dtype=np.int64).tofile(stream)
+        stream.flush()
+        records = Records(stream, np.dtype(np.int64))
+        for first, behind in ((0, 100), (7, 8), (99, 100), (3, 50)):
+            assert records.of(np.arange(first, behind)).tolist() == list(range(first, behind))
+        assert records.of(np.array([5, 4, 7])).tolist() == [5, 4, 7]
+        assert records.of(np.array([2, 2, 4])).tolist() == [2, 2, 4]

@@ -96,3 +96,21 @@ def _alike(rows: list[int], places: np.ndarray) -> list[list[int]]:
     for row in rows:
         groups.setdefault(places[row].tobytes(), []).append(row)
     return list(groups.values())
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 60), max_size=200), st.booleans())
+def test_every_key_that_meets_another_is_kept_and_the_kept_ones_are_in_order(hashes, near):
+    """Planted: hashes so near that they share slots, which is no meeting."""
+    spread = np.uint64(1) if near else np.uint64(0x9E3779B9)
+    upper = (np.array(hashes, np.uint64) * spread) & np.uint64(0xFFFFFFFF)
+    keys = (upper << np.uint64(32)) | np.arange(len(hashes), dtype=np.uint64)
+    buckets, places = banding._crowded(keys)
+    counts = {value: hashes.count(value) for value in hashes}
+    assert sorted(places.tolist()) == [place for place, value in enumerate(hashes) if counts[value] > 1]
+    assert (np.diff(buckets.astype(np.int64)) >= 0).all()
+
+
+def test_most_keys_that_meet_no_other_are_not_sorted():
+    keys = np.random.default_rng(0).integers(0, 1 << 63, 100_000).astype(np.uint64)
+    assert len(banding._meeting_some(keys)) < len(keys) / 5

@@ -28,6 +28,8 @@ _TOGETHER = 1 << 19
 
 _MOST_PAIRS = 1 << 18
 _REMEMBERED_BITS = 20
+_SLOT_BITS = 21
+_PRIME = 0x9E3779B1
 
 
 class Further(NamedTuple):
@@ -58,7 +60,6 @@ def gather(sketches: Sketches, usable: np.ndarray, alike: Alike, clusters: Clust
     """
     fresh = _Fresh()
     for keys, further in _keys(sketches, usable):
-        keys.sort()
         for pairs in _meeting(*_parted(*_crowded(keys), further), clusters):
             chosen = fresh.of(pairs)
             for start in range(0, len(chosen), _MOST_PAIRS):
@@ -104,11 +105,29 @@ class _Fresh:
         return np.stack([names >> np.uint64(32), names & np.uint64(0xFFFFFFFF)], 1).astype(np.int64)
 
 
+def _meeting_some(keys: np.ndarray) -> np.ndarray:
+    """Leave out most of the keys that no other shares its hash with: nearly all are, and sorting them takes longest.
+
+    Of the keys that share a slot of a table the last one written stays in it, and shows the others that it is there.
+    """
+    slots = (keys >> np.uint64(32)).astype(np.uint32)
+    slots *= np.uint32(_PRIME)
+    slots >>= np.uint32(32 - _SLOT_BITS)
+    last = np.zeros(1 << _SLOT_BITS, np.uint32)
+    numbers = np.arange(len(keys), dtype=np.uint32)
+    last[slots] = numbers
+    shared = np.zeros(1 << _SLOT_BITS, bool)
+    shared[slots[last[slots] != numbers]] = True
+    return keys[shared[slots]]
+
+
 def _crowded(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return buckets, uint64, and places, int64, of the keys whose hash others have too; the keys are in order."""
+    """Return buckets, uint64, and places, int64, of the keys whose hash others have too, in order."""
+    keys = _meeting_some(keys)
+    keys.sort()
     hashes = keys >> np.uint64(32)
     same = np.concatenate([[False], hashes[1:] == hashes[:-1], [False]])
-    crowded = same[1:] | same[:-1]
+    crowded = (same[1:] | same[:-1])[: len(keys)]
     return hashes[crowded], (keys[crowded] & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 

@@ -14,6 +14,7 @@ SHARE = 0.02
 _SAMPLE_ROWS = 4000
 _MOST_SAMPLE_BYTES = 1 << 14
 _ROWS_TOGETHER = 200
+_BUCKETED = np.uint64(64 - 18)
 _SIEVE_BITS = 14
 _SIEVED = np.uint64(64 - _SIEVE_BITS)
 
@@ -39,9 +40,18 @@ def frame_of(shelf: Shelf) -> np.ndarray:
         runs.append(found[kept])
         rows.append(part[words.owners[kept] // 2])
     every, of = np.concatenate(runs), np.concatenate(rows)
-    several = np.isin(every, _at_least(np.sort(every), fewest))  # in so many places, if not rows
+    several = np.flatnonzero(_crowded(every, fewest))
+    several = several[
+        np.isin(every[several], _at_least(np.sort(every[several]), fewest))
+    ]  # in so many places, if not rows
     pairs = np.unique(np.stack([every[several], of[several].astype(np.uint64)], 1), axis=0)
     return _at_least(pairs[:, 0], fewest)
+
+
+def _crowded(values: np.ndarray, fewest: float) -> np.ndarray:
+    """Tell which values may stand there so often, bool: their buckets hold so many. Far fewer are left to be sorted."""
+    buckets = (values >> _BUCKETED).astype(np.int64)
+    return (np.bincount(buckets, minlength=1) >= fewest)[buckets]
 
 
 def _at_least(ordered: np.ndarray, fewest: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from metier.prepare.duplicates.likeness import alike
 from metier.prepare.duplicates.shelf import Shelf
 from metier.prepare.duplicates.signatures import EMPTY, signatures
 from metier.prepare.duplicates.sketches import Sketches
-from metier.prepare.duplicates.words import mixed, places_of, windows_of, words_of
+from metier.prepare.duplicates.words import mixed, places_of, windows_of, words_at
 
 _BATCH_BYTES = 1 << 19
 _PAIRS = 1 << 14
@@ -70,10 +70,12 @@ def _sketch(shelf: Shelf, frame: np.ndarray, sketches: Sketches) -> np.ndarray:
     sketched = np.zeros(len(shelf), bool)
     for rows in shelf.batches(_BATCH_BYTES):
         texts = shelf.take(rows)
-        begins, _, owners = places_of(texts)
-        windows = _pairs_of_words(windows_of(texts.buffer)[begins], owners)
-        if len(frame):
-            own = ~in_frame(words_of(texts), frame)
+        places = places_of(texts)
+        letters, owners = windows_of(texts.buffer)[places.begins], places.owners
+        covered = in_frame(words_at(texts, places, letters), frame) if len(frame) else None
+        windows = _pairs_of_words(letters, owners)
+        if covered is not None:
+            own = ~covered
             windows, owners = windows[own], owners[own]
         found = signatures(windows, owners // 2, len(rows))
         sketched[rows[0] : rows[-1] + 1] = found[:, 0] != EMPTY

@@ -51,9 +51,10 @@ def fold(rows: Sequence[tuple[str, ...]]) -> Texts:
     A part without any letter, digit or symbol ("?!") is kept by the names of its characters.
     """
     parts, width = [part for row in rows for part in row], len(rows[0])
-    folded = _folded(parts)
-    for index in [index for index, part in enumerate(folded) if not part and parts[index].strip()]:
-        folded[index] = "".join(f"u{ord(character):x} " for character in "".join(parts[index].split())).encode()
+    filled = [index for index, part in enumerate(parts) if part]
+    folded = [b""] * len(parts)
+    for index, part in zip(filled, _folded([parts[index] for index in filled]) if filled else (), strict=True):
+        folded[index] = part or b"".join(b"u%x " % ord(character) for character in "".join(parts[index].split()))
     lengths = np.fromiter(map(len, folded), np.int64, len(folded))
     folded[width - 1 :: width] = [part + _ROW_END for part in folded[width - 1 :: width]]
     starts = np.append(0, np.cumsum(lengths)[:-1]) + PADDING * (np.arange(len(folded)) // width)
@@ -118,11 +119,25 @@ class Words(NamedTuple):
     owners: np.ndarray
 
 
+class Spots(NamedTuple):
+    """Where words begin and end, and whose they are, as in `Words`."""
+
+    begins: np.ndarray
+    ends: np.ndarray
+    owners: np.ndarray
+
+
 def words_of(texts: Texts) -> Words:
     """Find and hash the words of folded rows; the parts of all rows are numbered through."""
-    begins, ends, owners = places_of(texts)
+    spots = places_of(texts)
+    return words_at(texts, spots, windows_of(texts.buffer)[spots.begins])
+
+
+def words_at(texts: Texts, spots: Spots, letters: np.ndarray) -> Words:
+    """Hash words that have been found; `letters` uint64 [W] are the eight bytes from the beginning of each."""
+    begins, ends, owners = spots
     windows, lengths = windows_of(texts.buffer), ends - begins
-    hashes = mixed((windows[begins] & _FIRST_BYTES[np.minimum(lengths, 8)]) + lengths.astype(np.uint64))
+    hashes = mixed((letters & _FIRST_BYTES[np.minimum(lengths, 8)]) + lengths.astype(np.uint64))
     further = np.flatnonzero(lengths > 8)
     for index in further[lengths[further] > _LONG_WORD].tolist():
         content = texts.buffer[begins[index] : ends[index]].tobytes()
@@ -137,8 +152,8 @@ def words_of(texts: Texts) -> Words:
     return Words(hashes, begins, ends, owners)
 
 
-def places_of(texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where the words begin and end, and whose they are, as in `Words`."""
+def places_of(texts: Texts) -> Spots:
+    """Return where the words begin and end, and whose they are."""
     spaces = texts.buffer == 32
     edges = np.flatnonzero(spaces[1:] != spaces[:-1]) + 1
     if len(spaces) and not spaces[0]:
@@ -146,7 +161,7 @@ def places_of(texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     begins, ends = edges[::2], edges[1::2]
     starts = texts.starts.ravel()
     counts = np.diff(np.searchsorted(begins, starts), append=len(begins))
-    return begins, ends, np.repeat(np.arange(len(starts)), counts)
+    return Spots(begins, ends, np.repeat(np.arange(len(starts)), counts))
 
 
 def windows_of(buffer: np.ndarray) -> np.ndarray:
@@ -156,9 +171,12 @@ def windows_of(buffer: np.ndarray) -> np.ndarray:
 
 def mixed(values: np.ndarray) -> np.ndarray:
     """Scatter 64-bit numbers so that near ones end up far apart (the finaliser of SplitMix64), uint64, same shape."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    values = values ^ (values >> np.uint64(30))
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def runs_of(hashes: np.ndarray, owners: np.ndarray, length: int) -> np.ndarray:
