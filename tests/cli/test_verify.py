@@ -2,7 +2,7 @@
 
 import pytest
 
-from metier.forest.grow import Trunk
+from metier.forest.forest import Trunk
 from tests.cli.workshop import make_project
 
 FEW = ("--verify.rows", "4", "--verify.tokens", "48", "--verify.steps=2")

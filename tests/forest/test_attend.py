@@ -1,6 +1,7 @@
 """A forest equals its rows alone and padded, for every way of attending that we claim, at every depth."""
 
 import math
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from metier.forest import score
 from metier.forest.arrange import arrange
 from metier.forest.attend import NAME, forest_attention, inner_model, packed
+from metier.forest.descend import descend
+from metier.forest.forest import Trunk
 from metier.forest.grow import grow
 from metier.train.verify.exact import Exactly, widen
 from tests.forest.architectures import PACKABLE, build, sequences
@@ -30,21 +33,32 @@ def dtype_of(name: str) -> torch.dtype:
     return torch.float32 if name in ("qwen3_moe", "mixtral") else torch.float64
 
 
-def forest_step(model: torch.nn.Module, rows, budget: int, *, labels_only: bool = True) -> tuple[float, torch.Tensor]:
+def forest_step(
+    model: torch.nn.Module, rows, budget: int, *, labels_only: bool = True, read=score.losses
+) -> tuple[float, torch.Tensor]:
     """Loss and gradient of all rows, arranged for a budget."""
     model.zero_grad()
     work = arrange(rows, budget)
     total = 0.0
     with packed(model, labels_only=labels_only):
-        if work.trunk is not None:
-            score.read_trunk(model, work.trunk)
-        for _, forest in work.forests:
-            loss = (score.losses(model, forest) * forest.weight).sum()
+        for _, forest in descend(model, work, learn=True):
+            loss = (read(model, forest) * forest.weight).sum()
             loss.backward()
             total += loss.item()
-        if work.trunk is not None:
-            work.trunk.backward()
     return total, gradients(model)
+
+
+@contextmanager
+def counting(model: torch.nn.Module):
+    """How many tokens each call of a model embeds."""
+    seen: list[int] = []
+    handle = model.get_input_embeddings().register_forward_hook(
+        lambda module, args, output: seen.append(args[0].numel())
+    )
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 @pytest.mark.parametrize("name", PACKABLE)
@@ -85,12 +99,21 @@ def exact(request):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 10_000), depth=st.integers(1, 4), budget=st.sampled_from([10_000, 300, 90, 40, 1]))
-def test_any_tree_and_any_budget_give_the_gradient_of_the_padded_step(exact, seed, depth, budget):
+@given(
+    seed=st.integers(0, 10_000),
+    depth=st.integers(1, 4),
+    budget=st.sampled_from([10_000, 300, 90, 40, 1]),
+    plain_head=st.booleans(),
+)
+def test_any_tree_and_any_budget_give_the_gradient_of_the_padded_step(exact, seed, depth, budget, plain_head):
+    """With labels anywhere: in trunks, where rows leave them, and beneath; scored in the trunk, or in each forest."""
     model, labels_only = exact
+    capped = getattr(model.config, "final_logit_softcapping", None) is not None
+    read = score.head_losses if plain_head and not capped else score.losses
     rows = tree_rows(seed, depth=depth)
-    with Exactly():
-        loss, ours = forest_step(model, rows, budget, labels_only=labels_only)
+    with Exactly(), counting(model) as read_tokens:
+        loss, ours = forest_step(model, rows, budget, labels_only=labels_only, read=read)
+        assert sum(read_tokens) == grow(rows).tokens, "every token of the tree once, whatever the budget"
         model.zero_grad()
         plain = padded_loss(model, rows)
         plain.backward()
@@ -125,10 +148,8 @@ def test_a_checkpointed_trunk_can_be_computed_again():
     for _ in range(2):
         model.zero_grad()
         with packed(model):
-            score.read_trunk(model, work.trunk)
-            for _, forest in work.forests:
+            for _, forest in descend(model, work, learn=True):
                 (score.losses(model, forest) * forest.weight).sum().backward()
-            work.trunk.backward()
         found.append(gradients(model))
     assert torch.equal(*found)
 
@@ -144,9 +165,7 @@ def test_no_row_sees_another(budget):
         work = arrange(given_rows, budget)
         seen = {}
         with torch.no_grad(), packed(model):
-            if work.trunk is not None:
-                score.read_trunk(model, work.trunk)
-            for indices, forest in work.forests:
+            for indices, forest in descend(model, work):
                 values = score.losses(model, forest)
                 seen |= {index: values[forest.sequence == place] for place, index in enumerate(indices)}
         told.append([seen[index] for index in range(3)])
@@ -178,12 +197,59 @@ def test_a_forgotten_trunk_is_found():
     _, expected = forest_step(model, rows, 10_000)
     model.zero_grad()
     work = arrange(rows, 30)
-    assert work.trunk is not None
+    assert work.trunks
     with packed(model):
-        score.read_trunk(model, work.trunk)
-        for _, forest in work.forests:
+        for _, forest in descend(model, work):
             (score.losses(model, forest) * forest.weight).sum().backward()
     assert ((gradients(model) - expected).norm() / expected.norm()).item() > 1e-3
+
+
+@pytest.mark.parametrize("read", [score.losses, score.head_losses])
+@pytest.mark.parametrize("dropped", ["hidden", "layers"])
+def test_a_trunk_that_drops_what_it_owes_is_found(dropped, read, monkeypatch):
+    """The planted faults: gradients of labels that trunks predict, and of trunks above trunks, go no further."""
+    model = build(PACKABLE["llama"])
+    rows = tree_rows(3, depth=4, fan=3)
+    loss, expected = forest_step(model, rows, 10_000, read=read)
+    assert max(len(forest.trunks) for _, forest in arrange(rows, 30).forests) > 1
+    _, ours = forest_step(model, rows, 30, read=read)
+    assert ((ours - expected).norm() / expected.norm()).item() < 1e-6
+    if dropped == "hidden":
+        said = Trunk.said
+        monkeypatch.setattr(Trunk, "said", lambda *args: said(*args).detach())
+    else:
+        monkeypatch.setattr("metier.forest.forest._add", lambda leaf, gradient: None)
+    same, wrong = forest_step(model, rows, 30, read=read)
+    assert same == pytest.approx(loss, rel=1e-7), "the loss does not show it"
+    assert ((wrong - expected).norm() / expected.norm()).item() > 1e-3
+
+
+@pytest.mark.parametrize("budget", [200, 30])
+def test_checkpointed_trunks_above_trunks_compute_the_same(budget):
+    model = build(PACKABLE["llama"]).train()
+    rows = tree_rows(3, depth=4, fan=3)
+    _, expected = forest_step(model, rows, 10_000, read=score.head_losses)
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    _, ours = forest_step(model, rows, budget, read=score.head_losses)
+    assert ((ours - expected).norm() / expected.norm()).item() <= 1e-6
+
+
+@pytest.mark.parametrize("budget", [60, 1])
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_states_in_trunks_are_those_of_rows_alone(name, budget):
+    """What the head of a vocabulary reads, and what heads of classes read, in the order of the labels."""
+    model = build(PACKABLE[name])
+    rows = tree_rows(2)
+    with torch.no_grad():
+        for read, alone in ((score.states, score.states_alone), (score.logits, score.logits_alone)):
+            whole = grow(rows)
+            expected = alone(model, whole)
+            with packed(model, labels_only=name != "gpt2"):
+                for indices, forest in descend(model, arrange(rows, budget)):
+                    found = read(model, forest)
+                    for place, index in enumerate(indices):
+                        seen, wanted = found[forest.sequence == place], expected[whole.sequence == index]
+                        assert torch.allclose(seen, wanted, rtol=0, atol=1e-5)
 
 
 def test_the_models_own_attention_is_restored():

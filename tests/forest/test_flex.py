@@ -21,9 +21,9 @@ def both(budget: int, *, labels: bool, options: Options, spoil: bool = False) ->
         key, value = torch.randn(2, 1, 2, forest.tokens, 8)
         held, keys, values = None, key, value
         if forest.trunk is not None:
-            above = forest.trunk.forest
+            above = forest.trunk
             held_key, held_value = torch.randn(2, 1, 2, above.tokens, 8)
-            held = Keys(key=held_key, value=held_value, positions=above.positions[0])
+            held = Keys(key=held_key, value=held_value, positions=above.positions)
             keys, values = torch.cat([held_key, key], 2), torch.cat([held_value, value], 2)
         own = Keys(key=key, value=value, positions=forest.positions[0])
         pieces = forest.label_pieces if labels else forest.pieces

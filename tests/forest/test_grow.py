@@ -1,7 +1,5 @@
 """Growing: every distinct token once, every label in its place, budgets kept, deterministic."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,8 @@ from hypothesis import strategies as st
 
 from metier.core.types import Sequence
 from metier.forest.arrange import arrange
-from metier.forest.bins import bins, bins_of_kin
+from metier.forest.bins import bins
+from metier.forest.forest import label_places
 from metier.forest.grow import grow, needed
 from metier.forest.trie import LEAST_SAVED, trie
 from tests.forest.trees import prompt_rows, tree_rows
@@ -39,55 +38,116 @@ def test_bins_are_filled(lengths, budget):
     assert len(totals) < 2 or totals[0] + totals[1] > budget
 
 
-def check(rows, indices, forest, trunk) -> None:
-    """Every label is where its row has it, and what stands before it spells its row."""
+def check(rows, indices, forest) -> None:
+    """Every label is where its row has it, and what stands before it, in trunks and here, spells its row."""
+    above = sum(len(trunk.forest.source) for trunk in forest.trunks)
     for place, index in enumerate(indices):
         row = rows[index]
         labels = np.flatnonzero(row.weights)
         mine = forest.sequence == place
-        source = forest.source[forest.row[mine]]
         assert forest.token[mine].tolist() == row.ids[labels].tolist()
         assert forest.weight[mine].tolist() == row.weights[labels].tolist()
-        assert forest.positions[0, source].tolist() == (labels - 1).tolist()
-        assert forest.ids[0, source].tolist() == row.ids[labels - 1].tolist()
         path = forest.path(place)
         depth = needed(row) - len(path)
         assert forest.ids[0, path].tolist() == row.ids[depth : needed(row)].tolist()
         assert forest.positions[0, path].tolist() == list(range(depth, needed(row)))
-        assert trunk is not None or depth == 0
+        held = spelt(forest.trunk, row, depth)
+        whole = [*held, *(("here", int(at)) for at in path)]
+        assert [predicting(forest, number) for number in torch.nonzero(mine)[:, 0]] == [whole[at - 1] for at in labels]
+    assert sorted(forest.told.unique().tolist()[: len(forest.own)]) == list(range(len(forest.own)))
+    assert len(forest.held) <= above
 
 
-@given(st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([10_000, 200, 60, 5]), st.booleans())
-def test_labels_stay_with_their_rows(seed, depth, budget, share):
+def spelt(trunk, row: Sequence, depth: int) -> list[tuple[str, int]]:
+    """Find a row's first tokens in trunks: where each stands."""
+    if not depth:
+        return []
+    ids = torch.cat([part.forest.ids[0] for part in (*trunk.forest.trunks, trunk)]).tolist()
+    ends = [
+        trunk.places(node)
+        for node, at in enumerate(trunk.nodes)
+        if at.depth + at.length == depth
+    ]  # fmt: skip
+    (places,) = [found for found in ends if [ids[at] for at in found] == row.ids[:depth].tolist()]
+    assert trunk.positions[torch.from_numpy(places)].tolist() == list(range(depth))
+    return [("above", int(at)) for at in places]
+
+
+def predicting(forest, label: int) -> tuple[str, int]:
+    """Say where a label is predicted; in a trunk its number and its place have to agree."""
+    row, told = int(forest.row[label]), int(forest.told[label])
+    if row < len(forest.source):
+        assert int(forest.own[told]) == label
+        return "here", int(forest.source[row])
+    name = int(forest.trunk.labels[told - len(forest.own)])
+    sources = np.unique(label_places(forest.trunk.labels))
+    assert sources[forest.held[row - len(forest.source)]] == name >> 32
+    assert name & 0xFFFFFFFF == int(forest.token[label])
+    return "above", name >> 32
+
+
+BUDGETS = st.sampled_from([10_000, 200, 60, 25, 5, 1])
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4), BUDGETS, st.booleans(), st.sampled_from([1, 2]))
+def test_labels_stay_with_their_rows(seed, depth, budget, share, together):
     rows = tree_rows(seed, depth=depth)
-    work = arrange(rows, budget, share=share)
+    rows = [*rows, *rows[: len(rows) % together]]
+    work = arrange(rows, budget, share=share, together=together)
     assert sorted(index for indices, _ in work.forests for index in indices) == list(range(len(rows)))
     for indices, forest in work.forests:
-        check(rows, indices, forest, work.trunk)
-        assert forest.tokens <= budget or len(indices) == 1
+        check(rows, indices, forest)
+        assert forest.tokens
+        assert together > 1 or forest.tokens <= max(budget, *(needed(rows[index]) for index in indices))
         assert torch.equal(forest.source, forest.source.unique())
+        assert all((index ^ 1) in indices for index in indices) or together == 1
     assert work.given == sum(len(row) for row in rows)
     assert work.computed <= work.given
-    again = arrange(rows, budget, share=share)
+    again = arrange(rows, budget, share=share, together=together)
     for (_, first), (_, second) in zip(work.forests, again.forests, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(first.tensors(), second.tensors(), strict=True))
 
 
-@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 60)), max_size=40), st.integers(1, 80))
-def test_kin_stay_within_the_budget_and_nothing_is_lost(items, budget):
-    lengths = [length for length, _ in items]
-    common = [min(alike, length, before) for (length, alike), before in zip(items, [0, *lengths], strict=False)]
-    made = bins_of_kin(lengths, common, lengths, budget)
-    assert sorted(index for content in made for index in content) == list(range(len(lengths)))
-    for content in made:
-        added = lengths[content[0]]
-        for before, index in pairwise(content):
-            added += lengths[index] - min(common[before + 1 : index + 1])
-        assert len(content) == 1 or added <= budget
+@given(st.integers(0, 10_000), st.integers(1, 4), BUDGETS, st.sampled_from([1, 2]))
+def test_every_token_of_the_tree_is_computed_once_whatever_the_budget(seed, depth, budget, together):
+    """Also those that are learnt, and those that predict where rows part."""
+    rows = tree_rows(seed, depth=depth, fan=3)
+    work = arrange(rows, budget, together=together if len(rows) % together == 0 else 1)
+    assert work.computed == grow(rows).tokens
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4), BUDGETS)
+def test_what_is_held_at_once_is_bounded(seed, depth, budget):
+    """A row, two budgets of trunks beside it, and a forest."""
+    rows = tree_rows(seed, depth=depth, fan=3)
+    longest = max(needed(row) for row in rows)
+    for _, forest in arrange(rows, budget).forests:
+        above = forest.trunk.tokens if forest.trunk is not None else 0
+        assert above <= longest + 2 * budget
+        assert forest.tokens <= max(budget, longest)
+
+
+def test_what_hangs_from_one_trunk_is_computed_together():
+    """Else it would be computed again."""
+    for seed in range(30):
+        left: set[int] = set()
+        held: tuple = ()
+        for _, forest in arrange(tree_rows(seed, depth=4, fan=3), 30).forests:
+            left |= {id(trunk) for trunk in held if trunk not in forest.trunks}
+            held = forest.trunks
+            assert not left & {id(trunk) for trunk in held}
+
+
+def test_a_conversation_that_grows_is_one_forest():
+    """Each row begins the next: cutting would hold as many tokens and call the model more often."""
+    rows = [sequence(list(range(3, 4 + 40 * n)), [0.0] * (40 * n) + [1.0]) for n in range(1, 6)]
+    work = arrange(rows, 50)
+    assert not work.trunks
+    assert work.computed == 200
 
 
 def learnt_beginnings(rows: int = 16) -> list[Sequence]:
-    """Rows behind three examples whose answers are learnt too: their labels keep the beginning out of the trunk."""
+    """Rows behind three examples whose answers are learnt too."""
     random = np.random.default_rng(0)
     begin, learnt = random.integers(3, 1000, 300), np.r_[np.zeros(60), np.tile([0] * 40 + [1] * 40, 3)]
     made = []
@@ -97,12 +157,16 @@ def learnt_beginnings(rows: int = 16) -> list[Sequence]:
     return made
 
 
-@pytest.mark.parametrize(("budget", "computed"), [(1024, 100 + 3 * 199 + 16 * 110), (4096, 299 + 16 * 110)])
-def test_a_beginning_that_is_learnt_stands_once_in_each_of_as_few_forests_as_can_be(budget, computed):
-    """Packed by the size of each row alone, three rows fill a forest that has room for seven."""
+@pytest.mark.parametrize("budget", [4096, 1024, 512, 128])
+def test_a_beginning_that_is_learnt_is_computed_once(budget):
     work = arrange(learnt_beginnings(), budget)
-    assert work.computed <= computed
+    assert work.computed == 300 + 16 * 109
+    assert [trunk.forest.tokens for trunk in work.trunks] == ([] if budget == 4096 else [300])
     assert max(forest.tokens for _, forest in work.forests) <= budget
+    if budget < 4096:
+        told = work.trunks[0].forest
+        assert len(told.source) == 120
+        assert len(told.token) == 120
 
 
 def test_shared_beginnings_stand_once():
@@ -141,20 +205,24 @@ def test_what_saves_less_than_a_call_costs_is_not_shared():
 def test_a_trunk_is_computed_once_for_all_forests():
     rows = prompt_rows((9,) * 8, prompt=100)
     work = arrange(rows, 40)
-    assert work.trunk is not None
+    (trunk,) = work.trunks
     assert len(work.forests) > 1
-    assert work.trunk.forest.tokens == 99, "the place that predicts the first labels stays with the branches"
-    assert work.computed < 100 + 8 * 10
-    assert arrange(rows, 40, share=False).trunk is None
+    assert trunk.forest.tokens == 100
+    assert trunk.forest.source.tolist() == [99], "the place that predicts the first labels"
+    assert len(trunk.forest.token) == len({int(row.ids[100]) for row in rows}), "each of them once"
+    assert work.computed == 100 + 8 * 8
+    assert not arrange(rows, 40, share=False).trunks
 
 
-def test_labels_never_stand_in_a_trunk():
+def test_labels_in_a_trunk_stay_with_their_rows():
     ids = list(range(3, 63))
     rows = [sequence([*ids, tail, 1, 2, 3], [0.0] * 30 + [1.0] * 34) for tail in (70, 71, 72)]
     work = arrange(rows, 45)
-    assert work.trunk is not None
-    assert work.trunk.forest.tokens == 29
+    (trunk,) = work.trunks
+    assert trunk.forest.tokens == 60
+    assert len(trunk.forest.token) == 30 + 3, "of the place where rows part three next tokens"
     assert sum(len(forest.token) for _, forest in work.forests) == 3 * 34
+    assert sum(len(forest.own) for _, forest in work.forests) == 3 * 3
 
 
 def test_siblings_of_equal_length_are_one_call():
@@ -176,8 +244,12 @@ def test_moving_a_forest_keeps_it(share):
     assert forest.to(torch.device("cpu")) is forest
 
 
-def test_a_row_without_labels_is_kept_whole():
+@pytest.mark.parametrize("share", [True, False])
+def test_a_row_without_labels_is_not_computed(share):
+    """Alone in a forest it would leave the last layer without a single place, which models cannot compute."""
     row = sequence([1, 2, 3, 4], [0, 0, 0, 0])
-    forest = grow([row])
-    assert forest.tokens == 4
-    assert forest.last.tolist() == [3]
+    assert not arrange([row, row], 1, share=share).forests
+    (found,) = arrange([row, sequence([1, 2, 3], [0, 0, 1])], 1, share=share).forests
+    assert found[0] == (0, 1)
+    assert found[1].tokens == 2
+    assert found[1].last.tolist() == [-1, 1]

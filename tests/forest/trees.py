@@ -8,7 +8,10 @@ from tests.forest.architectures import VOCABULARY
 
 
 def tree_rows(seed: int, *, depth: int = 3, fan: int = 2, longest: int = 24) -> list[Sequence]:
-    """Draw rows as the leaves of a random tree; labels anywhere, also on shared tokens and at branch points."""
+    """Draw rows as the leaves of a random tree; labels anywhere, also on shared tokens and at branch points.
+
+    The last row has one token, so that nothing can be learnt of it.
+    """
     random = np.random.default_rng(seed)
     paths: list[list[int]] = [[]]
     for level in range(depth):
@@ -24,7 +27,8 @@ def tree_rows(seed: int, *, depth: int = 3, fan: int = 2, longest: int = 24) -> 
         weights = (random.random(len(ids)) < 0.4).astype(np.float32) * random.choice([0.5, 1.0, 2.0], len(ids))
         weights[0], weights[-1] = 0, 1
         rows.append(Sequence(ids=ids, weights=weights.astype(np.float32), row_id=str(number)))
-    return rows
+    alone = Sequence(ids=np.array([1], np.int32), weights=np.zeros(1, np.float32), row_id=str(len(rows)))
+    return [*rows, alone]
 
 
 def prompt_rows(answers: tuple[int, ...], *, prompt: int = 40, seed: int = 0) -> list[Sequence]:

@@ -79,7 +79,7 @@ def library_gradients(model: PreTrainedModel, sequences: list[Sequence]) -> tupl
 
 def forests(groups: list[list[Sequence]], way: Way = WAY) -> Arrangement:
     grown = [(tuple(range(len(group))), grow(group, share=way.packed)) for group in groups]
-    return Arrangement(trunk=None, forests=tuple(grown))
+    return Arrangement(forests=tuple(grown))
 
 
 def our_gradients(model, objective, work, way=WAY) -> tuple[float, dict[str, torch.Tensor]]:
@@ -119,7 +119,7 @@ def test_prompts_that_begin_alike_are_read_once(kind, tiny_base):
     for budget in (1 << 20, 30):
         work = arrange(sequences, budget)
         assert work.computed < 0.5 * work.given
-        assert (work.trunk is not None) == (budget == 30)
+        assert bool(work.trunks) == (budget == 30)
         loss, gradients = our_gradients(model, Headed(HEADS[kind].kind), work)
         assert loss == pytest.approx(plain_loss, rel=1e-12)
         assert difference(gradients, plain) <= EXACT
@@ -223,7 +223,7 @@ def test_distillation_is_the_divergence_written_out(method, way, tiny_base):
     works = [forests([pairs()[:2], pairs()[2:]], way)]
     if way.packed:
         works += [arrange(pairs(), 1 << 20), arrange(pairs(), 25)]
-        assert works[-1].trunk is not None
+        assert works[-1].trunks
     for work, budget in ((work, budget) for work in works for budget in (1 << 20, 30)):
         objective = Distil(BaseModel(model if method == "lora" else teacher, way), way, budget=budget)
         loss, gradients = our_gradients(model, objective, work, way)

@@ -19,6 +19,7 @@ from metier.core.pages import HUGE_PAGES
 from metier.core.progress import Silent
 from metier.core.types import Sequence
 from metier.forest.arrange import arrange
+from metier.forest.grow import grow
 from metier.model.adapt import adapt
 from metier.model.find import find
 from metier.model.load import load_base
@@ -157,21 +158,18 @@ def test_a_wide_base_takes_smaller_micro_batches_of_full_training(width, tokens)
     assert fastest_tokens("lora", "cpu", width) == 1024
 
 
-def test_rows_whose_beginnings_are_learnt_take_larger_micro_batches(tiny_base):
-    """Their labels keep the beginning out of the trunk: every micro-batch computes it again."""
+def test_rows_whose_beginnings_are_learnt_are_counted_once_in_any_micro_batch(tiny_base):
+    """And gone through: the trunk with its labels, and beneath it one micro-batch."""
+    made = [replace(row, weights=np.ones(len(row), np.float32)) for row in rows(variable_first=False)]
     setting = Setting(base=find(str(tiny_base), tiny_base), model=ModelSettings(), process=0, device="cpu")
-    chosen = []
-    for learnt in (0.0, 1.0):
-        made = [replace(row, weights=np.r_[np.full(20, learnt), row.weights[20:]].astype(np.float32))
-                for row in rows(variable_first=False)]  # fmt: skip
-        order = Order(16, 16, 16, 0)
-        found = choose(setting, "lora", rendered=packed(made * 4), order=order, asked=(256, None), room=1 << 40)
-        assert found.simulation.configuration.micro_batch_tokens == 256, "what is set is obeyed"
-        made = made + [replace(row, ids=np.r_[row.ids[:200], row.ids[200:][::-1]].astype(np.int32)) for row in made]
-        order = Order(32, 32, 32, 0)
-        found = choose(setting, "lora", rendered=packed(made * 4), order=order, asked=(None, None), room=1 << 40)
-        chosen.append(found.simulation.configuration.micro_batch_tokens)
-    assert chosen == [UNPLANNED_TOKENS, 2 * UNPLANNED_TOKENS]
+    order = Order(len(made), 16, len(made), 0)
+    found = {
+        tokens: choose(setting, "lora", rendered=packed(made), order=order, asked=(tokens, False), room=1 << 40)
+        for tokens in (1 << 20, 256, 64)
+    }
+    assert {planned.usage.shared for planned in found.values()} == {grow(made).tokens}
+    memory = [planned.simulation.memory.activations for planned in found.values()]
+    assert memory == sorted(memory, reverse=True)
 
 
 @pytest.mark.parametrize("name", EVERY_OPTIMISER)

@@ -100,7 +100,7 @@ def test_the_gradient_is_that_of_the_formula(chosen, way, tiny_base):
 def test_the_prompt_of_a_pair_is_read_once():
     (whole, _, cut) = works(answers(), Way())
     assert whole.computed < 0.6 * whole.given
-    assert cut.trunk is not None, "and the beginning of all of them too, however small the budget"
+    assert cut.trunks, "and the beginning of all of them too, however small the budget"
 
 
 def test_changed_sides_would_not_pass(tiny_base):

@@ -63,7 +63,7 @@ def plain_gradients(net: torch.nn.Module, rows: list[Sequence]) -> tuple[float, 
 
 
 def side_by_side(groups: list[list[Sequence]]) -> Arrangement:
-    return Arrangement(trunk=None, forests=tuple((tuple(range(len(rows))), grow(rows, share=False)) for rows in groups))
+    return Arrangement(forests=tuple((tuple(range(len(rows))), grow(rows, share=False)) for rows in groups))
 
 
 def our_gradients(net: torch.nn.Module, work: Arrangement) -> tuple[float, dict[str, torch.Tensor]]:
@@ -126,7 +126,7 @@ def test_a_shared_prompt_gives_the_gradient_of_the_plain_padded_step(tiny_base, 
         weights = np.concatenate([np.zeros(40, dtype=np.float32), row.weights])
         rows.append(Sequence(ids=np.concatenate([prompt, row.ids]), weights=weights, row_id=str(number)))
     work = arrange(rows, budget)
-    assert (work.trunk is None) == (budget == 10_000)
+    assert (not work.trunks) == (budget == 10_000)
     loss, gradients = our_gradients(net, work)
     plain_loss, plain = plain_gradients(net, rows)
     assert loss == pytest.approx(plain_loss, rel=1e-7)

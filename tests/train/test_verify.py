@@ -12,9 +12,9 @@ from metier.core.errors import DataError, InputError
 from metier.core.progress import Silent
 from metier.core.types import Sequence
 from metier.forest import grow
-from metier.forest.grow import Trunk
+from metier.forest.descend import descend
+from metier.forest.forest import Trunk
 from metier.forest.pieces import Piece
-from metier.forest.score import read_trunk
 from metier.forest.way import Way, probe
 from metier.model.find import find
 from metier.model.lora import LoraLinear, LoraProduct
@@ -124,13 +124,9 @@ def test_a_row_that_leaks_is_found(verified, monkeypatch, unprobed):
 
 def test_a_mean_of_means_is_found(verified, monkeypatch):
     def by_part(model, objective, work, optimiser, *, clip, arithmetic):
-        if work.trunk is not None:
-            read_trunk(model, work.trunk)
-        for _, forest in work.forests:
+        for _, forest in descend(model, work, learn=True):
             loss = objective.loss(model, forest)
             (loss.total / objective.weight(forest) / len(work.forests)).backward()
-        if work.trunk is not None:
-            work.trunk.backward()
         return StepLog(loss=0.0, gradient_norm=0.0, tokens=0, computed=0)
 
     monkeypatch.setattr(gradient, "gradient", by_part)

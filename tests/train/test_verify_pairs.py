@@ -13,7 +13,7 @@ import torch
 from metier.core.errors import SettingsError
 from metier.core.progress import Silent
 from metier.core.types import Sequence
-from metier.forest.grow import Trunk
+from metier.forest.forest import Trunk
 from metier.model.find import find
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.snapshot import prepare

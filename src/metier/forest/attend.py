@@ -14,7 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 
 from metier.forest.flash import FlashForest
 from metier.forest.flex import Sight, attend_flexibly
-from metier.forest.grow import Forest, Trunk
+from metier.forest.forest import Forest, Trunk
 from metier.forest.pieces import Node, attention_pieces
 from metier.forest.plain import Keys, Options, attend_plainly, default_scale
 from metier.model.autocast import is_autocast
@@ -83,9 +83,7 @@ class Walk:
             keys = Keys(key=key, value=value, positions=positions)
             above = None
             if forest.trunk is not None and held[0] is not None and held[1] is not None:
-                above = Keys(
-                    key=held[0], value=held[1], positions=forest.trunk.forest.positions[0].to(positions.device)
-                )
+                above = Keys(key=held[0], value=held[1], positions=forest.trunk.positions.to(positions.device))
             return attend_plainly(query, query_positions, keys, above, pieces, options=options)
         return FlashForest.apply(query, key, value, *held, pieces, options.scale)
 
@@ -190,7 +188,7 @@ def _at_labels(layer: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, 
     if walk is None:
         return None
     walk.keys_only(layer, *args, **kwargs)
-    if walk.record is not None:
+    if walk.record is not None and not len(walk.forest.source):
         raise KeysKnown
     walk.at_labels = True
     tokens, source = walk.forest.tokens, walk.forest.source

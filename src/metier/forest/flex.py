@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, create_block_mask, flex_attention
 
-from metier.forest.grow import Forest
+from metier.forest.forest import Forest
 from metier.forest.plain import Options
 
 
@@ -32,14 +32,13 @@ class Sight:
             high[node.start : node.stop] = node.end
         positions = forest.positions[0]
         if forest.trunk is not None:
-            above = forest.trunk.forest
-            first, last = torch.zeros(2, above.tokens, dtype=torch.int64)
+            first, last = torch.zeros(2, forest.trunk.tokens, dtype=torch.int64)
             for piece in forest.pieces:
                 if piece.held:
                     first[piece.key_start : piece.key_stop] = piece.start
                     last[piece.key_start : piece.key_stop] = piece.stop
             low, high = torch.cat([first.to(device), low]), torch.cat([last.to(device), high])
-            positions = torch.cat([above.positions[0].to(device), positions])
+            positions = torch.cat([forest.trunk.positions.to(device), positions])
         self.forest = forest
         self.low, self.high, self.key_positions = low, high, positions
         self._masks: dict[tuple[bool, int | None], BlockMask] = {}

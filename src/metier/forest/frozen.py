@@ -58,9 +58,10 @@ def lowest_trained(model: torch.nn.Module) -> int:
 def states_below(
     model: torch.nn.Module, way: Way, sequences: Many[Sequence], layer: int
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield (index of the sequence, what enters `layer` at each of its needed tokens [T, E]), in no particular order.
+    """Yield (index of a sequence, what enters `layer` at each of its needed tokens [T, E]), in no particular order.
 
-    Call outside `way.attention(model)`. Which sequences are computed together depends on their lengths alone.
+    Sequences of which nothing is needed are left out. Call outside `way.attention(model)`. Which sequences are computed
+    together depends on their lengths alone.
     """
     target = decoder_layers(inner_model(model))[layer]
     device = next(model.parameters()).device
@@ -73,7 +74,9 @@ def states_below(
     handle = target.register_forward_pre_hook(catch, with_kwargs=True)
     try:
         with way.attention(model):
-            for group in bins([needed(sequence) for sequence in sequences], _AT_ONCE):
+            some = [index for index, sequence in enumerate(sequences) if needed(sequence)]
+            for places in bins([needed(sequences[index]) for index in some], _AT_ONCE):
+                group = [some[place] for place in places]
                 forest = grow([sequences[index] for index in group]).to(device)
                 with suppress(_Reached):
                     score.run(model, forest, Walk(forest))

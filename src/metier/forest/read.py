@@ -7,8 +7,8 @@ import torch
 
 from metier.core.progress import Progress, Silent
 from metier.core.types import Sequence
-from metier.forest import score
-from metier.forest.grow import Forest
+from metier.forest.descend import descend
+from metier.forest.forest import Forest
 from metier.forest.way import Way, probe
 
 AT_ONCE = 64
@@ -77,15 +77,8 @@ def visit(
     """
     labelled = [index for index, sequence in enumerate(sequences) if sequence.weights.any()]
     way = probe(model) if way is None else way
-    device = next(model.parameters()).device
     with way.attention(model):
         for start in range(0, len(labelled), AT_ONCE):
             chosen = labelled[start : start + AT_ONCE]
-            arrangement = way.arrange([sequences[index] for index in chosen], budget)
-            if arrangement.trunk is not None:
-                score.read_trunk(model, arrangement.trunk)
-            for places, plain in arrangement.forests:
-                forest = plain.to(device)
+            for places, forest in descend(model, way.arrange([sequences[index] for index in chosen], budget)):
                 yield tuple(chosen[place] for place in places), forest, read(way, model, forest)
-            if arrangement.trunk is not None:
-                arrangement.trunk.forget()

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from metier.forest.attend import KeysKnown, Walk, inner_model
-from metier.forest.grow import Forest, Trunk
+from metier.forest.forest import Forest, Trunk
 from metier.forest.head import HeadLosses
 from metier.model.autocast import is_autocast
 
@@ -25,7 +25,8 @@ def logits(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
     walk = Walk(forest)
 
     def at_source(head: torch.nn.Module, args: tuple[Any, ...]) -> tuple[torch.Tensor]:
-        return (args[0] if walk.at_labels else args[0][:, forest.source],)
+        here = args[0] if walk.at_labels else args[0][:, forest.source]
+        return (_with_held(here[0], forest, "hidden")[None],)
 
     with _before_head(model, at_source):
         output = run(model, forest, walk)
@@ -34,16 +35,7 @@ def logits(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
 
 def hidden(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
     """Return what the head would read, float [Q, E], at `forest.source`. Call inside `attend.packed(model)`."""
-    walk = Walk(forest)
-    found: list[torch.Tensor] = []
-
-    def catch(head: torch.nn.Module, args: tuple[Any, ...]) -> None:
-        found.append(args[0])
-        raise _HiddenKnown
-
-    with _before_head(model, catch), suppress(_HiddenKnown):
-        run(model, forest, walk)
-    return found[0][0] if walk.at_labels else found[0][0, forest.source]
+    return _reached(model, forest, Walk(forest))["hidden"]
 
 
 def losses(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
@@ -52,21 +44,76 @@ def losses(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
 
 
 def head_losses(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
-    """Return the same as `losses` for a model whose head is one plain matrix, with a third of the memory."""
+    """Return the same as `losses` for a model whose head is one plain matrix, with a third of the memory.
+
+    Labels that a trunk predicts are scored there, once for all forests that hang from it.
+    """
     head = inner_model(model).get_output_embeddings()
     assert isinstance(head, torch.nn.Linear)
-    states = hidden(model, forest)
-    autocast = is_autocast(states.device.type)
-    dtype = torch.get_autocast_dtype(states.device.type) if autocast else states.dtype
-    return HeadLosses.apply(states, head.weight, head.bias, forest.row, forest.token, dtype)
+
+    def nats(states: torch.Tensor, scored: Forest) -> torch.Tensor:
+        autocast = is_autocast(states.device.type)
+        dtype = torch.get_autocast_dtype(states.device.type) if autocast else states.dtype
+        row, token = scored.row[scored.own], scored.token[scored.own]
+        return HeadLosses.apply(states, head.weight, head.bias, row, token, dtype)
+
+    here = nats(hidden(model, forest), forest)
+    if not len(forest.held):
+        return here
+    assert forest.trunk is not None
+    return torch.cat([here, forest.trunk.said("hidden", nats)])[forest.told]
 
 
 def read_trunk(model: torch.nn.Module, trunk: Trunk) -> None:
-    """Compute the keys and values of a trunk, for the forests that hang from it. Call inside `attend.packed(model)`."""
+    """Compute the keys and values of a trunk, and what stands where it predicts labels.
+
+    Call inside `attend.packed(model)`, with what the trunk hangs from computed.
+    """
     forest = trunk.forest.to(next(model.parameters()).device)
+    walk = Walk(forest, record=trunk)
+    if len(forest.source):
+        trunk.reach(**_reached(model, forest, walk))
+        return
     first = torch.zeros(1, dtype=torch.int64, device=forest.ids.device)
     with suppress(KeysKnown):
-        run(model, forest, Walk(forest, record=trunk), keep=first)
+        run(model, forest, walk, keep=first)
+
+
+def _reached(model: torch.nn.Module, forest: Forest, walk: Walk) -> dict[str, torch.Tensor]:
+    """Return the decoder's last `states` and, of a model with a head, what that would read (`hidden`), [Q, E] each.
+
+    What the head of a vocabulary reads may be scaled on its way there.
+    """
+    if not writes(model):
+        return {"states": _at_source(_decode(model, forest, walk).last_hidden_state, forest, walk)}
+    found: dict[str, torch.Tensor] = {}
+
+    def catch_states(decoder: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        found["states"] = _at_source(output.last_hidden_state, forest, walk)
+
+    def catch_hidden(head: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        found["hidden"] = _at_source(args[0], forest, walk)
+        raise _HiddenKnown
+
+    handle = inner_model(model).base_model.register_forward_hook(catch_states)
+    try:
+        with _before_head(model, catch_hidden), suppress(_HiddenKnown):
+            run(model, forest, walk)
+    finally:
+        handle.remove()
+    return found
+
+
+def _at_source(states: torch.Tensor, forest: Forest, walk: Walk) -> torch.Tensor:
+    return states[0] if walk.at_labels else states[0, forest.source]
+
+
+def _with_held(here: torch.Tensor, forest: Forest, name: str) -> torch.Tensor:
+    """Put what trunks reached where they predict labels of this forest behind what was found here [Q, E]."""
+    if not len(forest.held):
+        return here
+    assert forest.trunk is not None
+    return torch.cat([here, forest.trunk.said(name)[forest.held].to(here.dtype)])
 
 
 def states(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
@@ -75,8 +122,8 @@ def states(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
     What a head of classes or numbers reads; what the head of a vocabulary reads may be scaled on its way there.
     """
     walk = Walk(forest)
-    found = _decode(model, forest, walk).last_hidden_state[0]
-    return (found if walk.at_labels else found[forest.source])[forest.row]
+    here = _at_source(_decode(model, forest, walk).last_hidden_state, forest, walk)
+    return _with_held(here, forest, "states")[forest.row]
 
 
 def _decode(model: torch.nn.Module, forest: Forest, walk: Walk) -> Any:

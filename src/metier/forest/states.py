@@ -13,7 +13,7 @@ from metier.core.errors import ModelError
 from metier.core.types import Sequence
 from metier.forest import read, score
 from metier.forest.attend import inner_model
-from metier.forest.grow import Forest
+from metier.forest.forest import Forest
 from metier.forest.way import Way
 from metier.model.head import head_of
 

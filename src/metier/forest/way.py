@@ -11,7 +11,8 @@ from metier.core.types import Reasoned, Sequence
 from metier.forest import score
 from metier.forest.arrange import Arrangement, arrange
 from metier.forest.attend import as_it_is, inner_model, packed
-from metier.forest.grow import Forest
+from metier.forest.descend import descend
+from metier.forest.forest import Forest
 from metier.model.quiet import LIBRARY_FAULTS
 
 TOLERANCE = 1e-3
@@ -82,10 +83,9 @@ def probe(model: torch.nn.Module) -> Way:
     was_training = model.training
     model.eval()
     sequences = _sequences(inner_model(model).config.get_text_config(decoder=True).vocab_size)
-    device = next(model.parameters()).device
     writes = score.writes(model)
     alone, read = (score.alone, score.losses) if writes else (_sized(score.states_alone), _sized(score.states))
-    expected = _by_row(lambda forest: alone(model, forest), arrange(sequences, 1 << 20, share=False), device)
+    expected = _by_row(model, alone, arrange(sequences, 1 << 20, share=False))
     way = Way()
     try:
         error = _error(model, way, sequences, expected, read)
@@ -94,7 +94,7 @@ def probe(model: torch.nn.Module) -> Way:
             error = _error(model, way, sequences, expected, read)
         way = replace(way, error=error) if error <= TOLERANCE else replace(ALONE, error=error)
         if way.packed and writes:
-            way = replace(way, plain_head=_head_is_plain(model, way, sequences, expected, device))
+            way = replace(way, plain_head=_head_is_plain(model, way, sequences, expected))
     finally:
         model.train(was_training)
     return way
@@ -124,14 +124,11 @@ def _sequences(vocabulary: int) -> list[Sequence]:
     return made
 
 
-def _by_row(
-    read: Callable[[Forest], torch.Tensor], arrangement: Arrangement, device: torch.device
-) -> list[torch.Tensor]:
+def _by_row(model: torch.nn.Module, read: Reader, arrangement: Arrangement) -> list[torch.Tensor]:
     """Return the losses of each sequence, in the order of its labels."""
     found: dict[int, torch.Tensor] = {}
-    for indices, plain in arrangement.forests:
-        forest = plain.to(device)
-        values = read(forest)
+    for indices, forest in descend(model, arrangement):
+        values = read(model, forest)
         for place, index in enumerate(indices):
             found[index] = values[forest.sequence == place]
     return [found[index] for index in sorted(found)]
@@ -142,14 +139,10 @@ def _error(
 ) -> float:
     """Return the largest difference of the whole forest, and of one cut into a trunk and what hangs from it."""
     largest = 0.0
-    device = next(model.parameters()).device
     try:
         with packed(model, labels_only=way.labels_only):
             for budget in (1 << 20, _PROBE_BUDGET):
-                arrangement = arrange(sequences, budget)
-                if arrangement.trunk is not None:
-                    score.read_trunk(model, arrangement.trunk)
-                seen = _by_row(lambda forest: read(model, forest), arrangement, device)
+                seen = _by_row(model, read, arrange(sequences, budget))
                 largest = max(largest, *(_largest(a, b) for a, b in zip(seen, expected, strict=True)))
     except LIBRARY_FAULTS:
         return float("inf")
@@ -160,11 +153,9 @@ def _largest(first: torch.Tensor, second: torch.Tensor) -> float:
     return (first - second).abs().max().item() if first.shape == second.shape else float("inf")
 
 
-def _head_is_plain(
-    model: torch.nn.Module, way: Way, sequences: list[Sequence], expected: list[torch.Tensor], device: torch.device
-) -> bool:
+def _head_is_plain(model: torch.nn.Module, way: Way, sequences: list[Sequence], expected: list[torch.Tensor]) -> bool:
     if type(inner_model(model).get_output_embeddings()) is not torch.nn.Linear:
         return False
     with packed(model, labels_only=way.labels_only):
-        seen = _by_row(lambda forest: score.head_losses(model, forest), arrange(sequences, 1 << 20), device)
-    return all(_largest(a, b) <= TOLERANCE for a, b in zip(seen, expected, strict=True))
+        seen = [_by_row(model, score.head_losses, arrange(sequences, budget)) for budget in (1 << 20, _PROBE_BUDGET)]
+    return all(_largest(a, b) <= TOLERANCE for found in seen for a, b in zip(found, expected, strict=True))

@@ -3,6 +3,7 @@
 Shapes: R = sequences, N = tokens of a forest, E = hidden width.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ import torch
 from metier.core import artefact
 from metier.core.progress import Progress
 from metier.core.types import Reasoned, Sequence
-from metier.forest import score
 from metier.forest.arrange import Arrangement
+from metier.forest.descend import descend
+from metier.forest.forest import Forest, Trunk
 from metier.forest.frozen import above, lowest_trained, states_below
-from metier.forest.grow import Forest, Trunk, needed
+from metier.forest.grow import needed
 from metier.forest.way import Way
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.train.loop import Arithmetic
@@ -41,18 +43,23 @@ class Frozen:
 
     def give(self, work: Arrangement, rows: Many[int]) -> Arrangement:
         """Return an arrangement of the sequences `rows` whose forests know what enters the lowest layer that trains."""
-        trunk = work.trunk
-        if trunk is not None:
-            trunk = Trunk(self._known(trunk.forest, rows), trunk.parents)
+        known: dict[Trunk, Trunk] = {}
+        for trunk in work.trunks:
+            known[trunk] = trunk.again(_beneath(self._known(trunk.forest, rows), known))
         forests = tuple(
-            (places, replace(self._known(forest, [rows[place] for place in places]), trunk=trunk))
+            (places, _beneath(self._known(forest, [rows[place] for place in places]), known))
             for places, forest in work.forests
         )
-        return Arrangement(trunk=trunk, forests=forests)
+        return Arrangement(forests=forests)
 
     def _known(self, forest: Forest, rows: Many[int]) -> Forest:
         places = self.offsets[np.asarray(rows)[forest.owner.numpy()]] + forest.positions[0].numpy()
         return replace(forest, states=torch.from_numpy(self.states[places])[None])
+
+
+def _beneath(forest: Forest, trunks: Mapping[Trunk, Trunk]) -> Forest:
+    """Return a forest that hangs from another trunk in the place of its own."""
+    return forest if forest.trunk is None else replace(forest, trunk=trunks[forest.trunk])
 
 
 def size_bytes(sequences: Many[Sequence], width: int) -> int:
@@ -109,15 +116,14 @@ def _compute(
 @torch.no_grad()
 def check(model: torch.nn.Module, way: Way, work: Arrangement, frozen: Frozen, rows: Many[int]) -> float:
     """Return by how many nats losses from kept states differ from those of the whole model; infinite where it fails."""
-    device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     found = []
     try:
         with way.attention(model):
-            found.append(_losses(model, way, work, device))
+            found.append(_losses(model, way, work))
             with above(model, frozen.layer):
-                found.append(_losses(model, way, frozen.give(work, rows), device))
+                found.append(_losses(model, way, frozen.give(work, rows)))
     except LIBRARY_FAULTS:
         return float("inf")
     finally:
@@ -125,13 +131,8 @@ def check(model: torch.nn.Module, way: Way, work: Arrangement, frozen: Frozen, r
     return (found[0] - found[1]).abs().max().item()
 
 
-def _losses(model: torch.nn.Module, way: Way, work: Arrangement, device: torch.device) -> torch.Tensor:
-    if work.trunk is not None:
-        score.read_trunk(model, work.trunk)
-    losses = [way.losses(model, forest.to(device)) for _, forest in work.forests]
-    if work.trunk is not None:
-        work.trunk.forget()
-    return torch.cat(losses)
+def _losses(model: torch.nn.Module, way: Way, work: Arrangement) -> torch.Tensor:
+    return torch.cat([way.losses(model, forest) for _, forest in descend(model, work)])
 
 
 def worth(model: torch.nn.Module, sequences: Many[Sequence], *, passes: float, bound_gb: float) -> Reasoned:

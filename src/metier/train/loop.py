@@ -9,8 +9,8 @@ import torch
 
 from metier.core import seeds
 from metier.core.errors import NonFiniteError
-from metier.forest import score
 from metier.forest.arrange import Arrangement
+from metier.forest.descend import descend
 from metier.train.objectives.supervised import Objective
 
 
@@ -101,18 +101,13 @@ def gradient(
         )
     optimiser.zero_grad(set_to_none=True)
     totals = []
-    if work.trunk is not None:
+    for _, forest in descend(model, work, learn=True, computing=arithmetic.autocast):
         with arithmetic.autocast():
-            score.read_trunk(model, work.trunk)
-    for _, forest in work.forests:
-        with arithmetic.autocast():
-            loss = objective.loss(model, forest.to(arithmetic.device))
+            loss = objective.loss(model, forest)
         if not bool(torch.isfinite(loss.total)):
             raise NonFiniteError(f"a loss of {loss.total.item()}", "a finite number")
         (loss.total / weight).backward()
         totals.append(loss.total.detach())
-    if work.trunk is not None:
-        work.trunk.backward()
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(trained, clip or math.inf).item()
     if not math.isfinite(norm):
@@ -136,13 +131,9 @@ def validation_loss(
     total, weight = 0.0, 0.0
     for work in held_out:
         with arithmetic.autocast():
-            if work.trunk is not None:
-                score.read_trunk(model, work.trunk)
-            for _, forest in work.forests:
-                loss = objective.loss(model, forest.to(arithmetic.device))
+            for _, forest in descend(model, work):
+                loss = objective.loss(model, forest)
                 total += loss.total.item()
                 weight += loss.weight
-        if work.trunk is not None:
-            work.trunk.forget()
     model.train(was_training)
     return total / weight

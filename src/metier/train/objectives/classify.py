@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from metier.forest import states
-from metier.forest.grow import Forest
+from metier.forest.forest import Forest
 from metier.forest.way import Way
 from metier.text.targets import HeadKind
 from metier.train.objectives.supervised import Loss, label_weight, weighted

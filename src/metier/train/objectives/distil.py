@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from metier.core.types import Sequence
 from metier.forest import score
-from metier.forest.grow import Forest
+from metier.forest.forest import Forest
 from metier.forest.way import Way
 from metier.train.objectives import regularised
 from metier.train.objectives.regularised import BaseModel

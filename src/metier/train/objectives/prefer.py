@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
-from metier.forest.grow import Forest
+from metier.forest.forest import Forest
 from metier.forest.read import by_sequence
 from metier.forest.way import Way
 from metier.train.objectives.supervised import Loss

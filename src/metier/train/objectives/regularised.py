@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from metier.forest import score
-from metier.forest.grow import Forest, Trunk
+from metier.forest.forest import Forest, Trunk
 from metier.forest.way import Way
 from metier.model.ways.off import adapter_off, keeps_base
 from metier.train.objectives.supervised import Loss, Supervised, weighted
@@ -79,8 +79,7 @@ class BaseModel:
                 pass  # what cannot be switched off says so before the first step
         self._copy = None if self._adapted is not None else copy.deepcopy(model).requires_grad_(False).eval()
         self._way = way
-        self._trunk_of: Trunk | None = None
-        self._trunk: Trunk | None = None
+        self._trunks: list[tuple[Trunk, Trunk]] = []  # those that are held, and as the base computes them
 
     @property
     def copied_bytes(self) -> int:
@@ -96,13 +95,16 @@ class BaseModel:
         return torch.log_softmax(score.at_least_float32(logits), dim=-1)
 
     def _own_trunk(self, model: torch.nn.Module, trunk: Trunk | None) -> Trunk | None:
-        """Return the trunk as the base computes it, once for all forests of a step."""
-        if trunk is not self._trunk_of:
-            self._trunk_of, self._trunk = trunk, None
-            if trunk is not None:
-                self._trunk = Trunk(trunk.forest, trunk.parents)
-                score.read_trunk(model, self._trunk)
-        return self._trunk
+        """Return the trunk as the base computes it, once for all forests that hang from it."""
+        chain = () if trunk is None else (*trunk.forest.trunks, trunk)
+        held = sum(mine is other for (mine, _), other in zip(self._trunks, chain, strict=False))
+        del self._trunks[held:]
+        for mine in chain[held:]:
+            above = self._trunks[-1][1] if self._trunks else None
+            own = mine.again(replace(mine.forest, trunk=above))
+            score.read_trunk(model, own)
+            self._trunks.append((mine, own))
+        return self._trunks[-1][1] if self._trunks else None
 
     @contextmanager
     def _as_base(self) -> Iterator[torch.nn.Module]:

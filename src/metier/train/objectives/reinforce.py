@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from metier.forest import score
-from metier.forest.grow import Forest
+from metier.forest.forest import Forest
 from metier.forest.read import by_sequence
 from metier.forest.way import Way
 from metier.train.objectives.regularised import BaseModel, divergence

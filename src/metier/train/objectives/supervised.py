@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from metier.forest.grow import Forest
+from metier.forest.forest import Forest
 from metier.forest.read import by_sequence
 from metier.forest.way import Way
 

@@ -18,9 +18,6 @@ another (docs/log.md)."""
 UNPLANNED_TOKENS = 1024
 """Tokens computed at once where nothing was planned: in a proof, a trial of a sweep, a way unknown to the planner."""
 _PREFERRED_ELSEWHERE = 16_384
-_LARGEST, _WORTH = 16_384, 0.9
-"""Rows whose shared beginnings are learnt compute fewer tokens in larger micro-batches; twice as large has to save a
-tenth of them."""
 _LEAST = 256
 _USABLE = 0.9
 """Share of the memory there is that a plan may fill; the rest is for what else happens."""
@@ -89,7 +86,7 @@ def choose(
     """
     tokens, checkpointing = asked
     if tokens is None:
-        most = _most_tokens(setting, method, rendered=rendered, order=order)
+        most = fastest_tokens(method, setting.device, setting.width)
         budgets = [most >> half for half in range(8) if most >> half >= _LEAST]
     else:
         budgets = [tokens]
@@ -106,19 +103,6 @@ def choose(
                 return planned
     assert planned is not None
     return planned
-
-
-def _most_tokens(setting: Setting, method: str, *, rendered: Rendered, order: Ordered) -> int:
-    """Return the micro-batch in tokens that trains fastest on these rows where memory is no question."""
-    preferred = fastest_tokens(method, setting.device, setting.width)
-    sizes = [preferred << doubled for doubled in range(16) if preferred << doubled <= _LARGEST]
-
-    def computed(tokens: int) -> int:
-        return usage(rendered, order, tokens, together=setting.together).shared
-
-    if len(sizes) < 2 or computed(sizes[-1]) > _WORTH * computed(preferred):
-        return preferred
-    return min(enumerate(sizes), key=lambda size: computed(size[1]) / _WORTH ** size[0])[1]
 
 
 def fastest_tokens(method: str, device: str, width: int) -> int:

@@ -19,7 +19,7 @@ from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build
 from metier.train.optimisers.optimiser import Optimiser
 from metier.train.planning.predict import Configuration, Setting, adapted
-from metier.train.planning.simulate import largest
+from metier.train.planning.simulate import held, largest
 
 _FEW, _MORE = 1, 2
 """Decoder layers that are trained for a moment: what a layer adds is their difference."""
@@ -31,12 +31,13 @@ _MOST_NUMBERS = 5e8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Seconds of a step's parts: its `trunk`, a `forest` of `tokens`, the `update` of the weights.
+    """Seconds of a step's parts: trunks of `held` tokens, a `forest` of `tokens`, the `update` of the weights.
 
     `reading`: those of the forest's way forwards alone.
     """
 
     trunk: float
+    held: int
     forest: float
     tokens: int
     update: float
@@ -45,7 +46,8 @@ class Pace:
     def seconds(self, work: Arrangement) -> float:
         """Return how long a step takes."""
         tokens = sum(forest.tokens for _, forest in work.forests)
-        return (self.trunk if work.trunk is not None else 0.0) + self.forest * tokens / self.tokens + self.update
+        above = self.trunk * (work.computed - tokens) / self.held if self.held else 0.0
+        return above + self.forest * tokens / self.tokens + self.update
 
 
 def measure(setting: Setting, configuration: Configuration, work: Arrangement) -> Pace | None:
@@ -75,8 +77,9 @@ def measure(setting: Setting, configuration: Configuration, work: Arrangement) -
     trunk, reading, back, update = (
         last + steps * max(0.0, last - first) for first, last in zip(few, more, strict=True)
     )  # fmt: skip
+    forest = largest(work)
     return Pace(
-        trunk=trunk, forest=reading + back, tokens=largest(work).tokens, update=update, reading=reading
+        trunk=trunk, held=held(forest), forest=reading + back, tokens=forest.tokens, update=update, reading=reading
     )  # fmt: skip
 
 
@@ -109,15 +112,15 @@ def _go(
     with way.attention(model), packed_frozen(model, arithmetic.dtype):
         clock.lap()  # a run packs once
         with arithmetic.autocast():
-            if work.trunk is not None:
-                score.read_trunk(model, work.trunk)
+            for trunk in forest.trunks:
+                score.read_trunk(model, trunk)
             down = clock.lap()
             loss = objective.loss(model, forest)
             read = clock.lap()
         (loss.total / loss.weight).backward()
         learnt = clock.lap()
-        if work.trunk is not None:
-            work.trunk.backward()
+        for trunk in reversed(forest.trunks):
+            trunk.backward()
         back = clock.lap()
     torch.nn.utils.clip_grad_norm_([weight for weight in model.parameters() if weight.requires_grad], 1.0)
     optimiser.step()

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from metier.forest import score
 from metier.forest.arrange import Arrangement
-from metier.forest.grow import Forest
+from metier.forest.forest import Forest
 from metier.forest.way import Way
 from metier.train.objectives.supervised import Objective
 from metier.train.planning.heap import Heap
@@ -71,7 +71,7 @@ def _watching(model: torch.nn.Module) -> Iterator[Watch]:
 
 
 def go_through(model: torch.nn.Module, work: Arrangement, way: Way, objective: Objective) -> int:
-    """Go through the trunk of a step and its largest forest, forwards and backwards, as a later one of several.
+    """Go through a step's largest forest and the trunks above it, forwards and backwards, as a later one of several.
 
     Args:
         model: on the meta device, adapted, in training mode.
@@ -85,14 +85,14 @@ def go_through(model: torch.nn.Module, work: Arrangement, way: Way, objective: O
     forest = largest(work).to(torch.device("meta"))
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     with way.attention(model), _watching(model) as watch:
-        if work.trunk is not None:
-            score.read_trunk(model, work.trunk)
+        for trunk in forest.trunks:
+            score.read_trunk(model, trunk)
         if len(work.forests) > 1:  # what earlier forests left
             for weight in trained:
                 weight.grad = torch.empty_like(weight)
         (objective.loss(model, forest).total / 2).backward()
-        if work.trunk is not None:
-            work.trunk.backward()
+        for trunk in reversed(forest.trunks):
+            trunk.backward()
         peak = watch.heap.peak
         for weight in trained:
             weight.grad = None
@@ -100,5 +100,10 @@ def go_through(model: torch.nn.Module, work: Arrangement, way: Way, objective: O
 
 
 def largest(work: Arrangement) -> Forest:
-    """Return the forest of a step with the most tokens."""
-    return max((forest for _, forest in work.forests), key=lambda forest: forest.tokens)
+    """Return the forest of a step with the most tokens, those of the trunks above it among them."""
+    return max((forest for _, forest in work.forests), key=lambda forest: forest.tokens + held(forest))
+
+
+def held(forest: Forest) -> int:
+    """Return the tokens of the trunks above a forest."""
+    return 0 if forest.trunk is None else forest.trunk.tokens

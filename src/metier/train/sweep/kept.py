@@ -29,8 +29,6 @@ class Remembering(Way):
             if found.computed <= self.room[0]:
                 self.room[0] -= found.computed
                 self.memory[key.digest()] = found
-        elif found.trunk is not None:
-            found.trunk.forget()  # a step that was refused half-way leaves what it computed
         return found
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from metier.forest.grow import Forest
+from metier.forest.forest import Forest
 from metier.train.objectives.supervised import Loss, Objective
 
 

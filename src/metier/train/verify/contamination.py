@@ -6,8 +6,8 @@ from collections.abc import Sequence as Many
 import torch
 
 from metier.core.types import Sequence
-from metier.forest import score
 from metier.forest.attend import inner_model
+from metier.forest.descend import descend
 from metier.forest.way import Way
 from metier.train.loop import Arithmetic
 from metier.train.verify.gradient import budgets
@@ -57,13 +57,8 @@ def label_losses(
     found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
     work = way.arrange(list(rows), budget, together=together)
     with way.attention(model), arithmetic.autocast():
-        if work.trunk is not None:
-            score.read_trunk(model, work.trunk)
-        for indices, plain in work.forests:
-            forest = plain.to(arithmetic.device)
+        for indices, forest in descend(model, work):
             losses = way.losses(model, forest)
             for place, index in enumerate(indices):
                 found[index] = losses[forest.sequence == place]
-    if work.trunk is not None:
-        work.trunk.forget()
     return found

@@ -163,7 +163,8 @@ def _against(
 def _told(work: Arrangement) -> str:
     """Say how rows are arranged."""
     count = len(work.forests)
-    above = f" on a trunk of {work.trunk.forest.tokens} tokens" if work.trunk is not None else ""
+    shared = sum(trunk.forest.tokens for trunk in work.trunks)
+    above = f" on a trunk of {shared} tokens" if shared else ""
     return f"{count} forest{'s' * (count > 1)}{above}"
 
 
