@@ -6,11 +6,12 @@ some checks and to fail others. The harness splits sentences by data of nltk tha
 rule for numbers of sentences is left out and counted, and its words are nltk's, taken without that data.
 """
 
+import hashlib
 import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench import environments
@@ -33,7 +34,7 @@ def main() -> None:
 
 
 def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Let both judge every answer to every row; returns counts, and the first verdicts that differ."""
+    """Let both judge every answer to every row; returns counts, the harness's verdicts, and the first that differ."""
     from langdetect import DetectorFactory
     from lm_eval.tasks.ifeval import instructions_registry, instructions_util
     from nltk.tokenize import NLTKWordTokenizer
@@ -42,28 +43,38 @@ def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
     DetectorFactory.seed = 0
     instructions_util.nltk.word_tokenize = NLTKWordTokenizer().tokenize
-    seen, passed, differ, left_out, drawn = Counter[str](), Counter[str](), [], 0, 0
+    given: dict[str, list[bool]] = {}
+    differ = []
+    for row, kind, raw in judged(rows):
+        for answer in answers(row):
+            theirs = _theirs(instructions_registry.INSTRUCTION_DICT[kind](kind), raw, row["prompt"], answer)
+            given.setdefault(kind, []).append(theirs)
+            if theirs != constraints.follows(kind, answer, dict(raw) | {"kind": kind}):
+                differ.append({"key": row["key"], "kind": kind, "theirs": theirs, "answer": answer[:120]})
+    instructions = sum(len(row["instruction_id_list"]) for row in rows)
+    return {
+        "rows": len(rows), "kinds": len(given), "verdicts": sum(map(len, given.values())),
+        "passed": sum(map(sum, given.values())), "differ": len(differ),
+        "by kind": dict(Counter(entry["kind"] for entry in differ)), "first": differ[:12],
+        "instructions left out": instructions - sum(1 for _ in judged(rows)),
+        "kinds of one verdict only": sorted(kind for kind, found in given.items() if len(set(found)) == 1),
+        "verdicts of the harness": {kind: told(found) for kind, found in sorted(given.items())},
+    }  # fmt: skip
+
+
+def judged(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
+    """Yield row, kind and arguments of each instruction that can be compared."""
     for row in rows:
         for kind, raw in zip(row["instruction_id_list"], row["kwargs"], strict=True):
-            if kind == _SENTENCES:
-                left_out += 1
-                continue
-            if kind == _LETTERS and not str(raw["letter"]).isalpha():
-                drawn += 1
-                continue
-            for answer in _answers(row):
-                theirs = _theirs(instructions_registry.INSTRUCTION_DICT[kind](kind), raw, row["prompt"], answer)
-                ours = constraints.follows(kind, answer, dict(raw) | {"kind": kind})
-                seen[kind] += 1
-                passed[kind] += theirs
-                if theirs != ours:
-                    differ.append({"key": row["key"], "kind": kind, "theirs": theirs, "answer": answer[:120]})
-    never = sorted(kind for kind in seen if passed[kind] in (0, seen[kind]))
-    return {
-        "rows": len(rows), "kinds": len(seen), "verdicts": sum(seen.values()), "passed": sum(passed.values()),
-        "differ": len(differ), "by kind": dict(Counter(entry["kind"] for entry in differ)), "first": differ[:12],
-        "left out (sentences)": left_out, "left out (a letter by chance)": drawn, "kinds of one verdict only": never,
-    }  # fmt: skip
+            drawn = kind == _LETTERS and not str(raw["letter"]).isalpha()
+            if kind != _SENTENCES and not drawn:
+                yield row, kind, raw
+
+
+def told(verdicts: Sequence[bool]) -> str:
+    """Return how many pass of how many, and a digest of which."""
+    digest = hashlib.sha256(bytes(verdicts)).hexdigest()[:16]
+    return f"{sum(verdicts)} of {len(verdicts)} {digest}"
 
 
 def _theirs(instruction: Any, raw: dict[str, Any], prompt: str, answer: str) -> bool:
@@ -75,7 +86,7 @@ def _theirs(instruction: Any, raw: dict[str, Any], prompt: str, answer: str) -> 
     return bool(answer.strip() and instruction.check_following(answer))
 
 
-def _answers(row: dict[str, Any]) -> Iterator[str]:
+def answers(row: dict[str, Any]) -> Iterator[str]:
     """Yield answers that follow some instructions of a row, and some that follow none."""
     prompt = row["prompt"]
     given_all = row["kwargs"]
