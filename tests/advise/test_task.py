@@ -31,6 +31,10 @@ def test_rows_without_an_answer_cannot_be_advised_on():
 def test_scores_and_form():
     assert task.scores("label", ["a ", "b"], ["a", "a"]).tolist() == [1, 0]
     assert np.allclose(task.scores("json", ['{"a": 1, "b": 2}', "no"], ['{"b": 2, "a": 3}', '{"a": 1}']), [0.5, 0])
+    call = '{"name": "f", "arguments": {"a": 1, "b": 2}}'
+    told = task.scores("calls", [f"<call>{call}</call>", call.replace("1", "3"), "no", "no"], [call] * 3 + ["Why?"])
+    assert np.allclose(told, [1, 2 / 3, 0, 1])
+    assert task.in_form("calls", [call, "{}"], []) == 0.5
     assert task.scores("text", ["the cat"], ["a cat"]).tolist() == [0.5]
     assert task.in_form("label", ["a", "c"], ["a", "b"]) == 0.5
     assert task.in_form("json", ["{}", "x"], []) == 0.5

@@ -39,11 +39,12 @@ def test_a_frontier_is_measured_and_a_model_that_forgot_everything_gets_a_smalle
     spoiled: Workplace,
 ) -> None:
     """A planted fault: ninety steps on four words wreck the base at full scale."""
-    settings = EvaluateSettings(resampling=ResamplingSettings(samples=200))
+    settings = EvaluateSettings(resampling=ResamplingSettings(samples=200), metric="ece")
     folder = frontier.measure(
         spoiled.snapshot, spoiled.base, spoiled.run, text=TextSettings(), settings=settings, progress=Silent()
     )
     found = json.loads((folder / "frontier.json").read_text(encoding="utf-8"))
+    assert found["metric"] == "accuracy"  # how sure it is, is measured by `metier evaluate` alone
     losses = [point["retention"]["difference"]["value"] for point in found["points"]]
     assert losses[4] > losses[3] > losses[1]
     assert found["points"][3]["kept"] == "lost"

@@ -46,6 +46,21 @@ def test_labels(ask: Ask) -> None:
     ]
 
 
+def test_calls_are_read_as_any_template_writes_them(ask: Ask) -> None:
+    find, tell = (json.dumps({"name": name, "arguments": {"a": 1, "b": "x"}}) for name in ("find", "tell"))
+    wanted = [find, f"{find}\n{tell}", "Which one?", tell] * 10
+    said = [f"<tool_call>\n{find}\n</tool_call>", f"[{tell}, {find}]", "None.", tell.replace("1", "2")] * 10
+    facts = summarise(ask(wanted), side("base", ["{}"] * 40), side("tuned", said), QUICK)
+    assert facts["task"] == {"value": "calls", "reason": "30 of 40 right answers call functions"}
+    assert [metric["name"] for metric in facts["metrics"]][:4] == list(METRICS_OF["calls"])
+    assert facts["verdict"]["name"] == "calls_right"
+    assert facts["verdict"]["tuned"]["value"] == 0.5  # the order of two is wrong, and one argument
+    assert facts["verdict"]["base"]["value"] == 0.25  # nothing is called where nothing should be
+    assert named(facts["metrics"], "call_order")["tuned"]["value"] == 0.75
+    assert named(facts["metrics"], "function_f1")["tuned"]["value"] == 1
+    assert named(facts["metrics"], "argument_f1")["tuned"]["value"] == pytest.approx(7 / 8)
+
+
 def test_json_fields(ask: Ask) -> None:
     wanted = [answer("refund"), answer("delay", True), "just words", answer("delay", note=f"free {0}")] * 10
     tuned = [answer("refund"), answer("delay"), "just words", answer("delay", note="other")] * 10

@@ -19,6 +19,7 @@ AUTO = EvaluateSettings()
         (["yes", "no"] * 9, {}, "label", "accuracy"),
         (['{"a": 1}'] * 6 + ["no order here"] * 4, {}, "json", "exact_match"),
         (['{"a": 1, "b": true}'] * 10, {}, "json", "field_f1"),
+        (['{"name": "find", "arguments": {"a": 1}}'] * 9 + ["Which one?"], {}, "calls", "calls_right"),
         ([f"answer {n}" for n in range(9)], {}, "text", "exact_match"),
         (["one of the many ways to say this " + "very " * n + "well" for n in range(9)], {}, "text", "loss"),
         (["a" * 65, "b"] * 9, {}, "text", "exact_match"),

@@ -27,6 +27,18 @@ def test_wrong_fields_are_named(ask: Ask) -> None:
     assert any(note.startswith("a: nothing instead of 1") for note in notes)
 
 
+def test_wrong_calls_are_named(ask: Ask) -> None:
+    wanted = '{"name": "find", "arguments": {"a": 1, "b": "x"}}'
+    said = [wanted.replace("1", "2").replace('"b"', '"c"'), wanted.replace("find", "tell"), "so sorry", wanted]
+    found = worst(ask([wanted] * 4), side("base", [""] * 4), side("tuned", said), task="calls", most=4)
+    notes = {entry["row"]: entry["note"].rsplit("; loss", 1)[0] for entry in found}
+    assert notes[0] == 'find: a = 2 instead of 1; find: b = nothing instead of "x"; find: c = "x" instead of nothing'
+    assert notes[1] == "calls tell instead of find"
+    assert notes[2] == "calls nothing instead of find"
+    assert notes[3].startswith("right")
+    assert [entry["row"] for entry in found][-1] == 3
+
+
 def test_many_wrong_fields_are_counted(ask: Ask) -> None:
     wanted = '{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1}'
     (entry,) = worst(ask([wanted]), side("base", [""]), side("tuned", ["{}"]), task="json", most=3)

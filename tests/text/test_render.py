@@ -57,7 +57,10 @@ def test_row_weight_multiplies_turn_weight(renderer: Renderer):
 def test_tool_calls_are_kept_verbatim(renderer: Renderer):
     row = chat(("user", "q"), Message(role="assistant", tool_calls=(CALL,)))
     assert _text(row, renderer).endswith('<tool>find {"b":1,  "a": 2.50}<|end|>')
-    assert prompt(row, renderer).reference == '{"arguments":{"a":2.5,"b":1},"name":"find"}'
+    asked = prompt(row, renderer)
+    assert asked.reference == '{"arguments":{"a":2.5,"b":1},"name":"find"}'
+    assert asked.written == '<tool>find {"b":1,  "a": 2.50}<|end|>\n'
+    assert prompt(chat(("user", "q"), ("assistant", "a")), renderer).written is None
 
 
 def test_arguments_become_objects_where_the_template_wants_them(tmp_path: Path):

@@ -125,9 +125,10 @@ def test_kills_between_answer_and_checkpoint_change_nothing(tiny_base, tiny_snap
     assert artefact.verify(runs[1] / "model").digest == artefact.verify(runs[0] / "model").digest
 
 
-def test_a_metric_that_the_rows_do_not_have_is_refused_before_training(run_to_end, tmp_path):
-    with pytest.raises(SettingsError, match="json_valid is not measured on these rows"):
-        run_to_end(plan(check={"metrics": ["json_valid"]}), "refused")
+@pytest.mark.parametrize("name", ["json_valid", "calls_right", "function_f1"])
+def test_a_metric_that_the_rows_do_not_have_is_refused_before_training(name, run_to_end, tmp_path):
+    with pytest.raises(SettingsError, match=f"{name} is not measured on these rows"):
+        run_to_end(plan(check={"metrics": [name]}), "refused")
     assert not (tmp_path / ".metier" / "runs" / "refused" / "metrics.jsonl").exists()
 
 

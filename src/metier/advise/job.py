@@ -9,15 +9,17 @@ from metier.advise.settings import AdviseSettings
 from metier.advise.task import Known, Question
 from metier.advise.ways import Tried, Way, judged
 from metier.core.errors import DataError
-from metier.core.types import LabelledRow
+from metier.core.types import ChatRow, LabelledRow, Row
 from metier.score import kinds
 from metier.score.kinds import Kind
+from metier.text import room
 from metier.text.preferences import answered
-from metier.text.render import Renderer
+from metier.text.render import Renderer, prompt
 from metier.text.rows import load_split
 
 _MOST_TRAINING_ROWS = 20_000
 _MOST_NEW_TOKENS = 256
+_CALLS_RENDERED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +77,21 @@ def make(
     asked = task.taken_apart(task.chosen(held, settings.rows))
     labelled = all(isinstance(row, LabelledRow) for row in train)
     kind = kinds.recognise(known.answers, labelled=labelled).kind
-    longest = max(len(renderer.tokenizer.encode(answer, special=False)) for answer in known.answers)
+    longest = room.longest([*known.answers, *_written(train, renderer)], renderer.tokenizer)
     job = Task(
         asked=asked.questions, known=known, kind=kind, settings=settings, folder=folder, seed=seed,
-        room=settings.max_new_tokens or min(longest + longest // 4 + 8, _MOST_NEW_TOKENS),
+        room=settings.max_new_tokens or min(room.room(longest), _MOST_NEW_TOKENS),
     )  # fmt: skip
     return job, asked.answers
+
+
+def _written(train: Sequence[Row], renderer: Renderer) -> list[str]:
+    """Return some training rows' calls as the template writes them: longer than what they are compared by."""
+    calling = [row for row in train if isinstance(row, ChatRow) and row.tools]
+    found = []
+    for row in task.chosen(calling, _CALLS_RENDERED):
+        try:
+            found.append(prompt(row, renderer).written or "")
+        except DataError:  # the template refuses the row: preparing it said so, and nobody learns it
+            continue
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from metier.advise.task import HIDDEN, Known, Question
 from metier.core.errors import DataError
 from metier.core.types import ChatRow, Message
-from metier.score import structured
+from metier.score import calls, structured
 from metier.score.classify import labels_of
 from metier.score.kinds import Kind
 from metier.text.render import Renderer, prompt
@@ -65,7 +65,7 @@ def pose(question: Question, recipe: Recipe, known: Known, renderer: Renderer, r
 
 def instructions(kind: Kind, known: Known, own: Sequence[str]) -> list[str]:
     """Return the instructions to try: the user's, then ours for this kind of answer, made from training rows alone."""
-    makers = {"label": _for_labels, "json": _for_objects, "short": _for_short, "text": _for_text}
+    makers = {"label": _for_labels, "calls": _for_calls, "json": _for_objects, "short": _for_short, "text": _for_text}
     return list(dict.fromkeys([*own, *makers[kind](known)]))
 
 
@@ -114,6 +114,13 @@ def _for_labels(known: Known) -> list[str]:
         f"Answer with exactly one of these and nothing else: {listed}.",
         f"Choose the category of the message. The categories are:\n{lines}\nWrite the category only, as it stands.",
     ]
+
+
+def _for_calls(known: Known) -> list[str]:
+    names = dict.fromkeys(call.name for answer in known.answers for call in calls.parse(answer))
+    form = 'one JSON object a call, {"name": the function, "arguments": {its arguments}}'
+    plain = f"Call the function that does what is asked: {form}, and nothing else."
+    return [plain, f"{plain} The functions: {', '.join(list(names)[:_MOST_SHOWN])}."] if names else [plain]
 
 
 def _for_objects(known: Known) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from metier.core import seeds
 from metier.core.errors import DataError
 from metier.core.types import ChatRow, LabelledRow, Message, Row
-from metier.score import structured
+from metier.score import calls, structured
 from metier.score.exact import clean, exact_match
 from metier.score.kinds import Kind
 from metier.score.overlap import word_f1
@@ -16,6 +16,7 @@ from metier.text.render import reference
 
 MEASURED_BY: dict[Kind, str] = {
     "label": "share of right labels",
+    "calls": "F1 of the functions and their arguments, averaged over rows",
     "json": "F1 of the fields, averaged over rows",
     "short": "share of answers that are right as a whole",
     "text": "F1 of the words, averaged over rows",
@@ -75,15 +76,16 @@ def chosen(rows: Sequence[Row], most: int) -> list[Row]:
 
 def scores(kind: Kind, outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """Return how right every answer is, float64 [n] in [0, 1]."""
-    judge = {"label": _same, "json": _fields, "short": exact_match, "text": word_f1}[kind]
+    judge = {"label": _same, "calls": _called, "json": _fields, "short": exact_match, "text": word_f1}[kind]
     return np.array([float(judge(output, right)) for output, right in zip(outputs, references, strict=True)])
 
 
 def in_form(kind: Kind, outputs: Sequence[str], known: Sequence[str]) -> float:
-    """Return the share of answers that have the form of the training rows' answers: a known label, JSON, any text."""
+    """Return the share of answers in the form of the training rows': a known label, a call, JSON, any text."""
     labels = {clean(answer) for answer in known}
     checks = {
         "label": lambda output: clean(output) in labels,
+        "calls": lambda output: bool(calls.parse(output)),
         "json": lambda output: structured.parse(output) is not None,
         "short": lambda output: bool(clean(output)),
         "text": lambda output: bool(clean(output)),
@@ -120,3 +122,11 @@ def _fields(output: str, right: str) -> float:
     match = structured.compare(output, right)
     below = 2 * match.hits + match.false_alarms + match.misses
     return 2 * match.hits / below if below else 1.0
+
+
+def _called(output: str, right: str) -> float:
+    """Return the F1 over functions and (function, argument, value) of one row; 1 where both call nothing."""
+    match = calls.compare(output, right)
+    hits, alarms, misses = (sum(pair) for pair in zip(match.names, match.arguments, strict=True))
+    below = 2 * hits + alarms + misses
+    return 2 * hits / below if below else 1.0

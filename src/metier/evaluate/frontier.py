@@ -16,6 +16,7 @@ from metier.core.progress import Progress
 from metier.core.report import Figure, Report, Series, Table, Verdict
 from metier.evaluate import retain
 from metier.evaluate.answer import Asked, Decoding, answer
+from metier.evaluate.job import new_tokens
 from metier.evaluate.questions import choose, gather
 from metier.evaluate.said import side_of
 from metier.evaluate.settings import EvaluateSettings
@@ -25,6 +26,7 @@ from metier.evaluate.wording import change_with_interval, level_with_interval
 from metier.model.find import Base
 from metier.model.load import device_here, load_base, load_tuned
 from metier.model.scale import scaled
+from metier.score import calibration
 from metier.score.metrics import metric_of
 from metier.text import targets
 from metier.text.render import Renderer, open_renderer
@@ -51,6 +53,8 @@ def measure(
     """
     if targets.read(run / "model") is not None:
         raise DataError(f"{run.name}: a model with a head", "one that writes", "its base has no head to go back to")
+    if settings.metric in calibration.METRICS:  # answers are written at every scale, labels are not weighed
+        settings = settings.model_copy(update={"metric": "auto"})
     renderer = open_renderer(base.folder, text)
     rows = choose(load_split(snapshot, "validation"), min(settings.max_rows or _MOST_ROWS, _MOST_ROWS))
     if not rows:
@@ -182,10 +186,8 @@ def _decoding(questions: Sequence[Any], renderer: Renderer, settings: EvaluateSe
     """Return how answers are made; where the loss decides, none are needed and one token is enough."""
     tokenizer = renderer.tokenizer
     task = recognise(questions, settings).value
-    lengths = [len(tokenizer.encode(question.reference or "", special=False)) for question in questions]
     tasks = any(question.item is not None for question in questions)
-    longest = 512 if tasks else min(max(lengths) * 5 // 4 + 8, 512)
-    limit = settings.max_new_tokens or longest
+    limit = new_tokens(questions, renderer, settings).value
     without = settings.model_copy(update={"graders": ()})
     if not tasks and deciding_metric(questions, task, without).value == "loss":
         limit = 1

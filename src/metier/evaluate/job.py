@@ -1,6 +1,7 @@
 """What an evaluation asks both models, rendered and decided before either is loaded."""
 
 import json
+from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,16 @@ from metier.core.errors import DataError
 from metier.core.types import Reasoned, Row
 from metier.evaluate import retain, sureness
 from metier.evaluate.answer import Asked, Decoding
-from metier.evaluate.questions import Material, choose, gather, require_same_prompts, together
+from metier.evaluate.questions import Material, Question, choose, gather, require_same_prompts, together
 from metier.evaluate.settings import EvaluateSettings
 from metier.evaluate.sureness import Offer
 from metier.evaluate.task import deciding_metric, recognise
 from metier.model.find import Base
-from metier.text import context
+from metier.text import context, room
 from metier.text.context import Saved
 from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
-
-_MOST_NEW_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +66,7 @@ def open_job(snapshot: Path, base: Base, run: Path, text: TextSettings, settings
         train = load_split(snapshot, "train")
         offer, *offering = sureness.choose((material, shorter), train, task.value, settings, renderer)
     deciding = deciding_metric(material.questions, task.value, settings, sure=offer is not None)
-    limit = new_tokens(material, renderer, settings)
+    limit = new_tokens(material.questions, renderer, settings)
     tokenizer = renderer.tokenizer
     decoding = Decoding(stop_ids=tokenizer.stop_ids, max_new_tokens=limit.value, pad_id=tokenizer.pad_id)
     general = [sequences for _, sequences in pieces]
@@ -94,17 +93,15 @@ def _spared(whole: Material, shorter: Material) -> Saved:
     return Saved(requests=len(whole.questions), with_prompt=counts[0], without=counts[1])
 
 
-def new_tokens(material: Material, renderer: Renderer, settings: EvaluateSettings) -> Reasoned:
+def new_tokens(questions: Many[Question], renderer: Renderer, settings: EvaluateSettings) -> Reasoned:
     """Choose how long an answer may be."""
     name = "evaluate.max_new_tokens"
     if settings.max_new_tokens is not None:
         return Reasoned(name=name, value=settings.max_new_tokens, reason="as set")
-    if any(question.item is not None for question in material.questions):
-        return Reasoned(name=name, value=_MOST_NEW_TOKENS, reason="the rows are tasks: a grader sees whole answers")
-    references = [question.reference for question in material.questions if question.reference is not None]
-    longest = max((len(renderer.tokenizer.encode(text, special=False)) for text in references), default=0)
-    value = min(longest + longest // 4 + 8, _MOST_NEW_TOKENS)
-    return Reasoned(name=name, value=value, reason=f"the longest right answer has {longest} tokens")
+    if any(question.item is not None for question in questions):
+        return Reasoned(name=name, value=room.MOST, reason="the rows are tasks: a grader sees whole answers")
+    longest = room.longest((question.answer for question in questions), renderer.tokenizer)
+    return Reasoned(name=name, value=room.room(longest), reason=f"the longest right answer has {longest} tokens")
 
 
 def seed_of(run: Path) -> int:

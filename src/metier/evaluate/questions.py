@@ -19,8 +19,9 @@ _PROMPTS_COMPARED = 50
 class Question:
     """One held-out row. `reference` is the right answer; None for plain text, which is only measured by its loss.
 
-    `headed`: it is answered by a head, with one label, a JSON list of labels or a number; None: in writing.
-    `preference`: the row has a worse answer, too. `item`: the columns of a task for graders; None: it is no task.
+    `written`: the right answer as the template writes the functions that it calls; None: it calls none. `headed`: it
+    is answered by a head, with one label, a JSON list of labels or a number; None: in writing. `preference`: the row
+    has a worse answer, too. `item`: the columns of a task for graders; None: it is no task.
     """
 
     row_id: str
@@ -33,6 +34,12 @@ class Question:
     headed: Literal["label", "labels", "score"] | None = None
     preference: bool = False
     item: dict[str, Any] | None = None
+    written: str | None = None
+
+    @property
+    def answer(self) -> str:
+        """The right answer as the model is taught to write it; empty where there is none."""
+        return self.written or self.reference or ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -187,4 +194,5 @@ def _question(row: Row, asked: Prompt | None) -> Question:
         labelled=isinstance(row, LabelledRow) and row.answer == "label",
         preference=isinstance(row, PreferenceRow),
         item=tasks.item(row) if isinstance(row, TaskRow) else None,
+        written=asked.written if asked else None,
     )

@@ -39,15 +39,16 @@ class EvaluateSettings(Settings):
     max_new_tokens: int | None = Field(None, ge=1)
     """Longest answer, in tokens. null: a quarter more than the longest right answer, at most 512."""
 
-    task: Literal["auto", "label", "json", "text"] = "auto"
-    """What a right answer is: one of a set of labels, a JSON value, or free text. `auto`: as the rows show. A model
-    with a head answers as it was trained to."""
+    task: Literal["auto", "label", "calls", "json", "text"] = "auto"
+    """What a right answer is: one of a set of labels, function calls, a JSON value, or free text. `auto`: as the rows
+    show. A model with a head answers as it was trained to."""
 
     metric: str = "auto"
     """The one metric that gives the verdict: one of those measured (`exact_match`, `accuracy`, `macro_f1`, `micro_f1`,
-    `field_accuracy`, `field_f1`, `word_f1`, `brier`, `ece`, `mae`, `rmse`, `spearman`, `loss`), or what a grader
-    measures, by its name in the table. `auto`: accuracy for labels, micro-F1 for lists of labels, mean absolute error
-    for numbers, F1 of the fields for JSON, exact match for short answers, loss for free text."""
+    `field_accuracy`, `field_f1`, `calls_right`, `call_order`, `function_f1`, `argument_f1`, `word_f1`, `brier`, `ece`,
+    `mae`, `rmse`, `spearman`, `loss`), or what a grader measures, by its name in the table. `auto`: accuracy for
+    labels, micro-F1 for lists of labels, mean absolute error for numbers, right calls for function calls, F1 of the
+    fields for JSON, exact match for short answers, loss for free text."""
 
     graders: tuple[Grader, ...] = ()
     """What else answers are measured by, see docs/evaluation.md: schema, tolerances, spans, function calls, style,

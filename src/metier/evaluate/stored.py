@@ -107,6 +107,7 @@ def answers_of(questions: Sequence[Question], side: Side) -> list[Answer]:
                 "headed": question.headed,
                 "preference": question.preference,
                 "item": question.item,
+                "written": question.written,
             },
         )
         for question, output, ended in zip(questions, side.outputs, side.ended, strict=True)
@@ -125,6 +126,7 @@ def _question(entry: dict[str, Any]) -> Question:
         headed=entry["extra"].get("headed"),
         preference=entry["extra"].get("preference", False),
         item=entry["extra"].get("item"),
+        written=entry["extra"].get("written"),
     )
 
 

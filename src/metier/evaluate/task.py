@@ -11,12 +11,13 @@ from metier.evaluate.settings import EvaluateSettings
 from metier.score import calibration, kinds, structured
 from metier.score.graders.settings import named
 
-Task = Literal["label", "labels", "score", "json", "text"]
+Task = Literal["label", "labels", "score", "calls", "json", "text"]
 
 METRICS_OF: dict[Task, tuple[str, ...]] = {
     "label": ("accuracy", "macro_f1", "label_known"),
     "labels": ("exact_match", "micro_f1", "macro_f1"),
     "score": ("mae", "rmse", "spearman"),
+    "calls": ("calls_right", "call_order", "function_f1", "argument_f1"),
     "json": ("exact_match", "json_valid", "field_accuracy", "field_f1"),
     "text": ("exact_match", "word_f1"),
 }
@@ -26,6 +27,11 @@ _HEADED: dict[Task, tuple[str, str]] = {
     "label": ("accuracy", "the head chooses one label"),
     "labels": ("micro_f1", "the head chooses any number of labels"),
     "score": ("mae", "the head says a number"),
+}
+
+_FIXED: dict[Task, tuple[str, str]] = {
+    "label": ("accuracy", "the answers are labels"),
+    "calls": ("calls_right", "a call with one wrong argument is a wrong call"),
 }
 
 
@@ -133,8 +139,8 @@ def _automatic(references: Sequence[str], task: Task) -> tuple[str, str]:
     """Return the deciding metric that fits the right answers, and why."""
     if not references:
         return "loss", "plain text has no answer to compare"
-    if task == "label":
-        return "accuracy", "the answers are labels"
+    if task in _FIXED:
+        return _FIXED[task]
     if task == "json":
         fields = median(len(structured.leaves(structured.parse(reference)) or ()) for reference in references)
         if fields > 1:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from metier.score import calibration, classify, regression, structured
+from metier.score import calibration, calls, classify, regression, structured
 from metier.score.exact import clean, exact_match
 from metier.score.overlap import word_f1
 
@@ -107,6 +107,19 @@ def _fields(outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
     return table
 
 
+def _called(outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Return float64 [n, 10]: same calls, 1, same names in order, 1, then hits, false alarms and misses of both.
+
+    The triples count names, and (name, argument, value). An answer without calls is right where none is wanted; where
+    no row wants one, none is concerned.
+    """
+    if not any(calls.parse(reference) for reference in references):
+        return np.zeros((len(references), 10))
+    found = [calls.compare(*pair) for pair in zip(outputs, references, strict=True)]
+    table = [(match.same, 1, match.in_order, 1, *match.names, *match.arguments) for match in found]
+    return np.array(table, dtype=np.float64).reshape(-1, 10)
+
+
 _WRITTEN: dict[str, Callable[[Sequence[str], Sequence[str]], np.ndarray]] = {
     "accuracy": lambda said, right: flags([clean(a) == clean(b) for a, b in zip(said, right, strict=True)]),
     "exact_match": lambda said, right: flags([exact_match(a, b) for a, b in zip(said, right, strict=True)]),
@@ -115,6 +128,10 @@ _WRITTEN: dict[str, Callable[[Sequence[str], Sequence[str]], np.ndarray]] = {
     "json_valid": _valid,
     "field_accuracy": lambda said, right: _fields(said, right)[:, :2],
     "field_f1": lambda said, right: _fields(said, right)[:, 2:],
+    "calls_right": lambda said, right: _called(said, right)[:, :2],
+    "call_order": lambda said, right: _called(said, right)[:, 2:4],
+    "function_f1": lambda said, right: _called(said, right)[:, 4:7],
+    "argument_f1": lambda said, right: _called(said, right)[:, 7:],
     "word_f1": lambda said, right: flags([word_f1(a, b) for a, b in zip(said, right, strict=True)]),
 }
 WRITTEN = tuple(_WRITTEN)

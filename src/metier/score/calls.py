@@ -13,6 +13,7 @@ from metier.core import digest
 
 _START = re.compile(r"[{\[]")
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
+_SURE = _ARGUMENTS[:2]
 
 _MOST_STARTS = 10_000
 """Braces and brackets that begin nothing, before the rest of a text is left unread: each costs a look backwards."""
@@ -56,6 +57,11 @@ def parse(text: str) -> list[Call]:
     """
     found = [call for value in _objects(text) for call in _calls_in(value)]
     return found or _python(text)
+
+
+def calls_in_json(text: str) -> bool:
+    """Tell whether a text calls a function as JSON with a name and arguments, in tags or not: not as Python."""
+    return any(f'"{key}"' in text for key in _SURE) and any(True for value in _objects(text) for _ in _calls_in(value))
 
 
 def compare(output: str, reference: str, *, ordered: bool = True) -> CallMatch:

@@ -1,14 +1,14 @@
-"""What kind of answer right answers are: labels, JSON, a few words or free text; decided here only; no torch."""
+"""What right answers are: labels, function calls, JSON, a few words or free text; decided here only; no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from metier.score import structured
+from metier.score import calls, structured
 from metier.score.classify import labels_of
 
-Kind = Literal["label", "json", "short", "text"]
+Kind = Literal["label", "calls", "json", "short", "text"]
 
 _LONGEST_LABEL = 64
 _MOST_LABELS = 200
@@ -33,6 +33,9 @@ def recognise(references: Sequence[str], *, labelled: bool) -> Recognised:
     """
     if labelled:
         return Recognised(kind="label", reason="every row is a text and its label")
+    called = sum(calls.calls_in_json(reference) for reference in references)
+    if 2 * called >= len(references):
+        return Recognised(kind="calls", reason=f"{called} of {len(references)} right answers call functions")
     structures = sum(structured.parse(reference) is not None for reference in references)
     if 2 * structures >= len(references):
         return Recognised(kind="json", reason=f"{structures} of {len(references)} right answers are JSON")

@@ -56,6 +56,26 @@ METRICS: dict[str, Metric] = {
         statistic=classify.micro_f1,
         per_row=("field_hits", "field_false_alarms", "field_misses"),
     ),
+    "calls_right": Metric(
+        title="calls right",
+        meaning="answers with the right calls: functions, arguments, order; none where none is wanted",
+        per_row=("calls_right",),
+    ),
+    "call_order": Metric(
+        title="calls in order", meaning="answers that call the right functions in their order", per_row=("call_order",)
+    ),
+    "function_f1": Metric(
+        title="function F1",
+        meaning="F1 over the names of the functions that are called",
+        statistic=classify.micro_f1,
+        per_row=("function_hits", "function_false_alarms", "function_misses"),
+    ),
+    "argument_f1": Metric(
+        title="argument F1",
+        meaning="F1 over (function, argument, value)",
+        statistic=classify.micro_f1,
+        per_row=("argument_hits", "argument_false_alarms", "argument_misses"),
+    ),
     "word_f1": Metric(title="word F1", meaning="words shared with the right answer", per_row=("word_f1",)),
     "brier": Metric(
         title="Brier score",

@@ -62,11 +62,15 @@ class Renderer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What a server sees before the last assistant turn (`text`, and its `ids`), and what that turn said."""
+    """What a server sees before the last assistant turn (`text`, and its `ids`), and what that turn said.
+
+    `written`: its calls of functions, as the template writes them; None: it calls none.
+    """
 
     ids: list[int]
     reference: str
     text: str
+    written: str | None = None
 
 
 def open_renderer(folder: Path, settings: TextSettings) -> Renderer:
@@ -178,11 +182,15 @@ def prompt(row: Row, renderer: Renderer) -> Prompt:
         DataError: the row has no assistant turn, or the template refuses it.
     """
     conversation, last = question_of(row, renderer)
-    (texts,) = layout.render_marked([(conversation, [(last, True)])], renderer.tokenizer, renderer.template)
+    calls = not isinstance(row, TaskRow) and bool(conversation.messages[last].get("tool_calls"))
+    cuts = [(last, True), (last + 1, False)] if calls else [(last, True)]
+    (texts,) = layout.render_marked([(conversation, cuts)], renderer.tokenizer, renderer.template)
     if isinstance(texts, DataError):
         raise DataError(f"{row.source}: {texts.found}", texts.wanted, texts.do)
     right = tasks.reference(row) if isinstance(row, TaskRow) else reference(conversation.messages[last])
-    return Prompt(ids=renderer.tokenizer.encode_marked(texts[0]), reference=right, text=texts[0].clean)
+    before = texts[0].clean
+    written = texts[1].clean.removeprefix(before) if calls else None
+    return Prompt(ids=renderer.tokenizer.encode_marked(texts[0]), reference=right, text=before, written=written)
 
 
 def question_of(row: Row, renderer: Renderer) -> tuple[Conversation, int]:

@@ -21,7 +21,7 @@ from metier.forest.states import row_states
 from metier.score import calibration
 from metier.score.answers import WRITTEN, flags, of_answers, of_head
 from metier.score.metrics import metric_of
-from metier.text import tasks
+from metier.text import room, tasks
 from metier.text.pooled import of_rows
 from metier.text.render import Prompt, Renderer, prompt
 from metier.text.targets import HeadKind, Targets, label_text
@@ -30,7 +30,6 @@ from metier.train.material import Material
 from metier.train.objectives.regularised import Attention
 from metier.train.settings import CheckSettings
 
-_MOST_NEW_TOKENS = 512
 _OF_HEAD: dict[HeadKind, tuple[str, tuple[str, ...]]] = {
     "classify": ("label", ("accuracy", "macro_f1", "brier", "ece")),
     "multilabel": ("labels", ("exact_match", "micro_f1", "macro_f1")),
@@ -162,12 +161,12 @@ def _written(rows: Many[Row], renderer: Renderer, names: tuple[str, ...], settin
         )  # fmt: skip
     references = tuple(each.reference for each in asked)
     _require(names, (*_values(of_answers(references, references, WRITTEN)), "ended"))
-    longest = max(len(renderer.tokenizer.encode(text, special=False)) for text in references)
+    longest = room.longest((each.written or each.reference for each in asked), renderer.tokenizer)
     return Written(
         prompts=tuple(list(each.ids) for each in asked),
         references=references,
         tokenizer=renderer.tokenizer,
-        most_new_tokens=settings.max_new_tokens or min(longest + longest // 4 + 8, _MOST_NEW_TOKENS),
+        most_new_tokens=settings.max_new_tokens or room.room(longest),
         names=names,
     )
 

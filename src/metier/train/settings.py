@@ -176,7 +176,8 @@ def _as_objective(value: Any) -> Any:
 
 Answered = Literal[
     "accuracy", "exact_match", "macro_f1", "micro_f1", "label_known", "json_valid", "field_accuracy", "field_f1",
-    "word_f1", "ended", "brier", "ece", "mae", "rmse", "spearman",
+    "calls_right", "call_order", "function_f1", "argument_f1", "word_f1", "ended", "brier", "ece", "mae", "rmse",
+    "spearman",
 ]  # fmt: skip
 """Metrics of answers, as `metier evaluate` measures them."""
 

@@ -58,7 +58,7 @@ def stand(name: str, ground: Ground) -> Evaluation:
             f"`{CLASSIFIER}logistic` and its like can be held against a head",
         )  # fmt: skip
     plain = gather(rows, renderer)
-    limit = ground.limit or new_tokens(plain, renderer, ground.settings).value
+    limit = ground.limit or new_tokens(plain.questions, renderer, ground.settings).value
     if name.startswith(REMOTE):
         return _remote(name, ground, rows, renderer, limit)
     prompting = None
