@@ -29,6 +29,15 @@ FORGETFUL = (
 )
 """Writes the last answer otherwise than the earlier ones."""
 
+THINKING = (
+    "{{ bos_token }}{% for message in messages %}{% set parts = (message.content or '').split('</think>') %}"
+    "<|role|>{{ message.role }}\n{% if message.role == 'assistant' and loop.last %}<think>\n"
+    "{{ parts[0].split('<think>')[-1].strip() if parts | length > 1 else '' }}\n</think>\n\n{% endif %}"
+    "{{ parts[-1].lstrip('\n') }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|role|>assistant\n"
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+"""Writes what was thought before the last answer, an empty thought where there was none, and forgets earlier ones."""
+
 REWRITING = (
     "{{ bos_token }}{{ messages | length }}{% for message in messages %}<|role|>{{ message.content }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|role|>{% endif %}"

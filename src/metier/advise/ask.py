@@ -72,7 +72,7 @@ def listen(
                 model, [entry.ids for entry in some], stop_ids=tokenizer.stop_ids, max_new_tokens=room,
                 pad_id=tokenizer.pad_id, progress=Silent(),
             )  # fmt: skip
-            outputs += [tokenizer.decode(list(entry.ids)) for entry in said]
+            outputs += [tokenizer.said(list(entry.ids)) for entry in said]
             written += sum(len(entry.ids) for entry in said)
             bar.advance(len(some))
     return Listened(

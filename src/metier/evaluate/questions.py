@@ -19,8 +19,8 @@ _PROMPTS_COMPARED = 50
 class Question:
     """One held-out row. `reference` is the right answer; None for plain text, which is only measured by its loss.
 
-    `written`: the right answer as the template writes the functions that it calls; None: it calls none. `headed`: it
-    is answered by a head, with one label, a JSON list of labels or a number; None: in writing. `preference`: the row
+    `written`: the right answer as the template writes it, where that is longer: calls, thinking. `headed`: it is
+    answered by a head, with one label, a JSON list of labels or a number; None: in writing. `preference`: the row
     has a worse answer, too. `item`: the columns of a task for graders; None: it is no task.
     """
 

@@ -125,7 +125,7 @@ def _drawn(grader: Code, job: Job, both: Both) -> tuple[list[list[str]], list[li
         said = several(both.model(name), prompts, tries=wanted_tries(grader), how=how, progress=both.progress)
         texts: list[list[str]] = [[] for _ in asked.prompts]
         for place, answers in zip(places, said, strict=True):
-            texts[place] = [tokenizer.decode(answer.ids) for answer in answers]
+            texts[place] = [tokenizer.said(answer.ids) for answer in answers]
         found.append(texts)
     return found[0], found[1]
 

@@ -25,7 +25,7 @@ def side_of(
     nats = answered.rows[:, 0]
     return Side(
         name=name,
-        outputs=tuple(None if entry is None else tokenizer.decode(list(entry.ids)) for entry in answered.completions),
+        outputs=tuple(None if entry is None else tokenizer.said(list(entry.ids)) for entry in answered.completions),
         ended=tuple(entry is None or entry.finish == "stop" for entry in answered.completions),
         nats=np.ascontiguousarray(nats[:count]),
         tokens=np.ascontiguousarray(answered.rows[:count, 1]),

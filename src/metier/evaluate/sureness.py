@@ -106,7 +106,7 @@ def _offer(material: tuple[Material, Material], train: Many[Row], task: str, ren
     labels = tuple(sorted({label_text(answered(row)) for row in train}))
     if not 2 <= len(labels) <= MOST_LABELS:
         raise DataError(f"{len(labels)} different answers in the training rows", f"2 to {MOST_LABELS}")
-    ends = offered.continuations(labels, renderer.tokenizer)
+    ends = offered.continuations(labels, renderer)
     room = renderer.limit - max(map(len, ends))
     questions = material[0].questions
     places = [

@@ -201,7 +201,7 @@ def _opinion(engine: Engine, exam: _Exam, asked: Prompt) -> np.ndarray:
                 raise DataError(f"{served.name}: {event.found}", "a model that answers")
             sums[place] = sum(chance.logprob for chance in event.prompt)
 
-    made = deciding.requests(asked.ids, exam.labels, exam.renderer.tokenizer, adapter=adapter, deadline=None)
+    made = deciding.requests(asked.ids, exam.labels, exam.renderer, adapter=adapter, deadline=None)
     for place, request in enumerate(made):
         engine.submit(replace(request, listen=partial(listen, place)))
     while engine.busy():

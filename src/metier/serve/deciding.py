@@ -9,14 +9,14 @@ from metier.engine.decoder import Engine
 from metier.engine.request import Request
 from metier.serve.prompts import unheard
 from metier.text import offered
+from metier.text.render import Renderer
 from metier.text.targets import Targets
-from metier.text.tokenizer import Tokenizer
 
 
 def requests(
     prompt: Sequence[int],
     options: Sequence[str],
-    tokenizer: Tokenizer,
+    renderer: Renderer,
     *,
     adapter: str | None,
     deadline: float | None,
@@ -34,7 +34,7 @@ def requests(
             deadline=deadline,
             owner=owner,
         )
-        for continuation in offered.continuations(options, tokenizer)
+        for continuation in offered.continuations(options, renderer)
     ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import IO, Any, NoReturn
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import Template, TemplateError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -63,6 +63,12 @@ def check_syntax(source: str) -> None:
         jinja2.TemplateSyntaxError: it is not Jinja.
     """
     _environment().parse(source)
+
+
+def names_read(source: str) -> frozenset[str]:
+    """Return the names that a template reads and does not set itself."""
+    environment = _environment()
+    return frozenset(meta.find_undeclared_variables(environment.parse(source)) - environment.globals.keys())
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metier.core.types import Message
+from metier.text import thought
 
 _SHAREGPT_ROLES: Mapping[str, str] = {
     "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
@@ -15,6 +16,7 @@ _SHAREGPT_ROLES: Mapping[str, str] = {
 _CHAT_ROLES: Mapping[str, str] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool",
 }  # fmt: skip
+_THINKING = ("reasoning_content", "reasoning", "thinking")
 _TRANSCRIPT = re.compile(r"(?:^|\n\n)(Human|Assistant):[ ]?")
 
 
@@ -168,6 +170,8 @@ def _chat_turn(value: Mapping[str, Any]) -> Message:
     if not all(isinstance(call, dict) for call in tool_calls):
         raise UnusableRow("'tool_calls' is not a list of objects")
     content = _content(content)
+    if role == "assistant" and (thinking := _thinking(value)):
+        content = thought.before(thinking, content)
     if not content.strip() and not tool_calls and role in {"user", "assistant"}:
         raise UnusableRow("a turn says nothing", f"the role is {role}")
     return Message(
@@ -178,6 +182,12 @@ def _chat_turn(value: Mapping[str, Any]) -> Message:
         tool_call_id=_optional_text(value.get("tool_call_id"), "tool_call_id"),
         weight=_turn_weight(value),
     )
+
+
+def _thinking(value: Mapping[str, Any]) -> str:
+    """Return what was thought before a turn, by any of the names that exports give it."""
+    names = [name for name in _THINKING if value.get(name) is not None]
+    return "\n".join(text for name in names[:1] if (text := _optional_text(value[name], name)) and text.strip())
 
 
 def _turn_weight(value: Mapping[str, Any]) -> float | None:

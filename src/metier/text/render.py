@@ -29,6 +29,7 @@ from metier.text.guard import Marked
 from metier.text.layout import Conversation, Layout
 from metier.text.settings import TextSettings
 from metier.text.template import Template, TemplateRefusal
+from metier.text.thought import spoken
 from metier.text.tokenizer import Tokenizer
 
 VERSION = 1
@@ -40,17 +41,22 @@ NOTHING_LEARNT = "nothing to learn"
 NOT_UNICODE = "not Unicode"
 
 _UNKNOWN_CONTEXT = 2048
+_PROBE = "metier_probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renderer:
-    """Everything that decides how a row becomes tokens. `limit` is the longest sequence, in tokens."""
+    """Everything that decides how a row becomes tokens. `limit` is the longest sequence, in tokens.
+
+    `lead`: what the template writes of an answer before its text, behind the prompt: nothing, or an empty thought.
+    """
 
     tokenizer: Tokenizer
     template: Template
     limit: int
     settings: TextSettings
     choices: tuple[Reasoned, ...]
+    lead: str = ""
 
     @property
     def digest(self) -> str:
@@ -64,7 +70,7 @@ class Renderer:
 class Prompt:
     """What a server sees before the last assistant turn (`text`, and its `ids`), and what that turn said.
 
-    `written`: its calls of functions, as the template writes them; None: it calls none.
+    `written`: the turn as the template writes it, where that is more than its text: calls of functions, thinking.
     """
 
     ids: list[int]
@@ -84,8 +90,19 @@ def open_renderer(folder: Path, settings: TextSettings) -> Renderer:
     template, chosen = templates.choose(tokenizer, settings)
     limit = _limit(tokenizer, settings)
     return Renderer(
-        tokenizer=tokenizer, template=template, limit=limit.value, settings=settings, choices=(*chosen, limit)
-    )
+        tokenizer=tokenizer, template=template, limit=limit.value, settings=settings, choices=(*chosen, limit),
+        lead=_lead(template),
+    )  # fmt: skip
+
+
+def _lead(template: Template) -> str:
+    """Return what stands between the prompt of a question and the text of its answer."""
+    turns = [{"role": "user", "content": _PROBE}, {"role": "assistant", "content": _PROBE}]
+    (texts,) = template.render_cuts([templates.Beginnings(turns, None, [(1, True), (2, False)])])
+    if isinstance(texts, TemplateRefusal) or not texts[1].startswith(texts[0]):
+        return ""
+    lead, found, _ = texts[1][len(texts[0]) :].partition(_PROBE)
+    return lead if found else ""
 
 
 def _limit(tokenizer: Tokenizer, settings: TextSettings) -> Reasoned:
@@ -182,14 +199,14 @@ def prompt(row: Row, renderer: Renderer) -> Prompt:
         DataError: the row has no assistant turn, or the template refuses it.
     """
     conversation, last = question_of(row, renderer)
-    calls = not isinstance(row, TaskRow) and bool(conversation.messages[last].get("tool_calls"))
-    cuts = [(last, True), (last + 1, False)] if calls else [(last, True)]
+    longer = not isinstance(row, TaskRow) and _longer(conversation.messages[last], renderer)
+    cuts = [(last, True), (last + 1, False)] if longer else [(last, True)]
     (texts,) = layout.render_marked([(conversation, cuts)], renderer.tokenizer, renderer.template)
     if isinstance(texts, DataError):
         raise DataError(f"{row.source}: {texts.found}", texts.wanted, texts.do)
     right = tasks.reference(row) if isinstance(row, TaskRow) else reference(conversation.messages[last])
     before = texts[0].clean
-    written = texts[1].clean.removeprefix(before) if calls else None
+    written = texts[1].clean.removeprefix(before) if longer else None
     return Prompt(ids=renderer.tokenizer.encode_marked(texts[0]), reference=right, text=before, written=written)
 
 
@@ -210,13 +227,23 @@ def question_of(row: Row, renderer: Renderer) -> tuple[Conversation, int]:
 
 
 def reference(message: Any) -> str:
-    """Return what an assistant turn says: its text, followed by its tool calls as canonical JSON, one a line."""
-    lines = [message["content"]] if message["content"] else []
+    """Return what an assistant turn says: its text after any thinking, then its tool calls, one a line.
+
+    Calls are canonical JSON.
+    """
+    said = spoken(message["content"] or "")
+    lines = [said] if said else []
     for call in message.get("tool_calls", ()):
         function = call.get("function", call)
         arguments = _parsed(function.get("arguments", {}))
         lines.append(digest.canonical_json({"name": function.get("name"), "arguments": arguments}))
     return "\n".join(lines)
+
+
+def _longer(message: Any, renderer: Renderer) -> bool:
+    """Tell whether the template may write more than what an assistant turn says and its end."""
+    thought = spoken(message["content"]) != message["content"]
+    return thought or bool(renderer.lead) or bool(message.get("tool_calls"))
 
 
 def _weight(message: Message) -> float:

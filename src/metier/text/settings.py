@@ -17,6 +17,10 @@ class TextSettings(Settings):
     template: str = "auto"
     """Chat template: a path to a Jinja file, or `auto`: the base's own, else a plain one of ours."""
 
+    variables: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    """What the chat template is told besides the conversation, for example `{enable_thinking: false}`. What it knows
+    is in its source; a name that it does not read is refused."""
+
     max_tokens: int | None = Field(None, ge=8)
     """Longest sequence, in tokens. null: the base's context."""
 

@@ -21,6 +21,8 @@ from metier.text.trace import Trace
 FIXED_DAY = date(2025, 1, 1)
 """What `text.today: null` means."""
 
+_GIVEN = frozenset({"messages", "tools", "add_generation_prompt", "strftime_now", "raise_exception"})
+
 _PROBE = '{"metier_probe": 1}'
 
 
@@ -36,13 +38,13 @@ class TemplateRefusal(DataError):
 class Template:
     """A chat template ready to run.
 
-    `variables` are the named tokens it may print. `pinned` templates are ours and run in this process.
-    `parsed_arguments`: it wants tool-call arguments as objects; others print the text they came as.
+    `variables`: the named tokens it may print, and what `text.variables` tells it. `pinned` templates are ours and run
+    in this process. `parsed_arguments`: it wants tool-call arguments as objects; others print the text they came as.
     """
 
     source: str
     name: str
-    variables: Mapping[str, str]
+    variables: Mapping[str, Any]
     today: str
     pinned: bool
     parsed_arguments: bool
@@ -114,10 +116,26 @@ def choose(tokenizer: Tokenizer, settings: TextSettings) -> tuple[Template, tupl
     """
     source, name, reason = _find(tokenizer, settings)
     choice = Reasoned(name="text.template", value=name, reason=reason)
-    return open_template(source, name, variables=_variables(tokenizer), today=settings.today or FIXED_DAY), (choice,)
+    variables = _variables(tokenizer)
+    today = settings.today or FIXED_DAY
+    template = open_template(source, name, variables=variables | dict(settings.variables), today=today)
+    _require_read(settings.variables, template, set(variables))
+    return template, (choice,)
 
 
-def open_template(source: str, name: str, *, variables: Mapping[str, str], today: date = FIXED_DAY) -> Template:
+def _require_read(asked: Mapping[str, Any], template: Template, own: set[str]) -> None:
+    """Check that a template reads what the settings tell it: a name that it does not know would do nothing."""
+    known = environment.names_read(template.source) - own - _GIVEN if asked else frozenset[str]()
+    if unread := sorted(set(asked) - known):
+        template.close()
+        raise SettingsError(
+            f"text.variables: {template.name} does not read {unread[0]!r}",
+            f"one of {', '.join(sorted(known))}" if known else "nothing: it reads the conversation alone",
+            "leave it out, or name a template that reads it (text.template)",
+        )
+
+
+def open_template(source: str, name: str, *, variables: Mapping[str, Any], today: date = FIXED_DAY) -> Template:
     """Make a template ready to run.
 
     Raises:
@@ -199,7 +217,7 @@ def _check_syntax(source: str, name: str) -> None:
         raise ModelError(f"{name}: nested too deeply", "a Jinja chat template") from error
 
 
-def _wants_parsed(ask: Ask, variables: Mapping[str, str]) -> bool:
+def _wants_parsed(ask: Ask, variables: Mapping[str, Any]) -> bool:
     """Try a call whose arguments are text: a template that prints them quoted, or refuses, wants objects."""
     call = {"id": "call_1", "type": "function", "function": {"name": "probe", "arguments": _PROBE}}
     messages = [{"role": "user", "content": "probe"}, {"role": "assistant", "content": "", "tool_calls": [call]}]

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Engine
 from metier.core import digest
 from metier.core.errors import ModelError
 from metier.text import folder as folder_files
-from metier.text import guard
+from metier.text import guard, thought
 from metier.text.guard import Marked, Twins
 from metier.text.pieces import Encoder, Fast, Slow
 
@@ -159,6 +159,17 @@ class Tokenizer:
     def decode(self, ids: Sequence[int] | np.ndarray, *, skip_special: bool = True) -> str:
         """Return the text of ids; `skip_special` leaves control tokens out."""
         return self._engine.decode([int(number) for number in ids], skip_special_tokens=skip_special)
+
+    def said(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Return the text of an answer's ids after any thinking, whose marks may be control tokens; see `thought`."""
+        kept = [int(number) for number in ids]
+        for opening, closing in thought.MARKS:
+            first, last = (self.special_tokens.get(mark) for mark in (opening, closing))
+            if last is not None and last in kept:
+                kept = kept[len(kept) - kept[::-1].index(last) :]
+            elif first is not None and first in kept:
+                return ""
+        return thought.spoken(self.decode(kept))
 
     def as_json(self) -> str:
         """Return the whole tokenizer as the text of a tokenizer.json, control tokens marked."""

@@ -71,7 +71,7 @@ class Written:
                 model, self.prompts, stop_ids=self.tokenizer.stop_ids, max_new_tokens=self.most_new_tokens,
                 pad_id=self.tokenizer.pad_id, progress=Silent(),
             )  # fmt: skip
-        outputs = [self.tokenizer.decode(list(each.ids)) for each in said]
+        outputs = [self.tokenizer.said(list(each.ids)) for each in said]
         tables = of_answers(outputs, self.references, [name for name in self.names if name != "ended"])
         if "ended" in self.names:
             tables["ended"] = flags([each.finish == "stop" for each in said])

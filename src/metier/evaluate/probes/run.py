@@ -54,7 +54,7 @@ class Prober:
         found = {}
         for name in ("base", "tuned"):
             answered, _ = self._both.answers(name, asked, [list(prompts), limit])
-            found[name] = [tokenizer.decode(list(entry.ids)) if entry else "" for entry in answered.completions]
+            found[name] = [tokenizer.said(list(entry.ids)) if entry else "" for entry in answered.completions]
         return found
 
     def surprise(self, texts: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:

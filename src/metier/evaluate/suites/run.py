@@ -76,7 +76,7 @@ def everything(question: Asked, renderer: Renderer) -> Everything:
 def measured(question: Asked, answered: Answered, renderer: Renderer) -> np.ndarray:
     """Return how right a model is on each item of a suite, float64 [I]."""
     said = [
-        None if entry is None else (entry.ids, renderer.tokenizer.decode(list(entry.ids)))
+        None if entry is None else (entry.ids, renderer.tokenizer.said(list(entry.ids)))
         for entry in answered.completions
     ]
     return ask.values(question, answered.rows[:, 0], said)

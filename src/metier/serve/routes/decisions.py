@@ -167,9 +167,7 @@ def _asked(desk: Desk, body: DecisionBody, model: Open, *, sizes: list[int], own
             found = f"{len(prompt):,} tokens of input for each of {count:,} answers on offer"
             raise Refusal(400, f"{found}; wanted: at most {_MOST_TOKENS:,} in all", param="input")
         sizes.append(len(options))
-        made += deciding.requests(
-            prompt, options, renderer.tokenizer, adapter=model.adapter, deadline=until, owner=owner
-        )
+        made += deciding.requests(prompt, options, renderer, adapter=model.adapter, deadline=until, owner=owner)
     return made
 
 

@@ -56,7 +56,7 @@ class Asking:
         with judging(model):
             drawn = several(model, [each.ids for each in asked], tries=answers, how=how, progress=Silent())
         flat = [(question, each) for question, group in zip(asked, drawn, strict=True) for each in group]
-        texts = [self.tokenizer.decode(each.ids) for _, each in flat]
+        texts = [self.tokenizer.said(each.ids) for _, each in flat]
         shown = [question.shown(text) for (question, _), text in zip(flat, texts, strict=True)]
         values = rewards(self.grader, shown, self.bench)
         graded = [
