@@ -18,6 +18,7 @@ from metier.serve.refusal import Refusal, of_error
 from metier.serve.rollouts.rules import SHADOW
 from metier.serve.traces import Trace
 from metier.serve.worker import Task
+from metier.text import thought
 
 Make = Callable[[Open], Awaitable[Sequence[Request]]]
 _WELL = ("stop", "length")
@@ -194,7 +195,7 @@ class Generation:
 
     def _said(self) -> tuple[str, ...]:
         """Return what was written, or decided question by question; of vectors nothing."""
-        return ("".join(self._texts),) if self._writes else self._decided
+        return (thought.spoken("".join(self._texts)),) if self._writes else self._decided
 
     def _trace(self, total: float, answer: str | None) -> Trace:
         served, asking, chosen = self._chosen.served, self._asking, self._chosen

@@ -22,11 +22,15 @@ from metier.serve.pool import Open
 from metier.serve.prompts import chat_ids, deadline, sampling, stops_of, unheard
 from metier.serve.refusal import Refusal, of_error, unsupported
 from metier.serve.routes.streams import as_json, stream, while_heard
+from metier.serve.thinking import Thinking, divided
 from metier.serve.wire.inference import ChatBody, Function, NamedTool
 from metier.serve.wire.rules import check_chat
 from metier.text.tokenizer import Tokenizer
 
 ROUTER = APIRouter()
+
+_LONGEST_MARK = 8
+"""Tokens at the end of a prompt in which a thought may have been begun."""
 
 
 @ROUTER.post("/chat/completions", tags=["infer"])
@@ -65,6 +69,7 @@ class _Writing:
         self._seed = 0
         self._tokenizer: Tokenizer | None = None
         self._form: ToolForm | None = None
+        self._thinking: tuple[Thinking, ...] = ()
 
     async def _make(self, model: Open) -> Sequence[Asked]:
         """Turn the request into what the engine reads, away from the loop: templates and grammars take their time."""
@@ -80,6 +85,10 @@ class _Writing:
         rules = sampling(body, tokenizer.vocabulary)
         self._seed = rules.seed
         grammar = self._grammar(model)
+        if self._answers_at_once():
+            ids = [*ids, *tokenizer.encode(renderer.lead, special=False)]
+        prompt = tokenizer.decode(ids[-_LONGEST_MARK:], skip_special=False)
+        self._thinking = tuple(Thinking(renderer, prompt) for _ in range(body.n or 1))
         has_tools = self._form is not None
         first = Asked(
             ids=ids,
@@ -102,6 +111,12 @@ class _Writing:
             )
             for number in range(body.n or 1)
         ]
+
+    def _answers_at_once(self) -> bool:
+        """Tell whether a grammar holds the answer from its first character, so that no thought can precede it."""
+        shape, choice = self._body.response_format, self._body.tool_choice
+        shaped = shape is not None and shape.type != "text"
+        return shaped or (self._form is not None and choice not in (None, "auto"))
 
     def _grammar(self, model: Open) -> Grammar | None:
         body, shape, form = self._body, self._body.response_format, self._form
@@ -143,8 +158,10 @@ class _Writing:
         return self._frame("chat.completion") | {"choices": choices, "usage": self._generation.usage}
 
     def _choice(self, number: int, text: str, chances: list[Chance], end: End) -> dict[str, Any]:
-        content, calls = self._calls(text)
+        thought, answer = divided(text, self._thinking[number])
+        content, calls = self._calls(answer)
         message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        message |= {"reasoning_content": thought} if thought else {}
         finish: str = end.finish
         if calls:
             message |= {"tool_calls": calls, "content": content or None}
@@ -169,21 +186,29 @@ class _Writing:
                     yield self._chunk(number, {"role": "assistant", "content": ""})
                 if isinstance(event, End):
                     check_end(event)
-                if self._form is not None:
-                    held[number] += event.text
-                elif event.text or (isinstance(event, Piece) and event.chance is not None):
-                    yield self._chunk(number, {"content": event.text}, event=event)
+                for place, delta in enumerate(self._deltas(number, event, held)):
+                    yield self._chunk(number, delta, event=None if place else event)
                 if isinstance(event, End):
-                    finish: str = event.finish
                     content, calls = self._calls(held[number])
-                    if self._form is not None and (content or calls):
-                        delta: dict[str, Any] = {"content": content} if content else {}
+                    if content or calls:
+                        delta = {"content": content} if content else {}
                         delta |= {"tool_calls": [{"index": n, **c} for n, c in enumerate(calls)]} if calls else {}
                         yield self._chunk(number, delta)
-                        finish = "tool_calls" if calls and finish == "stop" else finish
+                    finish = "tool_calls" if calls and event.finish == "stop" else event.finish
                     yield self._chunk(number, {}, finish=finish)
         if self._body.stream_options is not None and self._body.stream_options.include_usage:
             yield self._frame("chat.completion.chunk") | {"choices": [], "usage": self._generation.usage}
+
+    def _deltas(self, number: int, event: Event, held: list[str]) -> list[dict[str, Any]]:
+        """Return what an event adds to a stream; an answer that may hold tool calls is added to what is held."""
+        thinking = self._thinking[number]
+        parts = thinking.feed(event.text) + (thinking.end() if isinstance(event, End) else [])
+        if self._form is not None:
+            held[number] += "".join(text for kind, text in parts if kind == "content")
+            parts = [(kind, text) for kind, text in parts if kind != "content"]
+        elif not parts and isinstance(event, Piece) and event.chance is not None:
+            parts = [("content", "")]
+        return [{kind: text} for kind, text in parts]
 
     def _chunk(
         self, number: int, delta: dict[str, Any], *, event: Event | None = None, finish: str | None = None
