@@ -213,7 +213,7 @@ def _ways_table(facts: Mapping[str, Any]) -> Table:
         title="What was measured, best first",
         columns=("way", "score", "interval", "in form", "remarks"),
         rows=tuple(rows),
-        note="In form: a label that occurs in training, or JSON, or any text at all.",
+        note="In form: a label that occurs in training, a function call, JSON, or any text at all.",
     )
 
 
