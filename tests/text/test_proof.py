@@ -173,6 +173,32 @@ def test_a_template_that_drops_answers(tmp_path: Path):
     assert "4 of 4 rows lose text" in _broken(_with_template(tmp_path, cut))["answers"].detail
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        (
+            "{{ message.content if message.role != 'system' }}",
+            "1 of 1 rows lose text of a user or system turn",
+        ),
+        ("{{ message.content | replace('pay', '') if message.role == 'user' else message.content }}", "lose text of a"),
+        ("{{ message.content }}", "1 of 1 rows have functions that the template does not write (rows.jsonl:row)"),
+    ],
+)
+def test_a_template_that_drops_what_was_asked_is_doubted(written: str, found: str, tmp_path: Path):
+    tools = ({"type": "function", "function": {"name": "find", "parameters": {}}},)
+    row = chat(("system", "Be brief."), ("user", "pay it"), ("assistant", "done"), tools=tools)
+    told = CHAT.replace("{% for", "{{ tools | tojson if tools }}{% for", 1)
+    sound = check([row], opened(base(tmp_path / "a", template=told)))
+    assert sound.ok
+    assert not sound.doubts
+    deaf = (CHAT if written == "{{ message.content }}" else told).replace("{{ message.content }}", written)
+    proof = check([row], opened(base(tmp_path / "b", template=deaf)))
+    assert proof.ok
+    (doubt,) = proof.doubts
+    assert found in doubt
+    assert "text.template" in doubt
+
+
 def test_a_template_that_drops_tool_calls(tmp_path: Path):
     rows = [chat(("user", "q"), Message(role="assistant", tool_calls=(CALL,)))]
     assert check(rows, opened(base(tmp_path / "a"))).ok

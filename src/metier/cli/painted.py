@@ -27,6 +27,7 @@ def put_painted(shown: Shown, console: Console) -> None:
     console.print(Rule(Text("preflight", "bold"), align="left", style="dim"))
     for finding in shown.proof.findings:
         sign = Text("✓ ", "bold green") if finding.ok else Text("✗ ", "bold red")
+        sign = Text("! ", "bold yellow") if finding.doubt else sign
         console.print(Text.assemble(sign, (f"{finding.name}: ", "bold"), visible(finding.detail)))
 
 

@@ -4,34 +4,35 @@ from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from metier.core.errors import ProofError
 from metier.core.progress import Progress, Silent
 from metier.core.types import Dropped, LabelledRow, Row, TextRow
-from metier.text.render import NOTHING_LEARNT, TOO_LONG, Renderer, conversation_of, render
+from metier.text import readback
+from metier.text.readback import Missed
+from metier.text.render import NOTHING_LEARNT, TOO_LONG, Renderer, render
 from metier.text.rendered import Rendered, render_rows
-from metier.text.tokenizer import Tokenizer
 
 _FEWEST_OF_A_LABEL = 5
 """Labels with fewer rows are not judged by how many of them are lost."""
-
-_ROWS_READ = 256
-"""Rows whose learnt text is read back and compared with the answers."""
 
 _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The outcome of one check: what was seen, and what to do when it is not well."""
+    """The outcome of one check: what was seen, and what to do when it is not well.
+
+    `doubt`: it may be meant so; it is said, and nothing is refused.
+    """
 
     name: str
     ok: bool
     detail: str
     do: str = ""
+    doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,11 @@ class Proof:
     def ok(self) -> bool:
         """Whether nothing stands against training on these rows."""
         return all(finding.ok for finding in self.findings)
+
+    @property
+    def doubts(self) -> list[str]:
+        """What should be said before the rows are learnt, each as a sentence."""
+        return [f"{finding.name}: {finding.detail}; {finding.do}" for finding in self.findings if finding.doubt]
 
     def raise_if_broken(self) -> None:
         """Refuse to go on.
@@ -77,13 +83,15 @@ def check(
         done = render_rows(rows, renderer, progress or Silent()) if rendered is None else rendered
     except ProofError as error:
         return Proof(findings=(Finding(name="prefix", ok=False, detail=error.found, do=error.do),), counts={})
+    missed = readback.missed(done, rows, renderer)
     findings = (
         _learnt(done),
         _stops(done, rows, renderer),
         _beginning(done, renderer),
         _lost(done, rows, renderer),
         _prefix(done, rows),
-        _answers(done, rows, renderer),
+        _answers(missed),
+        _questions(missed),
     )
     return Proof(findings=findings, counts=_counts(done, rows))
 
@@ -221,54 +229,32 @@ def _prefix(rendered: Rendered, rows: Items[Row]) -> Finding:
     return Finding(name="prefix", ok=True, detail=detail)
 
 
-def _answers(rendered: Rendered, rows: Items[Row], renderer: Renderer) -> Finding:
-    """Read back what is learnt: templates can drop parts of answers, for example of turns that also call tools."""
-    chats = [row for row in rows if not isinstance(row, TextRow)]
-    read = chats[:: max(1, len(chats) // _ROWS_READ)]
-    learnt = _learnt_letters(rendered, {row.id for row in read}, renderer.tokenizer)
-    wrong = [row.source for row in read if row.id in learnt and not _shows_answers(row, learnt[row.id], renderer)]
-    if wrong:
+def _answers(missed: Missed) -> Finding:
+    """Say whether what is learnt holds the answers, as far as it was read back."""
+    if missed.answers:
         return Finding(
             name="answers",
             ok=False,
-            detail=f"{len(wrong):,} of {len(read):,} rows lose text of their answers in the template "
-            f"({', '.join(wrong[:_SHOWN])})",
+            detail=_rows(missed.answers, missed.read, "lose text of their answers in the template"),
             do="name a template that prints all of an answer (text.template)",
         )
-    return Finding(name="answers", ok=True, detail=f"{len(read):,} rows read back, each holds its answers")
+    return Finding(name="answers", ok=True, detail=f"{missed.read:,} rows read back, each holds its answers")
 
 
-def _learnt_letters(rendered: Rendered, wanted: set[str], tokenizer: Tokenizer) -> dict[str, str]:
-    """Return what is learnt of some rows, of all their sequences, by the rows' ids."""
-    letters = dict.fromkeys(wanted & set(rendered.row_ids), "")
-    for number, row_id in enumerate(rendered.row_ids):
-        if row_id in letters:
-            sequence = rendered.sequence(number)
-            letters[row_id] += _letters(tokenizer.decode(sequence.ids[sequence.weights > 0], skip_special=False))
-    return letters
+def _questions(missed: Missed) -> Finding:
+    """Say whether the model reads what was asked and which functions there are; rows may be meant without."""
+    doubts = []
+    if missed.questions:
+        doubts.append(_rows(missed.questions, missed.read, "lose text of a user or system turn in the template"))
+    if missed.functions:
+        doubts.append(_rows(missed.functions, missed.read, "have functions that the template does not write"))
+    detail = "; ".join(doubts) or f"{missed.read:,} rows read back, each holds what was asked"
+    do = "name a template that prints them (text.template), or take them out of the rows" if doubts else ""
+    return Finding(name="questions", ok=True, doubt=bool(doubts), detail=detail, do=do)
 
 
-def _shows_answers(row: Row, said: str, renderer: Renderer) -> bool:
-    tokenizer = renderer.tokenizer
-    conversation = conversation_of(row, renderer)
-    answers = [text for number in conversation.learnt for text in _answer_texts(conversation.messages[number])]
-    return all(_letters(_read_back(answer, tokenizer)) in said for answer in answers)
-
-
-def _answer_texts(message: Mapping[str, Any]) -> list[str]:
-    """Return what must be seen of an assistant turn: its text after any thinking, and the functions it calls."""
-    calls = [call.get("function", call) for call in message.get("tool_calls", ())]
-    return [str(message["content"]).rpartition("</think>")[2], *(str(call.get("name", "")) for call in calls)]
-
-
-def _read_back(text: str, tokenizer: Tokenizer) -> str:
-    """Return the text as the tokenizer gives it back, which may have lost what it does not know."""
-    return tokenizer.decode(tokenizer.encode(text, special=False), skip_special=False)
-
-
-def _letters(text: str) -> str:
-    """Return the text without white space, which templates may trim and tokenizers may add."""
-    return "".join(text.split())
+def _rows(sources: Items[str], read: int, what: str) -> str:
+    return f"{len(sources):,} of {read:,} rows {what} ({', '.join(sources[:_SHOWN])})"
 
 
 def _counts(rendered: Rendered, rows: Items[Row]) -> dict[str, int]:

@@ -239,25 +239,37 @@ def render(found: View, rows: Items[Row], *, store: Path, digest: str, progress:
     taught = [context.teacher_row(row, found.objective.drop) for row in rows] if found.distils else list(rows)
     whole = _cached(taught, found.teacher, store, digest + ("" if not found.distils else _teaching(found)), progress)
     if prove:
-        check(taught, found.teacher, rendered=whole, progress=progress).raise_if_broken()
+        _prove(taught, found.teacher, whole, progress)
     if found.targets is not None:
         return pooled(whole, rows, found.targets, found.teacher)
     if found.prefers:
         turned = [preferences.turned(row) for row in rows]
         worse = _cached(turned, found.teacher, store, f"{digest}/worse", progress)
         if prove:
-            check(turned, found.teacher, rendered=worse, progress=progress).raise_if_broken()
+            _prove(turned, found.teacher, worse, progress)
         return preferences.paired(whole, worse)
     if not found.distils:
         return whole
     seen = [found.seen(row) for row in rows]
     short = _cached(seen, found.renderer, store, f"{digest}/student{_teaching(found)}", progress)
     if prove:
-        check(seen, found.renderer, rendered=short, progress=progress).raise_if_broken()
+        _prove(seen, found.renderer, short, progress)
     paired = context.pair(short, whole)
     if prove:
         context.require_saving(paired)
     return paired
+
+
+def _prove(rows: Items[Row], renderer: Renderer, rendered: Rendered, progress: Progress) -> None:
+    """Run the preflight, and say what it doubts.
+
+    Raises:
+        ProofError: the rows would train something other than what was meant.
+    """
+    proof = check(rows, renderer, rendered=rendered, progress=progress)
+    for doubt in proof.doubts:
+        progress.say(f"  preflight: {doubt}")
+    proof.raise_if_broken()
 
 
 def painted(found: View, row: Row) -> list[tuple[str, bool]]:
