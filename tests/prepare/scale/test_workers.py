@@ -1,10 +1,12 @@
 """The same snapshot from one process and from several; what happens when one of them, or all, are ended."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import psutil
 import pytest
@@ -168,3 +170,19 @@ def test_another_version_of_a_library_that_decides_about_rows_is_another_snapsho
     again = workshop.prepare("chats.jsonl")
     assert not again.reused
     assert again.path != first.path
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Answers every piece with what the collector of circles has been told."""
+
+    def opened(self):
+        return lambda piece: (gc.get_threshold()[0], gc.get_freeze_count())
+
+
+def test_what_a_process_has_loaded_is_not_looked_through_again_and_again():
+    with Pool(_Counts(), 1) as pool:
+        (first, before), (_, after) = pool.map([1, 2])
+    assert first > gc.get_threshold()[0]
+    assert before == 0
+    assert after > 0
