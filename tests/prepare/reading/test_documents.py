@@ -211,3 +211,24 @@ def test_mails_are_texts_and_with_our_side_named_conversations(workshop):
     assert [turn.role for turn in row.messages] == ["user", "assistant"]
     assert row.messages[0].content.startswith("Where is parcel")
     assert sum(result.counts.values()) == 20
+
+
+ODD_MAILS = (
+    "Content-Type: text/plain; charset=nonsense\n\nMy lamp {n} broke, café style.\n",
+    "Content-Type: multipart/mixed; boundary=zz\n\n--zz\nContent-Type: text/html\n\n<p>Parcel {n} is lost</p>\n--zz\n",
+    "Content-Type: text/plain; charset=nonsense\nContent-Transfer-Encoding: base64\n\n/+9{n:04}//w==\n",
+)
+
+
+def test_mails_in_an_unknown_encoding_are_read_as_utf_8_or_counted(workshop):
+    mails = [f"From u\nFrom: c@x.org\nSubject: {n}\n{ODD_MAILS[n % 3].format(n=n)}\n" for n in range(60)]
+    result = workshop.prepare(workshop.write("box.mbox", "".join(mails)), most_bad_share=0.5)
+    found = texts(result)
+    assert "My lamp 3 broke, café style." in found
+    assert "Parcel 4 is lost" in found
+    assert result.dropped == {"a message without text, or in no known encoding": 20}
+
+
+def test_a_mailbox_without_a_text_says_what_is_wanted(workshop):
+    told = refused(workshop, workshop.write("box.mbox", "From u\nFrom: c@x.org\nSubject: 1\n\n\n"))
+    assert "its only row cannot be read; wanted: messages with text; do: look at the file there" in told

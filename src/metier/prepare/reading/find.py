@@ -79,7 +79,7 @@ class _Found:
         except PermissionError as error:
             raise DataError(f"{shown}: may not be read", "a file that you may read", f"chmod u+r {path}") from error
         if not head:
-            raise DataError(f"{shown}: empty (0 bytes)", "rows")
+            raise DataError(f"{shown}: empty (0 bytes)", "rows", "write it again, or name another file")
         if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             kind = office_kind(path, shown)
             return self._archived(path, shown, member) if kind is None else [self._part(path, shown, size, kind)]  # type: ignore[arg-type]

@@ -23,6 +23,11 @@ from metier.text.formats.foreign.registry import FOREIGN
 
 _SAMPLE_RECORDS = 1000
 _SAMPLE_CHARACTERS = 1 << 24
+_WANTED = {
+    "json": "one JSON object a line, or one list of objects",
+    "csv": "rows under a header",
+    "mail": "messages with text",
+}
 _FORMULA = re.compile(r"=\s*[A-Z][A-Z0-9.]*\(|=\s*\$?[A-Z]{1,3}\$?\d+\b")
 """How a cell begins whose formula was exported instead of its value: `=CONCAT(`, `=B2`."""
 
@@ -154,10 +159,11 @@ def _present(columns: Mapping[str, str], values: Iterable[Mapping[str, Any]]) ->
 
 def _unreadable(file: DataFile, sample: list[Record]) -> DataError:
     first = sample[0]
-    wanted = "one JSON object a line, or one list of objects" if file.layout == "json" else "rows under a header"
+    wanted = _WANTED.get(file.layout, "rows that can be read")
     counted = f"none of the first {len(sample)} rows can be read" if len(sample) > 1 else "its only row cannot be read"
     where = f"{first.file or file.name}:{first.line}"
-    return DataError(f"{where}: {first.problem} ({first.detail or 'whole line'}); {counted}", wanted)
+    found = f"{where}: {first.problem} ({first.detail or 'all of it'}); {counted}"
+    return DataError(found, wanted, "look at the file there; mend it, or name another one in data")
 
 
 def _items(reading: Reading, record: Record) -> Iterator[Candidate | Dropped]:

@@ -35,7 +35,7 @@ def mail(part: Part, report: Callable[[int], None], *, longest: int, speakers: b
             yield (
                 Record(number, json.dumps(value, ensure_ascii=False), value)
                 if value
-                else unusable(number, "a message without text")
+                else unusable(number, "a message without text, or in no known encoding")
             )
 
 
@@ -87,18 +87,22 @@ def _header(message: EmailMessage, name: str) -> str:
 
 
 def _said(message: EmailMessage) -> str:
-    """Return the text of a message without what it quotes."""
-    body = message.get_body(preferencelist=("plain", "html"))
-    if body is None:
-        return ""
-    content = body.get_content()
-    text = content if isinstance(content, str) else ""
-    if body.get_content_type() == "text/html":
-        text = text_of(text)
+    """Return the text of a message without what it quotes; the plain one, or that of its HTML where it says nothing."""
+    bodies = (message.get_body(preferencelist=(kind,)) for kind in ("plain", "html"))
+    text = next((text for body in bodies if body is not None and (text := _shown(body)).strip()), "")
     text = text.replace("\r\n", "\n")
     quoted = _QUOTED.search(text)
     own = text[: quoted.start()] if quoted and text[: quoted.start()].strip() else text
     return own.encode("utf-8", "replace").decode().strip()
+
+
+def _shown(body: EmailMessage) -> str:
+    try:
+        content = body.get_content()
+    except LookupError:  # a charset that nobody knows; what is valid UTF-8 is nothing else
+        content = payload.decode() if isinstance(payload := body.get_payload(decode=True), bytes) else ""
+    text = content if isinstance(content, str) else ""
+    return text_of(text) if body.get_content_type() == "text/html" else text
 
 
 def _thread(message: EmailMessage) -> str:

@@ -136,7 +136,9 @@ def open_bytes(part: Part, report: Callable[[int], None] = lambda count: None) -
         except OSError as error:
             if part.member is not None or (part.packing and error.errno is None):  # so say zipfile, bz2 and Arrow
                 packed = part.packing or "ZIP"
-                raise DataError(f"{part.name}: damaged {packed} data ({error})", "a whole file") from error
+                raise DataError(
+                    f"{part.name}: damaged {packed} data ({error})", "a whole file", "copy it again"
+                ) from error
             raise
 
 
