@@ -5,7 +5,7 @@ import email.policy
 import json
 import re
 from collections.abc import Callable, Iterator
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.utils import parseaddr
 
 from metier.prepare.reading.part import Part
@@ -96,7 +96,7 @@ def _said(message: EmailMessage) -> str:
     return own.encode("utf-8", "replace").decode().strip()
 
 
-def _shown(body: EmailMessage) -> str:
+def _shown(body: MIMEPart) -> str:
     try:
         content = body.get_content()
     except LookupError:  # a charset that nobody knows; what is valid UTF-8 is nothing else
