@@ -58,7 +58,7 @@ def test_a_scan_that_says_no_would_be_noticed(text: str, monkeypatch):
 def test_what_is_ruled_out_is_not_read(monkeypatch):
     monkeypatch.setattr(sieve, "WORTH_CHARACTERS", 0)
     read: list[str] = []
-    monkeypatch.setattr(detect, "secrets", lambda text: read.append(text) or [])
+    monkeypatch.setattr(detect, "named", lambda text: read.append(text) or [])
     finder = detector(("secret",))
     finder.many(["the lamp that I lost, number 12345: is it there?", "the key: hunter2!"])
     assert read == ["the key: hunter2!"]

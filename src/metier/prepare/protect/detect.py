@@ -9,7 +9,7 @@ from metier.prepare.protect.addresses import MAY_BE_ADDRESS, addresses
 from metier.prepare.protect.names import MAY_BE_SIGN, names
 from metier.prepare.protect.national import MAY_BE_DOCUMENT, MAY_BE_LETTERED, documents, lettered
 from metier.prepare.protect.numbers import MAY_BE_NUMBER, numbers
-from metier.prepare.protect.secrets import MAY_BE_SECRET, secrets
+from metier.prepare.protect.secrets import MAY_BE_KEY, MAY_BE_NAMED, keys, named
 from metier.prepare.protect.sieve import sieved
 from metier.prepare.protect.spans import Entity, Span, disjoint
 
@@ -50,7 +50,8 @@ def _rules(regions: tuple[str, ...]) -> tuple[_Rule, ...]:
     known: tuple[tuple[tuple[Entity, ...], str, Callable[[str], Iterable[Span]]], ...] = (
         (("email",), "@", _emails),
         (("url",), r"://|www\.", _urls),
-        (("secret",), MAY_BE_SECRET, secrets),
+        (("secret",), MAY_BE_KEY, keys),
+        (("secret",), MAY_BE_NAMED, named),
         (("card", "phone", "iban", "national_id", "ip", "date"), MAY_BE_NUMBER, partial(numbers, regions=regions)),
         (("national_id",), MAY_BE_LETTERED, lettered),
         (("national_id",), MAY_BE_DOCUMENT, documents),

@@ -46,13 +46,13 @@ _VALUE = re.compile(
 )
 _VALUE_ENDS = re.compile(r"[\s\"'`,;<>]|\Z")
 _BEARER = re.compile(r"\b(?:Bearer|Basic|Token)\s+([A-Za-z0-9+/=._~-]{16,})")
-MAY_BE_SECRET = (
+MAY_BE_KEY = (
     r"-----BEGIN|://|(?:^|[^A-Za-z0-9_])(?:A[KSB]IA|ACCA|gh[oprsu]_|github_pat_|gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-"
     r"|xox[abeoprs]-|xapp-|[srp]k_(?:live|test)_|whsec_|sk-|AIza|ya29\.|GOCSPX-|hf_|gsk_|r8_|SG\.|key-[0-9a-f]"
     r"|(?:SK|AC)[0-9a-f]|npm_|pypi-|dckr_pat_|shp(?:at|ca|pa|ss)_|sq0|dop_v1_|hvs\.|dapi[0-9a-f]|lin_api_|glsa_|eyJ"
     rf"|AGE-SECRET)|{DIGIT}:AA|(?:Bearer|Basic|Token){SPACE}+[A-Za-z0-9+/=._~-]{{16}}"
-    rf"|(?i:pass(?:word|wd|phrase|code)|pwd|secret|key|token|credentials?)[\"']?{SPACE}*(?:(?i:is|was)|[:=])"
 )
+MAY_BE_NAMED = rf"(?i:pass(?:word|wd|phrase|code)|pwd|secret|key|token|credentials?)[\"']?{SPACE}*(?:(?i:is|was)|[:=])"
 """See `sieve`: how a key begins, and what stands behind a word that announces one."""
 
 _CUES = ("pass", "pwd", "secret", "key", "token", "credential")
@@ -64,11 +64,8 @@ _NOT_A_VALUE = re.compile(
 )
 
 
-def secrets(text: str) -> Iterator[Span]:
-    """Yield keys, tokens, private key blocks, passwords in URLs and values that stand after a word such as `password`.
-
-    A value after such a word counts when it looks like one: a digit, a sign or mixed case in it, not a word.
-    """
+def keys(text: str) -> Iterator[Span]:
+    """Yield keys and tokens that are known by their form, private key blocks and passwords in URLs."""
     if "-----BEGIN" in text:
         yield from (Span(match.start(), match.end(), "secret") for match in _BLOCK.finditer(text))
     words = text.split() if len(text) >= _LONG else []
@@ -86,11 +83,13 @@ def secrets(text: str) -> Iterator[Span]:
                 for match in _BEARER.finditer(text)
                 if _looks_random(match.group(1))
             )
-    yield from _named(text)
 
 
-def _named(text: str) -> Iterator[Span]:
-    """Yield what is given as a password, a key or a token."""
+def named(text: str) -> Iterator[Span]:
+    """Yield values that stand after a word such as `password`, `key` or `token`.
+
+    Such a value counts when it looks like one: a digit, a sign or mixed case in it, not a word.
+    """
     small = text.lower()
     if len(small) != len(text):
         small = text
