@@ -17,6 +17,7 @@ from metier.serve.desk import Desk
 from metier.serve.faults import told
 from metier.serve.gate import Gate, Guards
 from metier.serve.refusal import Refusal, of_error
+from metier.serve.refused import TurnedAway
 from metier.serve.routes import (
     chat,
     completions,
@@ -42,6 +43,7 @@ def make_app(desk: Desk, *, local: bool, upstream: Upstream | None = None) -> Fa
         local: whether it is reached from this machine only.
         upstream: who answers instead of the models here.
     """
+    turned = TurnedAway(desk.audit)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -50,6 +52,7 @@ def make_app(desk: Desk, *, local: bool, upstream: Upstream | None = None) -> Fa
         finally:
             if upstream is not None:
                 await upstream.close()
+            turned.close()
             desk.shadows.close()
             desk.pool.close()
             desk.recorder.close()
@@ -64,7 +67,7 @@ def make_app(desk: Desk, *, local: bool, upstream: Upstream | None = None) -> Fa
     if desk.jobs is not None:
         app.include_router(fine_tuning.ROUTER, prefix="/v1")
         app.include_router(webhooks.ROUTER, prefix="/v1")
-    guards = Guards(keys=desk.keys, limiter=desk.limiter, audit=desk.audit)
+    guards = Guards(keys=desk.keys, limiter=desk.limiter, audit=desk.audit, turned=turned, meters=desk.meters)
     app.add_middleware(Gate, guards=guards, most_bytes=int(desk.settings.limits.body_mib * _MIB), local=local)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(MetierError, _failed)

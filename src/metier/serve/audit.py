@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from metier.core import artefact
 from metier.core.errors import LockedError
+from metier.serve.logs import plain
 from metier.serve.tables import AUDIT
 
 HEAD = "audit-head.json"
@@ -57,7 +58,7 @@ class Audit:
             LockedError: others write without end.
         """
         line = {
-            "milliseconds": time.time_ns() // 1_000_000, "who": who[:64], "action": action[:1000],
+            "milliseconds": time.time_ns() // 1_000_000, "who": who[:64], "action": plain(action)[:1000],
             "facts": json.dumps(facts, ensure_ascii=True, sort_keys=True),
         }  # fmt: skip
         for _ in range(_TRIES):

@@ -11,7 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from metier.serve.audit import Audit
 from metier.serve.keys import Caller, Keys
 from metier.serve.limits import Limiter
+from metier.serve.meters import Meters
 from metier.serve.refusal import Refusal
+from metier.serve.refused import TurnedAway
 
 _OURS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 _FREE = ("/health",)
@@ -19,16 +21,19 @@ _SCOPES = (
     ("/v1/files", "train"), ("/v1/uploads", "train"), ("/v1/fine_tuning", "train"), ("/v1/webhook", "train"),
     ("/v1/rollouts", "admin"), ("/v1/", "infer"), ("/metrics", "infer"), ("/openapi.json", "infer"),
 )  # fmt: skip
+_SPACE, _DELETE = 32, 127
 _LOOKING = ("GET", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
-    """What the gate asks: who may do what, how much in a minute, and where changes are written down."""
+    """What the gate asks: who may do what, how much in a minute, and where changes and refusals are written down."""
 
     keys: Keys
     limiter: Limiter
     audit: Audit
+    turned: TurnedAway
+    meters: Meters
 
 
 class Gate:
@@ -55,31 +60,32 @@ class Gate:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         caller, needed = None, scope_of(scope["path"])
         try:
+            _check_path(scope["path"])
             if self._local:
                 _check_host(headers)
             if scope["path"] not in _FREE:
-                caller = await self._known(headers, needed)
+                caller = await self._known(headers)
+                _check_scope(caller, needed, headers)
                 scope.setdefault("state", {})["caller"] = caller
                 self._guards.limiter.enter(caller)
             self._check_length(scope)
             if caller is not None:
                 send = self._told(scope, caller, send, audited=needed != "infer" and scope["method"] not in _LOOKING)
         except Refusal as refusal:
+            self._guards.meters.refuse(refusal.code or "")
+            if refusal.status in (401, 403):
+                await self._guards.turned.note(refusal.code or "", _who(caller, scope))
             more = self._guards.limiter.headers(caller) if caller is not None else {}
             await _refuse(refusal, send, more)
             return
         await self._limited(scope, receive, send)
 
-    async def _known(self, headers: Mapping[str, str], needed: str) -> Caller:
-        """Return who asks, if they may."""
+    async def _known(self, headers: Mapping[str, str]) -> Caller:
+        """Return who asks."""
         keys, header = self._guards.keys, headers.get("authorization")
         caller = keys.caller(header) if keys.is_fresh() else await asyncio.to_thread(keys.caller, header)
         if caller is None:
             raise Refusal(401, "no key, or one that is not known; wanted: Authorization: Bearer KEY", code="no_key")
-        if not caller.may(needed):
-            raise Refusal(403, f"this key may not do that; wanted: one with the scope '{needed}'", code="no_scope")
-        if headers.get("openai-project", caller.tenant) != caller.tenant and caller.tenant:
-            raise Refusal(403, "OpenAI-Project: not the project of this key", code="project")
         return caller
 
     def _told(self, scope: Scope, caller: Caller, send: Send, *, audited: bool) -> Send:
@@ -133,6 +139,24 @@ class Gate:
 def scope_of(path: str) -> str:
     """Return the scope that a path needs; one that is not listed needs `admin`."""
     return next((name for start, name in _SCOPES if path == start.rstrip("/") or path.startswith(start)), "admin")
+
+
+def _who(caller: Caller | None, scope: Scope) -> str:
+    """Return the id of a key, or the address of who has none."""
+    return caller.id if caller is not None else str((scope.get("client") or ("nowhere",))[0])
+
+
+def _check_path(path: str) -> None:
+    if any(ord(sign) < _SPACE or ord(sign) == _DELETE for sign in path):
+        raise Refusal(400, "path: holds control characters", code="path")
+
+
+def _check_scope(caller: Caller, needed: str, headers: Mapping[str, str]) -> None:
+    """Check that somebody who is known may do what is asked."""
+    if not caller.may(needed):
+        raise Refusal(403, f"this key may not do that; wanted: one with the scope '{needed}'", code="no_scope")
+    if headers.get("openai-project", caller.tenant) != caller.tenant and caller.tenant:
+        raise Refusal(403, "OpenAI-Project: not the project of this key", code="project")
 
 
 def _check_host(headers: Mapping[str, str]) -> None:

@@ -28,9 +28,14 @@ class Meters:
             "metier_request_seconds", "Time to the end of the answer.", _LABELS, registry=self.registry
         )
         self._arms = self._counter("metier_rollout_requests", "Requests of rollouts.", "alias", "arm", "finish")
+        self._refused = self._counter("metier_refused", "Requests that were not let in, by why.", "code")
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(name, what, labels, registry=self.registry)
+
+    def refuse(self, code: str) -> None:
+        """Count a request that was not let in; codes are the gate's own words."""
+        self._refused.labels(code).inc()
 
     def count(self, trace: Trace) -> None:
         """Count a request that has ended; answers that nobody hears are counted for their rollout only."""

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from metier.core.errors import InputError
 from metier.engine.adapters import why_unmixable
 from metier.model.find import Base
+from metier.serve import logs
 from metier.serve.app import make_app
 from metier.serve.audit import Audit
 from metier.serve.calibrated import Calibrations
@@ -58,7 +59,7 @@ def serve(folder: Path, store: Path, *, base: Base, text: TextSettings, settings
         )  # fmt: skip
     with listening(settings.host, settings.port) as listener, _at_work(desk, store):
         port = listener.getsockname()[1]
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        logs.start()
         who = "whoever has a key" if desk.keys.any() else "this machine, without a key; metier key makes one"
         print(f"serve: {base.name} at http://{settings.host}:{port}/v1 for {who} (Ctrl-C ends it)", flush=True)
         desk.audit.note("server", "started", host=settings.host, port=port)
@@ -142,6 +143,7 @@ def configuration(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
     """Return how uvicorn runs an application."""
     return uvicorn.Config(
         app,
+        log_config=None,  # its lines are written as ours
         log_level="warning",
         access_log=False,
         server_header=False,

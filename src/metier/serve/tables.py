@@ -1,27 +1,47 @@
 """The server's tables: keys, traces, feedback, files, jobs, rollouts, webhooks, the audit log; imports no torch."""
 
 from sqlalchemy import DDL, BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, event
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 META = MetaData()
 
 
+class Words(TypeDecorator[str]):
+    """Text that somebody may have sent: PostgreSQL takes no NUL, and would refuse all rows beside one that holds it."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__()
+        self.size = size
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Return the text of a length, or of any."""
+        return dialect.type_descriptor(Text() if self.size is None else String(self.size))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Write a NUL as the sign for what could not be read."""
+        return value.replace("\x00", "\ufffd") if value is not None else None
+
+
 def _table(name: str, *columns: Column | Index, number: bool = False, size: int = 64) -> Table:
     """Return a table with an `id` of some characters, or with a `number` that counts up."""
-    first = Column("number", Integer, primary_key=True) if number else Column("id", String(size), primary_key=True)
+    first = Column("number", Integer, primary_key=True) if number else Column("id", Words(size), primary_key=True)
     return Table(name, META, first, *columns)
 
 
 def _texts(size: int, *names: str) -> list[Column]:
     """Return columns of short texts."""
-    return _columns(String(size), *names)
+    return _columns(Words(size), *names)
 
 
 def _columns(kind: TypeEngine, *names: str) -> list[Column]:
     return [Column(name, kind) for name in names]
 
 
-_INT, _FLOAT, _LONG = Integer(), Float(), Text()
+_INT, _FLOAT, _LONG = Integer(), Float(), Words()
 
 KEYS = _table(
     "keys",

@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from prometheus_client import generate_latest
 
 from metier.serve.catalogue import listed
-from metier.serve.desk import caller_of, desk_of
+from metier.serve.desk import Desk, caller_of, desk_of
 from metier.serve.refusal import Refusal
 from metier.serve.rollouts.registered import is_registered
 from metier.serve.routes.streams import as_json
@@ -66,11 +66,22 @@ async def metrics(request: Request) -> Response:
         "# TYPE metier_answers_beside_dropped counter",
         f"metier_answers_beside_dropped {desk.shadows.dropped}",
         "# TYPE metier_answers_active gauge",
-        *(f'metier_answers_active{{engine="{name}"}} {state.active}' for name, state in desk.pool.states.items()),
+        *_by_engine(desk, "metier_answers_active", "active"),
         "# TYPE metier_requests_waiting gauge",
-        *(f'metier_requests_waiting{{engine="{name}"}} {state.waiting}' for name, state in desk.pool.states.items()),
+        *_by_engine(desk, "metier_requests_waiting", "waiting"),
         "# TYPE metier_prefix_bytes gauge",
-        *(f'metier_prefix_bytes{{engine="{name}"}} {state.prefix_bytes}' for name, state in desk.pool.states.items()),
+        *_by_engine(desk, "metier_prefix_bytes", "prefix_bytes"),
     ]
     text = generate_latest(desk.meters.registry).decode() + "\n".join(lines) + "\n"
     return Response(text, media_type="text/plain; version=0.0.4")
+
+
+def _by_engine(desk: Desk, name: str, field: str) -> list[str]:
+    """Return the lines of a gauge of every engine; a base may be called anything."""
+    states = {_escaped(each): state for each, state in desk.pool.states.items()}
+    return [f'{name}{{engine="{each}"}} {getattr(state, field)}' for each, state in states.items()]
+
+
+def _escaped(text: str) -> str:
+    """Return a text as the value of a label."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
