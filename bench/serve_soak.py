@@ -1,8 +1,8 @@
 """Our server at saturation for a long time: `python -m bench.serve_soak --minutes 30`.
 
-More clients than the server takes on ask, stream, hang up in the middle, ask for schemas and for what is wrong. Every
-few seconds the memory of the server is noted; at the end its slope over the second half, what was answered, and
-whether every answered request left a trace.
+More clients than the server takes on ask, stream, hang up in the middle, ask for schemas, vectors and decisions, and
+for what is wrong. Every few seconds the memory of the server is noted; at the end its slope over the second half, what
+was answered, and whether every answered request left a trace.
 """
 
 import argparse
@@ -24,14 +24,18 @@ from bench.serve_load import body
 
 CLIENTS, WAITING = 48, 16
 _EVERY_SECONDS = 5.0
+_VECTORS, _DECISIONS = 0.15, 0.15
+"""Shares of the requests that ask for vectors and for decisions."""
+_OPTIONS = [{"value": value} for value in ("card", "loan", "account")]
+_QUESTIONS = [{"type": "choice", "instructions": "What is it about?", "choices": _OPTIONS}]
 _PLACE = {"type": "object", "properties": {"open": {"type": "boolean"}}, "required": ["open"]}
 
 
 @dataclass(slots=True)
 class Tally:
-    """What happened: answers by status, requests that were hung up on, memory (seconds, MiB)."""
+    """What happened: answers by path and status, requests that were hung up on, memory (seconds, MiB)."""
 
-    statuses: collections.Counter[int] = field(default_factory=collections.Counter)
+    statuses: collections.Counter[str] = field(default_factory=collections.Counter)
     hung_up: int = 0
     memory: list[tuple[float, float]] = field(default_factory=list)
 
@@ -52,22 +56,34 @@ async def _visit(
 ) -> None:
     chance = random.Random(seed)
     while time.monotonic() < until:
-        kind = chance.random()
-        asked = body(server, chance.choice(texts), chance.randint(1, 48), stream=kind < 0.4)
-        if kind > 0.95:
-            asked["temperature"] = 9  # refused
-        elif kind > 0.9:
-            asked["response_format"] = {"type": "json_schema", "json_schema": {"name": "place", "schema": _PLACE}}
-        async with client.stream("POST", "/chat/completions", json=asked) as answer:
-            if kind < 0.1 and answer.status_code == httpx2.codes.OK:
+        path, asked, leaves = _request(server, texts, chance)
+        async with client.stream("POST", path, json=asked) as answer:
+            if leaves and answer.status_code == httpx2.codes.OK:
                 async for _ in answer.aiter_lines():
                     break
                 tally.hung_up += 1
                 continue
             await answer.aread()
-        tally.statuses[answer.status_code] += 1
+        tally.statuses[f"{path} {answer.status_code}"] += 1
         if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS:
             await asyncio.sleep(float(answer.headers["retry-after"]))
+
+
+def _request(server: Server, texts: list[str], chance: random.Random) -> tuple[str, dict[str, object], bool]:
+    """Return the path and body of a request, and whether its client hangs up in the middle."""
+    route, kind, text = chance.random(), chance.random(), chance.choice(texts)
+    if route < _VECTORS:
+        many = [chance.choice(texts) for _ in range(chance.randint(1, 4))]
+        return "/embeddings", {"model": server.model, "input": many if kind < 0.95 else ""}, False
+    if route < _VECTORS + _DECISIONS:
+        questions = _QUESTIONS if kind < 0.95 else []
+        return "/decisions", {"model": server.model, "input": text, "questions": questions}, False
+    asked = body(server, text, chance.randint(1, 48), stream=kind < 0.4)
+    if kind > 0.95:
+        asked["temperature"] = 9  # refused
+    elif kind > 0.9:
+        asked["response_format"] = {"type": "json_schema", "json_schema": {"name": "place", "schema": _PLACE}}
+    return "/chat/completions", asked, kind < 0.1
 
 
 async def _watch(server: Server, tally: Tally, until: float) -> None:
@@ -104,7 +120,7 @@ def main() -> None:
     found = {
         "minutes": chosen.minutes,
         "clients": CLIENTS,
-        "statuses": dict(tally.statuses),
+        "statuses": dict(sorted(tally.statuses.items())),
         "hung_up": tally.hung_up,
         "recorded": recorded,
         "memory_mib": [

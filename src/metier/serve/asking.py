@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +54,17 @@ def asking_of(request: Request, route: str, prefix: str, user: str | None) -> As
     )  # fmt: skip
 
 
-def conversation(user: str | None, turns: Sequence[Any]) -> str:
-    """Return what all requests of a user have in common; without one, those of a conversation: how it begins.
+def conversation(user: str | None, turns: Callable[[], Sequence[Any]]) -> Callable[[], str]:
+    """Return what tells what all requests of a user have in common; without one, of a conversation: how it begins.
 
     Args:
         user: as the request says; None or empty: it does not.
-        turns: plain values, the first turns of the conversation up to and with the first of the user.
+        turns: tells the first turns of the conversation up to and with the first of the user, as plain values.
     """
-    if user:
-        return f"user {user}"
-    return hashlib.sha256(json.dumps(list(turns), sort_keys=True).encode()).hexdigest()
+
+    def key() -> str:
+        if user:
+            return f"user {user}"
+        return hashlib.sha256(json.dumps(list(turns()), sort_keys=True).encode()).hexdigest()
+
+    return key

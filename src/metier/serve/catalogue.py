@@ -26,7 +26,8 @@ Kind = Literal["base", "adapter", "whole", "head"]
 class Served:
     """A model that answers: `name`, its base, the folder of what was trained (None: the base itself), how it renders.
 
-    `kind`: the base, an adapter that is mixed with others, a model of its own, or one with a head of classes.
+    `digest`: of what was trained, or of the base, by its content. `kind`: the base, an adapter that is mixed with
+    others, a model of its own, or one with a head of classes.
     """
 
     name: str
@@ -35,11 +36,7 @@ class Served:
     text: TextSettings
     created: int
     kind: Kind
-
-    @property
-    def digest(self) -> str:
-        """What was trained, or the base, by its content."""
-        return self.base.digest if self.folder is None else artefact.read(self.folder, "model").digest
+    digest: str
 
     @property
     def tokenizer_folder(self) -> Path:
@@ -66,7 +63,9 @@ class Catalogue:
         self._folder = folder
         self._store = store
         self._mixable = mixable
-        self._base = Served(name=base.name, base=base, folder=None, text=text, created=0, kind="base")
+        self._base = Served(
+            name=base.name, base=base, folder=None, text=text, created=0, kind="base", digest=base.digest
+        )
         self._known: dict[Path, tuple[float, Served]] = {}
         self._aliases = Aliases(store)
         self._meant: tuple[float, Mapping[tuple[str, str], int]] = (-_REMEMBERED_SECONDS, {})
@@ -153,7 +152,7 @@ class Catalogue:
 
     def _read(self, run: Path, changed: float) -> Served:
         model = run / "model"
-        artefact.verify(model, "model")
+        digest = artefact.verify(model, "model").digest
         facts = json.loads((run / "settings.json").read_text(encoding="utf-8"))
         text = build(TextSettings, {**facts["plan"]["text"], "template": "auto"}, str(run))
         named = facts["base"]
@@ -170,7 +169,7 @@ class Catalogue:
             kind = "whole" if quantised else "adapter"
         else:
             kind = "whole"
-        return Served(name=run.name, base=base, folder=model, text=text, created=int(changed), kind=kind)
+        return Served(name=run.name, base=base, folder=model, text=text, created=int(changed), kind=kind, digest=digest)
 
 
 def _stamps(folder: Path) -> Stamps:

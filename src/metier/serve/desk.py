@@ -1,5 +1,6 @@
 """What every route needs: the models, who may ask, what is recorded, what is counted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastapi import Request as HttpRequest
@@ -57,12 +58,12 @@ class Desk:
             )  # fmt: skip
         return served
 
-    def choose(self, name: str, key: str) -> Chosen:
+    def choose(self, name: str, tell: Callable[[], str]) -> Chosen:
         """Return who answers a request.
 
         Args:
             name: of a model, or of a rollout.
-            key: what the requests of a user or conversation have in common.
+            tell: tells what the requests of a user or conversation have in common; asked where a rollout needs it.
 
         Raises:
             Refusal: there is no model of that name.
@@ -70,6 +71,7 @@ class Desk:
         rollout = self.rollouts.of(name)
         if rollout is None or (rollout.state != "running" and is_registered(name)):
             return Chosen(served=self.find(name))
+        key = tell()
         arm = rollout.arm(key)
         served = self.catalogue.find(rollout.model(arm))
         if served is None:  # the overseer sees that too, and goes back
@@ -77,13 +79,13 @@ class Desk:
         beside = self.catalogue.find(rollout.candidate) if rollout.is_shadowed(key) else None
         return Chosen(served=served, rollout=rollout, arm=arm, beside=beside)
 
-    def writer(self, name: str, key: str) -> Chosen:
+    def writer(self, name: str, tell: Callable[[], str]) -> Chosen:
         """Return who answers with text; as `choose`.
 
         Raises:
             Refusal: there is no model of that name, or it has a head of classes.
         """
-        chosen = self.choose(name, key)
+        chosen = self.choose(name, tell)
         if chosen.served.kind == "head":
             raise Refusal(400, f"model {name!r} has a head and writes no text; ask it at /v1/decisions", param="model")
         return chosen

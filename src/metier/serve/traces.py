@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sql
@@ -113,7 +113,8 @@ class Recorder:
             said: what was written, or decided question by question; empty: nothing that could be checked.
             parent: of its span.
         """
-        self._put(_Entry(table=TRACES, values=asdict(trace), check=check, said=said, parent=parent))
+        values = {name: getattr(trace, name) for name in trace.__slots__}  # asdict copies each value
+        self._put(_Entry(table=TRACES, values=values, check=check, said=said, parent=parent))
 
     def feedback(self, values: dict[str, Any]) -> None:
         """Record what somebody thought of an answer."""

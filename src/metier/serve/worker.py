@@ -24,6 +24,8 @@ from metier.model.quiet import LIBRARY_FAULTS
 LOG = logging.getLogger("metier.serve")
 
 Task = Callable[[Engine], Any]
+_Box = asyncio.Queue[tuple[int, Event | MetierError]]
+"""Where events of some requests arrive, each with the number of its request, or why none comes."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -61,12 +63,10 @@ class Worker(threading.Thread):
         super().__init__(name=f"engine {name}", daemon=True)
         self._load = load
         self._limits = limits
-        self._inbox: queue.SimpleQueue[tuple[Task, asyncio.Future[Any], asyncio.AbstractEventLoop] | None] = (
-            queue.SimpleQueue()
-        )
+        self._inbox: queue.SimpleQueue[tuple[Task, asyncio.Future[Any] | None] | None] = queue.SimpleQueue()
         self._works: FairQueue[_Work] = FairQueue()
         self._loop = asyncio.get_running_loop()
-        self._said: list[tuple[asyncio.Queue[tuple[int, Event]], int, Event]] = []
+        self._said: list[tuple[_Box, int, Event | MetierError]] = []
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.state = State()
         self.users = 0
@@ -132,16 +132,17 @@ class Worker(threading.Thread):
         with suppress(RuntimeError):  # the loop has ended: nobody listens any more
             self._loop.call_soon_threadsafe(_settle, work.future, work.done, error)
 
-    def _do(self, engine: Engine, task: Task, future: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop) -> None:
+    def _do(self, engine: Engine, task: Task, future: "asyncio.Future[Any] | None") -> None:
+        result, fault = None, None
         try:
             result = task(engine)
         except MetierError as error:
-            loop.call_soon_threadsafe(_settle, future, None, error)
+            fault = error
         except LIBRARY_FAULTS:
             LOG.exception("a task of %s failed", self.name)
-            loop.call_soon_threadsafe(_settle, future, None, RunError("the server could not do this; see its log"))
-        else:
-            loop.call_soon_threadsafe(_settle, future, result, None)
+            fault = RunError("the server could not do this; see its log")
+        if future is not None:
+            self._loop.call_soon_threadsafe(_settle, future, result, fault)
 
     def _note(self, engine: Engine) -> None:
         self.state = State(
@@ -159,7 +160,7 @@ class Worker(threading.Thread):
     async def call(self, task: Task) -> Any:
         """Run something that computes nothing in the engine's thread and return what it returns."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._inbox.put((task, future, self._loop))
+        self._inbox.put((task, future))
         return await future
 
     async def computed(self, tasks: Sequence[Task], owner: str) -> list[Any]:
@@ -195,31 +196,36 @@ class Worker(threading.Thread):
             BusyError: too many wait already.
             InputError: a request cannot be answered.
         """
-        box: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
-        runs: list[Run] = await self.call(partial(self._submit, requests=requests, box=box))
-        left = len(runs)
+        box: _Box = asyncio.Queue()
+        runs: list[Run] = []
+        # No word back that they were taken: it would wake the loop while the engine computes the first of them.
+        self._inbox.put((partial(self._submit, requests=requests, box=box, runs=runs), None))
+        left = len(requests)
         try:
             while left:
                 number, event = await box.get()
+                if isinstance(event, MetierError):
+                    left = 0
+                    raise event
                 left -= isinstance(event, End)
                 yield number, event
         finally:
             if left:
-                self._inbox.put((partial(_cancel, runs=runs), self._loop.create_future(), self._loop))
+                self._inbox.put((partial(_cancel, runs=runs), None))
 
-    def _submit(
-        self, engine: Engine, requests: Sequence[Request], box: "asyncio.Queue[tuple[int, Event]]"
-    ) -> list[Run]:
-        runs: list[Run] = []
+    def _submit(self, engine: Engine, requests: Sequence[Request], box: "_Box", runs: list[Run]) -> None:
         try:
             for number, request in enumerate(requests):
                 runs.append(engine.submit(replace(request, listen=partial(self._hear, box, number))))
-        except MetierError:
+        except MetierError as error:
             _cancel(engine, runs)
-            raise
-        return runs
+            self._hear(box, 0, error)
+        except LIBRARY_FAULTS:
+            LOG.exception("%s could not take a request", self.name)
+            _cancel(engine, runs)
+            self._hear(box, 0, RunError("the server could not do this; see its log"))
 
-    def _hear(self, box: "asyncio.Queue[tuple[int, Event]]", number: int, event: Event) -> None:
+    def _hear(self, box: "_Box", number: int, event: Event | MetierError) -> None:
         self._said.append((box, number, event))
 
     def stop(self) -> None:
@@ -241,6 +247,6 @@ def _settle(future: "asyncio.Future[Any]", result: Any, error: MetierError | Non
         future.set_result(result)
 
 
-def _deliver(said: list[tuple["asyncio.Queue[tuple[int, Event]]", int, Event]]) -> None:
+def _deliver(said: list[tuple["_Box", int, Event | MetierError]]) -> None:
     for box, number, event in said:
         box.put_nowait((number, event))

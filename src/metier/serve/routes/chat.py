@@ -38,7 +38,7 @@ async def chat(body: ChatBody, request: Request) -> Response:
     """Go on with a conversation."""
     desk = desk_of(request)
     check_chat(body)
-    chosen = desk.writer(body.model, conversation(body.user, _beginning(body)))
+    chosen = desk.writer(body.model, conversation(body.user, lambda: _beginning(body)))
     asking = asking_of(request, "chat", "chatcmpl", body.user)
     generation = Generation(desk, asking, chosen)
     generation.ended = beside(desk, asking, chosen, lambda other: _Writing(desk, body, other).whole())

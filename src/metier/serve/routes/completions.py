@@ -36,7 +36,7 @@ async def completions(body: CompletionBody, request: Request) -> Response:
     check_completion(body)
     if body.stream and body.echo:
         raise unsupported("echo", "not in a stream")
-    chosen = desk.writer(body.model, conversation(body.user, [body.prompt]))
+    chosen = desk.writer(body.model, conversation(body.user, lambda: [body.prompt]))
     asking = asking_of(request, "completions", "cmpl", body.user)
     generation = Generation(desk, asking, chosen)
     generation.ended = beside(desk, asking, chosen, lambda other: _Writing(desk, body, other).whole())

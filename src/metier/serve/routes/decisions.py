@@ -45,14 +45,18 @@ _MOST_TOKENS = 1 << 22
 async def decisions(body: DecisionBody, request: Request) -> Response:
     """Answer typed questions about an input."""
     desk = desk_of(request)
-    turns = [body.input] if isinstance(body.input, str) else [turn.model_dump() for turn in body.input[:1]]
-    chosen = desk.choose(body.model, conversation(body.safety_identifier, turns))
+    chosen = desk.choose(body.model, conversation(body.safety_identifier, lambda: _beginning(body)))
     asking = asking_of(request, "decisions", "decision", body.safety_identifier)
     generation = Generation(desk, asking, chosen)
     generation.ended = beside(desk, asking, chosen, lambda other: _decided(desk, body, other))
     answers = await while_heard(request, _decided(desk, body, generation))
     usage = {"input_tokens": generation.prompt_tokens, "output_tokens": 0, "total_tokens": generation.prompt_tokens}
     return as_json({"id": asking.id, "object": "decision", "model": body.model, "answers": answers, "usage": usage})
+
+
+def _beginning(body: DecisionBody) -> list[Any]:
+    """Return what all requests of a conversation begin with."""
+    return [body.input] if isinstance(body.input, str) else [turn.model_dump() for turn in body.input[:1]]
 
 
 def _options(question: Question) -> list[str]:

@@ -31,7 +31,7 @@ async def embeddings(body: EmbeddingBody, request: Request) -> Response:
     desk = desk_of(request)
     if body.dimensions is not None:
         raise unsupported("dimensions", "a vector has the width of the model")
-    chosen = desk.writer(body.model, conversation(body.user, [body.input]))
+    chosen = desk.writer(body.model, conversation(body.user, lambda: [body.input]))
     asking = asking_of(request, "embeddings", "embd", body.user)
     generation = Generation(desk, asking, chosen)
     vectors: list[np.ndarray] = []
