@@ -8,6 +8,7 @@ import yaml
 from metier.cli.adopt.project import adopt
 from metier.core.errors import InputError
 from metier.project import load
+from metier.train.settings import TrainSettings
 
 AXOLOTL = """
 base_model: org/small
@@ -201,3 +202,38 @@ def test_data_sets_that_differ_keep_what_is_true_of_each(tmp_path):
     )  # fmt: skip
     assert (talks.path, talks.format, talks.columns) == ("hub:org/set", "sharegpt", {"conversations": "talk"})
     assert (project.prepare.format, project.prepare.columns) == ("auto", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "loss", "beta"),
+    [
+        ("stage: dpo\nmodel_name_or_path: b\n", "sigmoid", 0.1),
+        ("stage: dpo\nmodel_name_or_path: b\npref_loss: ipo\npref_beta: 0.3\n", "ipo", 0.3),
+        ("base_model: b\nrl: dpo\nrl_beta: 0.2\n", "sigmoid", 0.2),
+        ("base_model: b\nrl: ipo\n", "ipo", 0.1),
+    ],
+)
+def test_preferences_are_carried_over(tmp_path, text, loss, beta):
+    adopt(write(tmp_path, text), tmp_path / "ours")
+    values = yaml.safe_load((tmp_path / "ours" / "metier.yaml").read_text())
+    objective = TrainSettings.model_validate(values["train"]).objective
+    assert (objective.name, objective.prefer.loss, objective.prefer.beta) == ("prefer", loss, beta)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("stage: ppo\nmodel_name_or_path: b\n", "stage"), ("base_model: b\nrl: kto\n", "rl"),
+        ("stage: dpo\nmodel_name_or_path: b\npref_loss: orpo\n", "stage"),
+    ],
+)  # fmt: skip
+def test_other_ways_of_learning_preferences_are_left_and_said(tmp_path, text, name):
+    left = dict(adopt(write(tmp_path, text), tmp_path / "ours").left)
+    assert left[name].endswith("has no counterpart; see train.objective")
+
+
+def test_a_missing_file_is_no_data_set_of_the_hub(tmp_path):
+    text = "base_model: b\ndatasets:\n  - path: data/missing.jsonl\n    type: alpaca\n"
+    found = adopt(write(tmp_path, text), tmp_path / "ours")
+    assert found.values["data"]["train"] == "data/missing.jsonl"
+    assert "is not beside the configuration" in dict(found.left)["datasets[1].path"]

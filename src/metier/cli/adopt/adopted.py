@@ -43,6 +43,16 @@ class Adopted:
             else:
                 self.put(theirs, ours, found)
 
+    def take_preferences(self, given: dict[str, Any], theirs: str, loss: Any, beta: str) -> None:
+        """Carry over that the better of two answers is learnt: by which loss, and how far it may lead (by its name)."""
+        if (ours := _LOSSES.get(str(loss).lower())) is None:
+            self.leave(theirs, f"{str(loss)!r} has no counterpart; see train.objective")
+            return
+        self.put(theirs, "train.objective.name", "prefer")
+        if ours != "sigmoid":
+            self.put(theirs, "train.objective.prefer.loss", ours)
+        self.take(given, {beta: ("train.objective.prefer.beta", number)})
+
     def take_rows_per_step(self, given: dict[str, Any], micro: str) -> None:
         """Carry over the rows of a step: those of a micro-batch (by its name there) times how many are added up."""
         names = (micro, "gradient_accumulation_steps")
@@ -118,6 +128,7 @@ def hub_name(name: str, subset: Any, split: Any) -> str:
     return "hub:" + name + (f"/{subset}" if subset else "") + (f"#{split}" if split and split != "train" else "")
 
 
+_LOSSES = {"dpo": "sigmoid", "sigmoid": "sigmoid", "ipo": "ipo", "hinge": "hinge"}
 COMMON: Mapping[str, tuple[str, Convert]] = {
     "lora_alpha": ("model.alpha", number),
     "lora_dropout": ("model.dropout", number),

@@ -52,7 +52,7 @@ REASONS: Mapping[str, str] = {
     "save": "checkpoints go by train.checkpoint_every", "eval": "the number of measurements is train.checks",
     "warmup_steps": "the warm-up is a share of all steps: train.schedule.warmup", "tf32": "always off, for exactness",
     "fp16": "precisions are float32 and bfloat16: model.precision", "special_tokens": "the base's tokenizer decides",
-    "tokens": "the base's tokenizer decides", "rl": "this version learns no preferences", "tokenizer": "the base's own",
+    "tokens": "the base's tokenizer decides", "tokenizer": "the base's own",
     "model_type": "read from the base", "trust_remote_code": "no code of a model folder runs",
     "strict": "unknown names are always refused", "lora_target_linear": "every linear layer is the default",
     "shuffle_merged_datasets": "the order is drawn from the seed", "resume_from": "the same command goes on",
@@ -74,6 +74,8 @@ def adopt(given: dict[str, Any], folder: Path, target: Path) -> Adopted:
     found = Adopted()
     _method(given, found)
     _data(given, found, folder, target)
+    if rl := given.pop("rl", None):
+        found.take_preferences(given, "rl", rl, "rl_beta")
     found.take_rows_per_step(given, "micro_batch_size")
     betas = [number(given.pop(name, None)) for name in ("adam_beta1", "adam_beta2")]
     if all(beta is not None for beta in betas):
@@ -126,7 +128,7 @@ def _sources(entry: Mapping[str, Any], where: str, found: Adopted, folder: Path,
             found.leave(where, "no path")
         elif (place := place_of(name, folder, target)) is not None:
             sources.append(place)
-        elif name.count("/") == 1 and not name.startswith((".", "/")) and not files:
+        elif name.count("/") == 1 and not name.startswith((".", "/")) and not files and not _is_file(name):
             split, bracket, _ = str(entry.get("split") or "").partition("[")
             sources.append(hub_name(name, entry.get("name"), split))
             if bracket:
@@ -135,6 +137,11 @@ def _sources(entry: Mapping[str, Any], where: str, found: Adopted, folder: Path,
             sources.append(name)
             found.leave(f"{where}.path", f"{name!r} is not beside the configuration; mend it in metier.yaml")
     return sources
+
+
+def _is_file(name: str) -> bool:
+    """Tell a file that is missing from a data set of the hub, whose name may hold a full stop, too."""
+    return name.lower().endswith((".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".gz", ".zst"))
 
 
 def _shape(entry: Mapping[str, Any], where: str, found: Adopted) -> dict[str, Any]:

@@ -62,8 +62,10 @@ def adopt(given: dict[str, Any], folder: Path, target: Path) -> Adopted:
     """Translate a configuration and the data sets that it names; see `axolotl.adopt`."""
     found = Adopted()
     stage = given.pop("stage", "sft")
-    if stage not in ("sft", "pt"):
-        found.leave("stage", f"{stage!r}: this version learns answers and texts, no preferences")
+    if stage == "dpo":
+        found.take_preferences(given, "stage", given.pop("pref_loss", None) or "sigmoid", "pref_beta")
+    elif stage not in ("sft", "pt"):
+        found.leave("stage", f"{stage!r} has no counterpart; see train.objective")
     wanted = given.pop("lora_target", None)
     if isinstance(wanted, str) and wanted != "all":
         found.put("lora_target", "model.targets", [name.strip() for name in wanted.split(",")])
