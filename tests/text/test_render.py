@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from metier.core.errors import DataError, SettingsError
-from metier.core.types import Dropped, Message, PreferenceRow
+from metier.core.types import ChatRow, Dropped, Message, PreferenceRow
+from metier.text import layout
 from metier.text.preferences import turned
 from metier.text.render import NOT_UNICODE, NOTHING_LEARNT, REFUSED, TOO_LONG, Renderer, prompt, render, render_many
 from tests.text.bases import base, chat, labelled, opened, plain, sentence_piece_base
@@ -253,3 +254,32 @@ def test_a_base_without_template_or_names_still_begins_and_stops(tmp_path: Path)
     assert sequence.ids[0] == 1
     assert sequence.ids[-1] == 2
     assert sequence.weights[-1] == 1
+
+
+def talk(turns: int) -> ChatRow:
+    return chat(*((("user", "assistant")[place % 2], f"turn {place}") for place in range(turns)))
+
+
+def test_a_conversation_of_ten_thousand_turns_that_is_too_long_is_told_from_its_last_answer(tmp_path, monkeypatch):
+    renderer = opened(base(tmp_path), max_tokens=100)
+    asked: list[int] = []
+    whole = layout.beginnings
+
+    def beginnings(conversations, *rest):
+        asked.extend(len(each.learnt) for each in conversations)
+        return whole(conversations, *rest)
+
+    monkeypatch.setattr(layout, "beginnings", beginnings)
+    row = render(talk(10_000), renderer)
+    assert isinstance(row, Dropped)
+    assert row.reason == TOO_LONG
+    assert asked == [1, 1]
+
+
+@pytest.mark.parametrize("limit", [40, 128])
+def test_many_turns_are_rendered_as_few_are(tmp_path, monkeypatch, limit):
+    renderer = opened(base(tmp_path), max_tokens=limit)
+    rows = [talk(60), talk(4), talk(6)]
+    expected = [str(found) for found in render_many(rows, renderer)]
+    monkeypatch.setattr("metier.text.render._MANY_TURNS", 1)
+    assert [str(found) for found in render_many(rows, renderer)] == expected

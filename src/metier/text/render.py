@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ NOT_UNICODE = "not Unicode"
 
 _UNKNOWN_CONTEXT = 2048
 _PROBE = "metier_probe"
+_MANY_TURNS = 100
+"""Of conversations with more learnt turns the last is written first, to see whether they are not too long anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,9 @@ def render_many(rows: Items[Row], renderer: Renderer) -> list[tuple[Sequence, ..
     plain = [row for row in rows if isinstance(row, TextRow)]
     special = renderer.settings.special_tokens_in_text
     ids = iter(windows.text_ids(plain, renderer.tokenizer, special=special))
-    conversations = [conversation_of(row, renderer) for row in rows if not isinstance(row, TextRow)]
+    conversations = [
+        _as_far_as_needed(conversation_of(row, renderer), renderer) for row in rows if not isinstance(row, TextRow)
+    ]
     texts = layout.beginnings(conversations, renderer.tokenizer, renderer.template)
     laid = (_laid_out(*each, renderer) for each in zip(conversations, texts, strict=True))
     return [
@@ -275,6 +279,22 @@ def _parsed(arguments: Any) -> Any:
         return json.loads(arguments)
     except ValueError:
         return arguments
+
+
+def _as_far_as_needed(conversation: Conversation, renderer: Renderer) -> Conversation:
+    """Return a conversation of many turns with its last answer alone where that is too long already.
+
+    It is not learnt then, and two beginnings of each of ten thousand turns take minutes to write.
+    """
+    learnt = conversation.learnt
+    if len(learnt) <= _MANY_TURNS:
+        return conversation
+    weights = [weight if number == learnt[-1] else 0.0 for number, weight in enumerate(conversation.weights)]
+    last = replace(conversation, weights=weights)
+    (texts,) = layout.beginnings([last], renderer.tokenizer, renderer.template)
+    laid = _laid_out(last, texts, renderer)
+    fits = isinstance(laid, DataError) or max(len(each.ids) for each in laid) <= renderer.limit
+    return conversation if fits else last
 
 
 def _laid_out(
