@@ -15,6 +15,7 @@ hypothesis.settings.load_profile("metier")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("METIER_DEVICE_LOCK", "off")  # tests train beside one another, and beside whoever works here
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,91 @@ def test_a_process_that_the_holder_started_does_not_keep_the_lock(tmp_path):
     assert outcome(lambda: hold_start_and_die(tmp_path)) == "killed"
     take(tmp_path)
     assert time.monotonic() - started < 3, "the child must still have been alive"
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv(lock.FOLDER, str(tmp_path / "locks"))
+    return tmp_path / "locks" / "metier-gpu-1.lock"
+
+
+def never(holder: str) -> bool:
+    raise LookupError(holder)
+
+
+@contextmanager
+def gpu(taken=never, told: str = "process 7 training x") -> Iterator[bool]:
+    with lock.of_machine("gpu-1", told=told, taken=taken) as held:
+        yield held
+
+
+def take_gpu() -> None:
+    with gpu():
+        pass
+
+
+def test_what_a_machine_has_once_is_held_once_and_the_holder_tells_of_itself(machine):
+    with gpu(told="process 7\n\x1b[31m trains"):
+        assert outcome(take_gpu) == "LookupError: process 7??[31m trains"
+        with lock.of_machine("gpu-2", told="another", taken=never) as other:
+            assert other
+        with gpu(lambda holder: False) as held:
+            assert held is False
+    assert outcome(take_gpu) == "done"
+    assert machine.stat().st_mode & 0o777 == 0o666, "other users' trainings wait for it, too"
+
+
+def test_who_waits_gets_it_when_the_holder_is_killed(machine):
+    read, write = os.pipe()
+
+    def hold() -> None:
+        with gpu(told="process 8 training y"):
+            os.write(write, b"1")
+            time.sleep(0.5)
+            die()
+
+    child = os.fork()
+    if child == 0:
+        hold()
+    os.read(read, 1)
+    asked: list[str] = []
+    with gpu(lambda holder: asked.append(holder) or True) as held:
+        assert held
+    assert asked == ["process 8 training y"], "asked once, however long it takes"
+    assert os.waitpid(child, 0)[0] == child
+
+
+def test_a_lock_that_was_cleaned_away_meanwhile_is_not_taken_for_one(machine):
+    """Who held a file that nobody else can find any more would hold nothing."""
+
+    def cleaned(holder: str) -> bool:
+        machine.unlink()
+        return True
+
+    with gpu(), gpu(cleaned) as held:
+        assert held
+        assert outcome(take_gpu).startswith("LookupError: process 7"), "the new file is what everybody finds"
+
+
+def test_a_link_that_somebody_laid_is_not_followed(machine, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    machine.parent.mkdir()
+    machine.symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(OSError, match="gpu-1"), gpu():
+        pass
+    machine.unlink()
+    machine.hardlink_to(tmp_path / "mine.txt")
+    with pytest.raises(OSError, match="not a file of its own"), gpu():
+        pass
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_all_users_look_in_the_same_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv(lock.FOLDER, raising=False)
+    everybodys = tmp_path / "lock"
+    everybodys.mkdir()
+    everybodys.chmod(0o1777)
+    monkeypatch.setattr(lock, "_EVERYBODYS", everybodys)
+    assert lock._machine_folder() == everybodys
+    everybodys.chmod(0o755)  # root could write there, others not: then nobody uses it
+    assert lock._machine_folder() == Path(tempfile.gettempdir())

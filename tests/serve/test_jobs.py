@@ -4,7 +4,7 @@ import csv
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import psutil
 import pytest
 from openai.types.fine_tuning import FineTuningJob
 
+from metier.core import lock
 from tests.serve import workshop
 from tests.serve.workshop import MODEL, Process, chat_rows
 
@@ -29,9 +30,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Process]:
-    server = workshop.start(folder)
-    yield server
-    workshop.end(server)
+    """A server whose jobs wait for whoever else trains, as they do, on a machine of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("METIER_DEVICE_LOCK", raising=False)
+        patch.setenv(lock.FOLDER, str(folder / "locks"))
+        server = workshop.start(folder)
+        yield server
+        workshop.end(server)
 
 
 HAS_A = {"type": "string_check", "name": "a", "operation": "ilike", "input": "{{sample.output_text}}", "reference": "a"}
@@ -53,6 +58,19 @@ def wait(client: openai.OpenAI, id: str, *states: str, seconds: float = 200) -> 
         assert job.status not in ("failed", "succeeded"), job
         time.sleep(0.2)
     raise AssertionError(f"still {job.status}")
+
+
+def until(holds: Callable[[], bool], seconds: float = 100) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return True
+
+
+def said(client: openai.OpenAI, job: str) -> list[str]:
+    """What the events of a job say, newest first."""
+    return [event.message for event in client.fine_tuning.jobs.list_events(job, limit=100)]
 
 
 def upload(client: openai.OpenAI, text: str) -> str:
@@ -180,6 +198,27 @@ def test_an_upload_in_parts_is_the_file(server: Process) -> None:
     with pytest.raises(openai.BadRequestError, match="4 bytes came"):
         client.uploads.complete(other.id, part_ids=[part])
     assert client.uploads.cancel(other.id).status == "cancelled"
+
+
+def test_a_job_waits_for_another_training_on_this_machine(folder: Path, server: Process) -> None:
+    client = server.client()
+    file = upload(client, chat_rows())
+    with lock.of_machine("cpu", told="process 1 training x", taken=lambda holder: True):
+        jobs = [
+            client.fine_tuning.jobs.create(model=MODEL, training_file=file, extra_body={"settings": QUICK}).id
+            for _ in range(4)
+        ]
+        assert [job.id for job in client.fine_tuning.jobs.list(limit=4).data] == jobs[::-1]
+        for job in jobs[2:]:
+            client.fine_tuning.jobs.cancel(job)
+        told = "Waiting for process 1 training x on this CPU"
+        assert until(lambda: told in said(client, jobs[0]))
+        assert client.fine_tuning.jobs.retrieve(jobs[0]).status == "running"
+        client.fine_tuning.jobs.cancel(jobs[0])
+        assert until(lambda: told in said(client, jobs[1])), "the first one let go of its turn at once"
+    wait(client, jobs[1], "succeeded")
+    assert "Nobody else trains here now; going on" in said(client, jobs[1])
+    assert said(client, jobs[0])[0] == "Fine-tuning job cancelled"
 
 
 def test_a_job_whose_rows_cannot_be_learnt_fails_in_words(server: Process) -> None:

@@ -123,7 +123,7 @@ class BusyError(RunError):
 
 
 class LockedError(RunError):
-    """Another living process works on the same run directory."""
+    """Another living process works on the same run directory, or trains on the same device."""
 
 
 class InterruptedRun(RunError):

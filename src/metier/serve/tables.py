@@ -97,6 +97,7 @@ JOBS = _table(
     *_texts(512, "run"),
     *_columns(_INT, "created", "finished", "tokens"),
     *_columns(_LONG, "asked", "error"),
+    Column("queued_ns", BigInteger),  # many are made within one second, and wait in the order in which they came
 )
 
 EVENTS = _table(

@@ -13,8 +13,9 @@ from metier.core import artefact, lock
 from metier.core.progress import Progress
 from metier.model.arithmetic import float32_means_float32
 from metier.model.find import Base
+from metier.model.load import device_here
 from metier.text.rendered import Rendered
-from metier.train import choices, frozen, preferring, replay
+from metier.train import choices, device, frozen, preferring, replay
 from metier.train.assemble import disturbed, objective, order, with_states, without_states
 from metier.train.finish import finish, write_settings, write_summary
 from metier.train.fit import Fit
@@ -50,6 +51,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         NonFiniteError: a loss, gradient or weight is not finite.
         InterruptedRun: stopped on request after publishing a checkpoint.
         DiskFullError: no room; the last checkpoint is intact.
+        LockedError: another process works on this run, or trains on this device and METIER_DEVICE_LOCK is `refuse`.
     """
     with lock.held(run):
         if (run / "summary.json").is_file() and artefact.exists(run / "model", "model"):
@@ -62,23 +64,28 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads.value))  # tokenizers make their pool at its first use
         material = gather(snapshot, base, run, settings, progress)
         asked_rows = quiz(material, settings.train.check)
-        float32_means_float32()
-        asked = settings
-        settings, planned = settle(base, settings, material.train, progress, kept=choices.kept(run), view=material.view)
-        loaded = adapted(bare(base, settings), base, settings, material, progress, run=run)
-        fit = assembled(run, loaded, settings, material, progress)
-        chosen = [threads, *planned, *loaded.chosen, *material.renderer.choices]
-        if settings.train.learning_rate == "auto":
-            fit, chosen = auto.decide(fit, chosen, progress)
-        for choice in chosen:
-            progress.chose(choice)
-        fit = dataclasses.replace(fit, quiz=asked_rows)
-        write_settings(run, snapshot, base, asked, chosen)
-        auto.forget(run)
-        place = fit.run(progress)
-        finish(run, loaded.model, base, settings, material, place)
-        write_summary(run, place, fit, material, started)
-        shutil.rmtree(run / frozen.FOLDER, ignore_errors=True)
+        ready_at = perf_counter()
+        with device.alone(device_here(), run, progress):
+            started += perf_counter() - ready_at  # waiting for another training is no part of this one
+            float32_means_float32()
+            asked = settings
+            settings, planned = settle(
+                base, settings, material.train, progress, kept=choices.kept(run), view=material.view
+            )
+            loaded = adapted(bare(base, settings), base, settings, material, progress, run=run)
+            fit = assembled(run, loaded, settings, material, progress)
+            chosen = [threads, *planned, *loaded.chosen, *material.renderer.choices]
+            if settings.train.learning_rate == "auto":
+                fit, chosen = auto.decide(fit, chosen, progress)
+            for choice in chosen:
+                progress.chose(choice)
+            fit = dataclasses.replace(fit, quiz=asked_rows)
+            write_settings(run, snapshot, base, asked, chosen)
+            auto.forget(run)
+            place = fit.run(progress)
+            finish(run, loaded.model, base, settings, material, place)
+            write_summary(run, place, fit, material, started)
+            shutil.rmtree(run / frozen.FOLDER, ignore_errors=True)
     return run
 
 

@@ -23,6 +23,8 @@ from metier.serve.tuning.jobs import Jobs
 LOG = logging.getLogger("metier.serve")
 _PAUSE_SECONDS = 0.3
 _PID = "pid"
+_QUEUES = {"METIER_DEVICE_LOCK": "wait"}
+"""A job waits for whatever else trains on this machine, unless the server was started with another wish."""
 
 
 class Foreman(threading.Thread):
@@ -81,18 +83,21 @@ class Foreman(threading.Thread):
             command = [sys.executable, "-m", "metier", "train", "--json", "--project", str(folder)]
             process = subprocess.Popen(
                 [*command, *self._jobs.arguments(row)], stdin=subprocess.DEVNULL, stdout=out, stderr=log, cwd=folder,
-                start_new_session=True, env=os.environ | {"HF_HUB_OFFLINE": "1"},
+                start_new_session=True, env=_QUEUES | os.environ | {"HF_HUB_OFFLINE": "1"},
             )  # fmt: skip
             artefact.write_file(folder / _PID, str(process.pid))
-            self._wait(row, process)
+            self._wait(row, process, folder)
         (folder / _PID).unlink(missing_ok=True)
         self._settle(row, folder, process.returncode)
 
-    def _wait(self, row: Any, process: "subprocess.Popen[bytes]") -> None:
+    def _wait(self, row: Any, process: "subprocess.Popen[bytes]", folder: Path) -> None:
         """Wait for a training; ask it to stop when the job was paused or cancelled, or the server stops."""
-        asked = False
+        asked, waits_for = False, ""
         while process.poll() is None:
             time.sleep(_PAUSE_SECONDS)
+            if not asked and (found := _waits_for(folder)) != waits_for:
+                self._jobs.note(row.id, f"Waiting for {found}" if found else "Nobody else trains here now; going on")
+                waits_for = found
             if not asked and (self._stopped.is_set() or self._jobs.status(row.id) != "running"):
                 process.send_signal(signal.SIGTERM)
                 asked = True
@@ -123,6 +128,14 @@ def _reason(folder: Path, code: int) -> str:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {code}"
+
+
+def _waits_for(folder: Path) -> str:
+    """Return which training a job waits for; "": none."""
+    try:
+        return next(folder.glob(".metier/runs/*/waiting.txt")).read_text(encoding="utf-8")
+    except (StopIteration, FileNotFoundError):
+        return ""
 
 
 def _end_orphan(folder: Path) -> None:

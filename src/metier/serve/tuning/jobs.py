@@ -64,12 +64,10 @@ class Jobs:
                 self.files.get(caller, name)
         id = f"ftjob-{secrets.token_hex(12)}"
         asked = body.model_dump(exclude_none=True)
+        now = time.time_ns()
+        values = {"id": id, "created": now // 10**9, "queued_ns": now, "owner": caller.owner, "status": "queued"}
         with self._database.begin() as connection:
-            connection.execute(
-                JOBS.insert().values(
-                    id=id, created=int(time.time()), owner=caller.owner, status="queued", asked=json.dumps(asked)
-                )
-            )
+            connection.execute(JOBS.insert().values(**values, asked=json.dumps(asked)))
         self.note(id, "Created fine-tuning job")
         return self.get(caller, id)
 
@@ -83,7 +81,7 @@ class Jobs:
 
     def all(self, caller: Caller) -> list[dict[str, Any]]:
         """Return the caller's jobs, newest first."""
-        wanted = sql.select(JOBS).order_by(JOBS.c.created.desc(), JOBS.c.id)
+        wanted = sql.select(JOBS).order_by(JOBS.c.created.desc(), JOBS.c.queued_ns.desc(), JOBS.c.id)
         if not caller.may("admin"):
             wanted = wanted.where(JOBS.c.owner == caller.owner)
         with self._database.connect() as connection:
@@ -119,7 +117,9 @@ class Jobs:
     def in_state(self, *states: str) -> list[Any]:
         """Return jobs in some states, oldest first."""
         with self._database.connect() as connection:
-            wanted = sql.select(JOBS).where(JOBS.c.status.in_(states)).order_by(JOBS.c.created, JOBS.c.id)
+            wanted = (
+                sql.select(JOBS).where(JOBS.c.status.in_(states)).order_by(JOBS.c.created, JOBS.c.queued_ns, JOBS.c.id)
+            )
             return list(connection.execute(wanted).all())
 
     def names(self) -> dict[str, Path]:

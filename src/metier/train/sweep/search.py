@@ -15,7 +15,8 @@ from metier.core.errors import DataError, RunError
 from metier.core.progress import Progress
 from metier.model.arithmetic import float32_means_float32
 from metier.model.find import Base
-from metier.train import choices
+from metier.model.load import device_here
+from metier.train import choices, device
 from metier.train.material import gather
 from metier.train.plan import TrainingPlan
 from metier.train.sweep import halving
@@ -154,10 +155,11 @@ def sweep(snapshot: Path, base: Base, *, folder: Path, plan: TrainingPlan, setti
             raise DataError(
                 f"{snapshot}: no validation rows", "some to compare trials on", "raise prepare.validation_share"
             )
-        bench = Bench(base, material, folder, progress)
-        axes = axes or _rates(bench.rate(lay(plan, {_RATE: None})))
-        search = Search(bench=bench, folder=folder, plan=plan, settings=settings, axes=axes)
-        search.run(progress)
+        with device.alone(device_here(), folder, progress):
+            bench = Bench(base, material, folder, progress)
+            axes = axes or _rates(bench.rate(lay(plan, {_RATE: None})))
+            search = Search(bench=bench, folder=folder, plan=plan, settings=settings, axes=axes)
+            search.run(progress)
         _publish(search)
         _clear(folder)
     return folder / SWEPT
