@@ -1,10 +1,12 @@
 """`promote`, `rollback`, `versions`, `diff`, `card`, `verify-version` on a real run, as a user meets them."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from metier.core import artefact
 from tests.cli.conftest import Call
 from tests.cli.workshop import gone_the_whole_way
 
@@ -50,3 +52,41 @@ def test_the_life_of_a_version(metier: Call, project: Path) -> None:
         code, text = call(*command)
         assert code == 1
         assert "summary.json" in text
+
+
+def test_a_version_needs_its_run_no_more(metier: Call, project: Path) -> None:
+    store = project / ".metier"
+    assert metier("promote", "--despite", "a trial of the tools", folder=project).code == 0
+    (known,) = (store / "runs").iterdir()
+    model = artefact.read(known / "model").digest
+    metrics = (known / "metrics.jsonl").read_bytes()
+    before = artefact.read(store / "versions" / "colours" / "1").digest
+    shutil.rmtree(store / "runs")
+    for command in (["verify-version", "colours@1"], ["card", "colours@1"], ["compare", "colours@1", "base"]):
+        assert metier(*command, folder=project).code == 0
+    assert not (store / "runs").exists(), "what only reads a version needs no run"
+    result = metier("export", "colours@production", "--to", "merged", "out", folder=project)
+    assert result.code == 0, result.err
+    assert f"run {known.name} is gone; restored as {known.name} from the version" in " ".join(result.err.split())
+    artefact.verify(project / "out", "export")
+    assert artefact.read(known / "model").digest == model
+    assert (known / "metrics.jsonl").read_bytes() == metrics
+    again = metier("export", "colours@1", "--to", "merged", "--json", folder=project)
+    assert again.json["path"].endswith(f"{known.name}/exports/merged")
+    assert "restored" not in again.err
+    assert metier("prove", "--run", "colours@1", folder=project).code == 0
+    parity = json.loads((known / "parity" / "parity.json").read_text())
+    assert "as colours@production answers them: its run was gone" in parity["hops"][0]["detail"]
+    assert artefact.verify(store / "versions" / "colours" / "1").digest == before
+    (known / "model" / "config.json").unlink()
+    with artefact.publish(known / "model", kind="model", facts={"base": "another training"}) as folder:
+        (folder / "config.json").write_text("{}")
+    assert metier("export", "colours@1", "--to", "merged", "other", folder=project).code == 0
+    assert artefact.read(store / "runs" / f"{known.name}-v1" / "model").digest == model, "the other run stays"
+    shutil.rmtree(store / "runs")
+    shutil.rmtree(store / "snapshots")
+    refused = metier("export", "colours@1", "--to", "merged", "third", folder=project)
+    assert refused.code == 2
+    assert "so is the snapshot" in " ".join(refused.err.split())
+    assert metier("prepare", folder=project).code == 0
+    assert metier("export", "colours@1", "--to", "merged", "third", folder=project).code == 0

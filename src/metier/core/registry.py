@@ -19,6 +19,8 @@ from metier.core.errors import DataError, InputError, SignatureError
 KIND = "version"
 FACTS = "version.json"
 HISTORY = "history.jsonl"
+RESTORED = "restored.json"
+"""In a run that was laid out again from a version: of which."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")

@@ -4,9 +4,10 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from metier.core import artefact, digest, registry
+from metier.core import artefact, digest
 from metier.core.errors import InputError
 from metier.core.settings import Settings, build
+from metier.flow.restoring import restore, run_behind
 from metier.model.find import Base
 from metier.model.settings import ModelSettings
 from metier.project import Place, find_run, name_of, text_settings, train_settings
@@ -64,20 +65,22 @@ def locate(place: Place, snapshot: Path, *, weights: bool = True) -> Run:
 def named(place: Place, name: str) -> Run:
     """Return a run that is there, by its id or the beginning of it, with the settings that it was trained with.
 
+    That of a version (`support@7`) is restored from it where it is gone.
+
     Raises:
         InputError: there is no such run, or it was trained on another base than the project's.
     """
-    path = find_run(place, name)
+    path = found = find_run(place, name)
     if "@" in name:
-        path = _run_behind(place, name, path)
+        path = run_behind(place, name, found) or found
     if not (path / "settings.json").is_file():
         raise InputError(f"run {path.name}: never began to train", "a trained run", "`metier train`")
     facts = json.loads((path / "settings.json").read_text(encoding="utf-8"))
     base, plan = base_of(place), facts["plan"]
     if base.digest != facts["base"]["digest"]:
         raise InputError(
-            f"run {path.name}: trained on {facts['base']['name']}, the project's base is {base.name}", "the same base",
-            "name that base in metier.yaml",
+            f"{_called(name, path)}: trained on {facts['base']['name']}, the project's base is {base.name}",
+            "the same base", "name that base in metier.yaml",
         )  # fmt: skip
     where = f"{path.name}/settings.json"
     known = TrainingPlan(
@@ -86,20 +89,14 @@ def named(place: Place, name: str) -> Run:
         train=build(TrainSettings, plan["train"], where),
         seed=plan["seed"],
     )
+    if "@" in name and path == found:
+        path = restore(place, name, found, base, known)
+        facts = json.loads((path / "settings.json").read_text(encoding="utf-8"))
     return Run(path=path, snapshot=Path(facts["snapshot"]), base=base, plan=known)
 
 
-def _run_behind(place: Place, name: str, version: Path) -> Path:
-    """Return the run that a version was made of: what is found out about it now is written there, never into it.
-
-    Raises:
-        InputError: the run is gone, or was trained anew since.
-    """
-    facts = json.loads((version / registry.FACTS).read_text(encoding="utf-8"))
-    path = place.runs / facts["run"]
-    if not artefact.exists(path / "model", "model") or artefact.read(path / "model").digest != facts["model"]:
-        raise InputError(f"{name}: run {facts['run']} is gone or was trained anew", "the run that it was made of")
-    return path
+def _called(name: str, run: Path) -> str:
+    return name if "@" in name else f"run {run.name}"
 
 
 def is_trained(run: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from metier.core import artefact
+from metier.core import artefact, registry
 from metier.core.errors import DataError, InputError, ModelError, ParityError, RunError
 from metier.core.progress import Progress
 from metier.core.types import Reasoned
@@ -161,6 +161,9 @@ def _from_base(run: Path, base: Base, known: Reference) -> Distance | None:
 def _trained(evidence: Evidence) -> Hop:
     known, moved = evidence.known, evidence.from_base
     detail = f"{known.tokens:,} labels of {len(known.sequences)} rows recorded before saving"
+    if (restored := evidence.run / registry.RESTORED).is_file():
+        version = json.loads(restored.read_text(encoding="utf-8"))["version"]
+        detail = f"{known.tokens:,} labels of {len(known.sequences)} rows, as {version} answers them: its run was gone"
     if moved is None:
         detail += "; the base cannot be compared with them"
     elif moved.largest_kl <= evidence.limits.largest_kl:

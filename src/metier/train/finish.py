@@ -30,13 +30,7 @@ def finish(
     """Restore the best weights (an average where one is kept), record what they answer, and publish them."""
     best = place.step if place.best_step is None else place.best_step
     checkpoint.load_judged(checkpoint.folder(run, best), model)
-    source = material.validation if len(material.validation) else material.train
-    if material.view.generates or material.view.prefers:  # the certificate speaks of the rows of the snapshot
-        source = render_rows(material.rows[:64], material.renderer, Silent())
-    sequences = [source.sequence(index) for index in range(min(len(source), 64))]
-    if material.view.rewards:  # there are no answers but the model's own
-        sequences = certified(model, material)
-    reference.record(run, model, sequences, material.rows, material.renderer, own_answers=material.view.rewards)
+    record(run, model, material)
     facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
     if settings.model.quantise != "none":
         facts["quantise"] = settings.model.quantise
@@ -45,6 +39,17 @@ def finish(
         (folder / "chat_template.jinja").write_text(material.renderer.template.source, encoding="utf-8")
         if material.view.targets is not None:
             targets.write(material.view.targets, folder)
+
+
+def record(run: Path, model: torch.nn.Module, material: Material) -> None:
+    """Publish what a model answers to some of its rows, which its certificate compares with."""
+    source = material.validation if len(material.validation) else material.train
+    if material.view.generates or material.view.prefers:  # the certificate speaks of the rows of the snapshot
+        source = render_rows(material.rows[:64], material.renderer, Silent())
+    sequences = [source.sequence(index) for index in range(min(len(source), 64))]
+    if material.view.rewards:  # there are no answers but the model's own
+        sequences = certified(model, material)
+    reference.record(run, model, sequences, material.rows, material.renderer, own_answers=material.view.rewards)
 
 
 def write_settings(run: Path, snapshot: Path, base: Base, settings: TrainingPlan, chosen: list[Reasoned]) -> None:
