@@ -119,13 +119,13 @@ class Process:
 
 
 def start(folder: Path, *options: str) -> Process:
-    """Start `metier serve` and wait until it listens."""
-    command = [sys.executable, "-m", "metier", "serve", "--project", str(folder), "--serve.port=0", *options]
+    """Start `metier serve` in a project's folder, as people do, and wait until it listens."""
+    command = [sys.executable, "-m", "metier", "serve", "--serve.port=0", *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     log = folder / "serve.log"
     begin = len(log.read_text(encoding="utf-8")) if log.exists() else 0
     with log.open("a", encoding="utf-8") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, text=True, env=environment)
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, text=True, env=environment, cwd=folder)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         text = log.read_text(encoding="utf-8")[begin:]

@@ -42,7 +42,7 @@ class Jobs:
         graders: GraderSettings | None = None,
     ) -> None:  # fmt: skip
         self._database = database
-        self._folder = folder
+        self._folder = folder.resolve()  # trainings work elsewhere: what is relative here is nothing there
         self._base = base
         self._webhooks = webhooks
         self.files = files
@@ -124,7 +124,7 @@ class Jobs:
 
     def names(self) -> dict[str, Path]:
         """Return the names that jobs gave to what they trained, with the folders of the runs."""
-        return {row.model: Path(row.run) for row in self.in_state("succeeded") if row.model and row.run}
+        return {row.model: self._folder / row.run for row in self.in_state("succeeded") if row.model and row.run}
 
     def note(self, id: str, message: str, level: str = "info") -> None:
         """Write down that something happened."""
@@ -179,7 +179,7 @@ class Jobs:
         file = self.files.add(owner, filename="step_metrics.csv", purpose="fine-tune-results", content=content)
         name = f"ft:{self._base.name}:metier:{body.suffix or ''}:{row.id.removeprefix('ftjob-')[:8]}"
         self.change(
-            row.id, ("running",), status="succeeded", model=name, run=str(run), result_file=file["id"],
+            row.id, ("running",), status="succeeded", model=name, run=str(run.relative_to(self._folder)), result_file=file["id"],
             tokens=summary["tokens"], finished=int(time.time()),
         )  # fmt: skip
         self.note(row.id, f"New fine-tuned model created: {name}")

@@ -156,7 +156,7 @@ def write(
     if validation is not None:
         data["validation"] = "validation.jsonl"
         artefact.write_file(folder / "validation.jsonl", validation)
-    chosen = base.name if base.kind in ("bundled", "hub") else str(base.folder)
+    chosen = base.name if base.kind in ("bundled", "hub") else str(base.folder.resolve())
     project: dict[str, Any] = {
         "name": "job",
         "base": {"config": chosen} if base.kind == "config" else chosen,
