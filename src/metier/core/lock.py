@@ -80,22 +80,21 @@ def _waited_for(path: Path, taken: Callable[[str], bool]) -> int | None:
     """Return the locked file, or None."""
     asked = None
     while True:
-        descriptor = _opened(path)
+        descriptor, is_ours = _opened(path), False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(descriptor, path):
-                return descriptor
+            is_ours = _is_still(descriptor, path)
         except BlockingIOError:
             holder = _printable(os.pread(descriptor, _LONGEST_TOLD, 0))
             if holder != asked and not taken(holder):
-                os.close(descriptor)
                 return None
             asked = holder
             time.sleep(_LOOK_SECONDS)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+        finally:
+            if not is_ours:
+                os.close(descriptor)
+        if is_ours:
+            return descriptor
 
 
 def _opened(path: Path) -> int:
