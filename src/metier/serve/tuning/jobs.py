@@ -179,8 +179,8 @@ class Jobs:
         file = self.files.add(owner, filename="step_metrics.csv", purpose="fine-tune-results", content=content)
         name = f"ft:{self._base.name}:metier:{body.suffix or ''}:{row.id.removeprefix('ftjob-')[:8]}"
         self.change(
-            row.id, ("running",), status="succeeded", model=name, run=str(run.relative_to(self._folder)), result_file=file["id"],
-            tokens=summary["tokens"], finished=int(time.time()),
+            row.id, ("running",), status="succeeded", model=name, result_file=file["id"],
+            run=str(run.relative_to(self._folder)), tokens=summary["tokens"], finished=int(time.time()),
         )  # fmt: skip
         self.note(row.id, f"New fine-tuned model created: {name}")
 
