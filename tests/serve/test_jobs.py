@@ -78,6 +78,26 @@ def upload(client: openai.OpenAI, text: str) -> str:
     return client.files.wait_for_processing(file.id).id
 
 
+def of_epochs(client: openai.OpenAI, job: Any) -> None:
+    """Each epoch that ended is served, with what was measured there; the best step is what the job is called by."""
+    found = client.fine_tuning.jobs.checkpoints.list(job.id).data
+    steps = [checkpoint.step_number for checkpoint in found]
+    assert steps == sorted(steps, reverse=True)
+    names = {checkpoint.fine_tuned_model_checkpoint for checkpoint in found}
+    assert job.fine_tuned_model in names
+    assert len(found) >= 2
+    assert all(checkpoint.metrics.full_valid_loss == checkpoint.metrics.valid_loss > 0 for checkpoint in found)
+    asked = [{"role": "user", "content": "my card number 3"}]
+    said = {
+        name: client.chat.completions.create(
+            model=name, messages=asked, max_tokens=1, logprobs=True, top_logprobs=5
+        ).choices[0].logprobs.content[0].top_logprobs[0].logprob
+        for name in sorted(names)
+    }  # fmt: skip
+    assert len(set(said.values())) == len(said), "each is a model of its own"
+    assert names <= {model.id for model in client.models.list()}
+
+
 def chosen(folder: Path, job: str, name: str) -> Any:
     """What the training of a job chose."""
     path = next((folder / ".metier" / "jobs" / job).glob(".metier/runs/*/choices.json"))
@@ -87,7 +107,7 @@ def chosen(folder: Path, job: str, name: str) -> Any:
 def test_from_a_file_to_a_chat_with_the_tuned_model(folder: Path, server: Process) -> None:
     client = server.client()
     training = upload(client, chat_rows())
-    hyperparameters: Any = {"n_epochs": 1, "batch_size": 4, "learning_rate_multiplier": 15.0}
+    hyperparameters: Any = {"n_epochs": 4, "batch_size": 12, "learning_rate_multiplier": 15.0}
     made = client.fine_tuning.jobs.create(
         model=MODEL, training_file=training, suffix="desk", seed=3, metadata={"team": "a"},
         extra_body={"settings": {name: value for name, value in QUICK.items() if name != "train.learning_rate"}},
@@ -110,8 +130,11 @@ def test_from_a_file_to_a_chat_with_the_tuned_model(folder: Path, server: Proces
     assert len(table) == 5
     events = client.fine_tuning.jobs.list_events(job.id).data
     assert {"message", "metrics"} == {event.type for event in events}
-    checkpoint = client.fine_tuning.jobs.checkpoints.list(job.id).data[0]
-    assert checkpoint.fine_tuned_model_checkpoint == job.fine_tuned_model
+    assert [event.created_at for event in events] == sorted((event.created_at for event in events), reverse=True)
+    told = [event.message.partition(":")[0] for event in events]
+    steps = ["Step 4", "Step 3", "Step 2", "Step 1"]
+    assert told == ["New fine-tuned model created", *steps, "Fine-tuning job started", "Created fine-tuning job"]
+    of_epochs(client, job)
     assert [each.id for each in client.fine_tuning.jobs.list(extra_query={"metadata[team]": "a"})] == [job.id]
     assert not list(client.fine_tuning.jobs.list(extra_query={"metadata[team]": "b"}))
     assert job.id not in [each.id for each in client.fine_tuning.jobs.list(extra_query={"metadata": "null"})]

@@ -61,6 +61,7 @@ CHANGES: dict[str, Entry] = {
     "check.every": ({"check": {"metrics": ["ended"], "every": 2}}, "log"),
     "check.steps": ({"check": {"steps": 5}}, "log"),
     "check.max_new_tokens": ({"check": {"metrics": ["ended"], "max_new_tokens": 1}, "learning_rate": 2e-2}, "log"),
+    "check.keep_epochs": ({"check": {"keep_epochs": 1}}, "epochs"),
     "checkpoint_every": ({"checkpoint_every": 5, "checks": 1}, "checkpoints"),
     "threads": ({"threads": 2}, "threads"),
 }
@@ -128,6 +129,7 @@ def seen(run: Path) -> dict[str, Any]:
             [line.get(key) for key in ("step", "loss", "validation_loss", "answers", "answered", "did")]
             for line in lines
         ],
+        "epochs": sorted(path.name for path in (run / "epochs").glob("*")),
         "checkpoints": sorted(path.name for path in (run / "checkpoints").iterdir()),
         "threads": json.loads((run / "summary.json").read_text())["threads"],
     }

@@ -96,7 +96,7 @@ JOBS = _table(
     *_texts(256, "model"),
     *_texts(512, "run"),
     *_columns(_INT, "created", "finished", "tokens"),
-    *_columns(_LONG, "asked", "error"),
+    *_columns(_LONG, "asked", "error", "epochs"),
     Column("queued_ns", BigInteger),  # many are made within one second, and wait in the order in which they came
 )
 

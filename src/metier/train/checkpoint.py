@@ -28,6 +28,7 @@ class Place:
     """Where a run is: steps done, the best check so far, checks since it, tokens and seconds spent.
 
     `best_value` is what the best check was chosen by, `best_loss` its validation loss: the same if the loss decides.
+    `ended_epochs`: steps after which the last epochs ended, of those whose models are kept.
     For the guard: `scheduled_step` is that of the last checkpoint that the settings (not an interruption) asked for,
     `recent_losses` those of the last steps taken, `refused` counts steps not taken, `rate_share` multiplies the rate.
     """
@@ -42,6 +43,7 @@ class Place:
     seconds: float = 0.0
     scheduled_step: int | None = None
     recent_losses: tuple[float, ...] = ()
+    ended_epochs: tuple[int, ...] = ()
     refused: int = 0
     refused_in_a_row: int = 0
     rate_share: float = 1.0
@@ -102,7 +104,8 @@ def load(directory: Path, optimiser: Optimiser) -> Place:
         _put(judged, optimiser.average.means)
     load_state_tensors(optimiser, load_file(str(directory / "optimiser.safetensors")))
     facts = json.loads((directory / "place.json").read_text(encoding="utf-8"))
-    return Place(**(facts | {"recent_losses": tuple(facts["recent_losses"])}))
+    series = {name: tuple(facts.get(name, ())) for name in ("recent_losses", "ended_epochs")}
+    return Place(**(facts | series))
 
 
 def load_judged(directory: Path, model: torch.nn.Module) -> None:
@@ -137,7 +140,7 @@ def _put(tensors: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor
 
 def _prune(run: Path, place: Place) -> None:
     steps = sorted(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*"))
-    keep = {*steps[-_KEEP:], place.best_step, place.scheduled_step}
+    keep = {*steps[-_KEEP:], *place.ended_epochs, place.best_step, place.scheduled_step}
     for step in steps:
         if step not in keep:
             artefact.remove(folder(run, step))

@@ -1,7 +1,8 @@
 """What a run leaves behind: its settings and choices when it begins, the best weights and a summary when it ends."""
 
 import json
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,22 +24,52 @@ from metier.train.overfitting import explained
 from metier.train.plan import TrainingPlan
 from metier.train.reinforcing.run import certified
 
+EPOCHS = "epochs"
+"""Folder in a run of the models of its last epochs, by the step after which each ended."""
 
-def finish(
-    run: Path, model: torch.nn.Module, base: Base, settings: TrainingPlan, material: Material, place: checkpoint.Place
-) -> None:
-    """Restore the best weights (an average where one is kept), record what they answer, and publish them."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A run whose last step was taken: its model in memory, and what that is published with."""
+
+    run: Path
+    model: torch.nn.Module
+    base: Base
+    settings: TrainingPlan
+    material: Material
+    place: checkpoint.Place
+
+
+def finish(ended: Ended) -> None:
+    """Restore the best weights (an average where one is kept), record what they answer, and publish them.
+
+    Before them the models of the epochs that are kept; each stands in a folder that is laid out as a run.
+    """
+    run, place = ended.run, ended.place
+    for step in place.ended_epochs:
+        folder = run / EPOCHS / str(step)
+        checkpoint.load_judged(checkpoint.folder(run, step), ended.model)
+        _publish(ended, folder, step)
+        shutil.copyfile(run / "settings.json", folder / "settings.json")
+        artefact.write_file(folder / "summary.json", json.dumps({"step": step}) + "\n")
     best = place.step if place.best_step is None else place.best_step
-    checkpoint.load_judged(checkpoint.folder(run, best), model)
-    record(run, model, material)
-    facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": place.best_step or place.step}
+    checkpoint.load_judged(checkpoint.folder(run, best), ended.model)
+    record(run, ended.model, ended.material)
+    _publish(ended, run, place.best_step or place.step)
+
+
+def _publish(ended: Ended, target: Path, step: int) -> None:
+    """Publish the model as it is in memory, with what it needs to be served."""
+    base, settings, view = ended.base, ended.settings, ended.material.view
+    facts: dict[str, Any] = {"base": base.name, "base_digest": base.digest, "step": step}
     if settings.model.quantise != "none":
         facts["quantise"] = settings.model.quantise
-    with artefact.publish(run / "model", kind="model", facts=facts) as folder:
-        save_trained(model, base, folder, precision=settings.model.save_precision)
-        (folder / "chat_template.jinja").write_text(material.renderer.template.source, encoding="utf-8")
-        if material.view.targets is not None:
-            targets.write(material.view.targets, folder)
+    with artefact.publish(target / "model", kind="model", facts=facts) as folder:
+        save_trained(ended.model, base, folder, precision=settings.model.save_precision)
+        template = ended.material.renderer.template.source
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        if view.targets is not None:
+            targets.write(view.targets, folder)
 
 
 def record(run: Path, model: torch.nn.Module, material: Material) -> None:
@@ -74,6 +105,8 @@ def write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Materi
         "tokens": place.tokens,
         "seconds": place.seconds,
         "seconds_with_loading": perf_counter() - started,
+        "held_out_rows": len(material.validation) // fit.together,
+        "measured_rows": len(fit.validation) // fit.together,
         "best_step": place.best_step,
         "best_validation_loss": place.best_loss,
         "best_by": best_by(fit),

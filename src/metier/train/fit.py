@@ -2,6 +2,7 @@
 
 import dataclasses
 import resource
+import time
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
@@ -201,6 +202,7 @@ class Fit:
             "tokens": record.tokens,
             "computed": record.computed,
             "seconds": seconds,
+            "time": round(time.time(), 3),
             "tokens_per_second": record.tokens / seconds,
             "memory_bytes": memory_bytes(),
         }
@@ -247,6 +249,9 @@ class Fit:
         due = self._is_check(place.step) or (every is not None and place.step % every == 0)
         if due:
             place = dataclasses.replace(place, scheduled_step=place.step)
+        if self._ends_epoch(place.step):
+            ended = (*place.ended_epochs, place.step)[-self.settings.check.keep_epochs :]
+            place = dataclasses.replace(place, ended_epochs=ended)
         if due or request.asked or place.step == self._end:
             log.sync()
             checkpoint.save(self.run_folder, optimiser, place)
@@ -258,7 +263,12 @@ class Fit:
 
     def _is_check(self, done: int) -> bool:
         """Tell whether a check falls after `done` steps."""
-        return self._checks_after(done) < self._checks_after(done - 1)
+        return self._checks_after(done) < self._checks_after(done - 1) or self._ends_epoch(done)
+
+    def _ends_epoch(self, done: int) -> bool:
+        """Tell whether an epoch ends within the last of `done` steps, and models of epochs are kept."""
+        before = self.order.epoch(done - 2) if done > 1 else 0.0
+        return self.settings.check.keep_epochs > 0 and int(self.order.epoch(done - 1)) > int(before)
 
     def _is_answered(self, done: int) -> bool:
         """Tell whether rows are answered at the check after `done` steps: every so many, counted from the last."""

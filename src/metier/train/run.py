@@ -17,7 +17,7 @@ from metier.model.load import device_here
 from metier.text.rendered import Rendered
 from metier.train import choices, device, frozen, preferring, replay
 from metier.train.assemble import disturbed, objective, order, with_states, without_states
-from metier.train.finish import finish, write_settings, write_summary
+from metier.train.finish import Ended, finish, write_settings, write_summary
 from metier.train.fit import Fit
 from metier.train.loading import Loaded, adapted, bare
 from metier.train.loop import Arithmetic
@@ -83,7 +83,7 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
             write_settings(run, snapshot, base, asked, chosen)
             auto.forget(run)
             place = fit.run(progress)
-            finish(run, loaded.model, base, settings, material, place)
+            finish(Ended(run=run, model=loaded.model, base=base, settings=settings, material=material, place=place))
             write_summary(run, place, fit, material, started)
             shutil.rmtree(run / frozen.FOLDER, ignore_errors=True)
     return run

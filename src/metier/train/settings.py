@@ -209,6 +209,10 @@ class CheckSettings(Settings):
     max_new_tokens: int | None = Field(None, ge=1)
     """Longest answer in tokens. null: a quarter more than the longest right answer, at most 512."""
 
+    keep_epochs: int = Field(0, ge=0, le=100)
+    """Models of the last so many epochs that are kept in `epochs/` beside the best one, each as it was when its epoch
+    ended; a check falls there, too. Each takes as much disk as what is trained."""
+
 
 class TrainSettings(Settings):
     """One training run. Steps count optimiser updates; rows are sequences after rendering."""

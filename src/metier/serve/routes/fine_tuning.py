@@ -174,6 +174,6 @@ async def job_events(id: str, request: Request, after: After = None, limit: Limi
 
 @ROUTER.get("/fine_tuning/jobs/{id}/checkpoints")
 async def job_checkpoints(id: str, request: Request, after: After = None, limit: Limit = 10) -> Response:
-    """List what of a job can be served: the step that was judged best, once it is done."""
+    """List what of a job can be served: the step that was judged best and its last epochs, once it is done."""
     found = await asyncio.to_thread(_jobs(request).checkpoints, caller_of(request), id)
     return as_json(paged(found, Page(after=after, limit=limit)))

@@ -123,8 +123,15 @@ class Jobs:
             return list(connection.execute(wanted).all())
 
     def names(self) -> dict[str, Path]:
-        """Return the names that jobs gave to what they trained, with the folders of the runs."""
-        return {row.model: self._folder / row.run for row in self.in_state("succeeded") if row.model and row.run}
+        """Return the names that jobs gave to what they trained, and to its last epochs, with their folders."""
+        found: dict[str, Path] = {}
+        for row in self.in_state("succeeded"):
+            if row.model and row.run:
+                run = self._folder / row.run
+                found |= {row.model: run} | {
+                    results.epoch_name(row.model, step): run / results.EPOCHS / str(step) for step in _epochs(row)
+                }
+        return found
 
     def note(self, id: str, message: str, level: str = "info") -> None:
         """Write down that something happened."""
@@ -141,14 +148,15 @@ class Jobs:
         said = [
             results.event(f"ftevent-{id[6:]}-{row.number}", row.created, row.message, level=row.level) for row in rows
         ]
-        return [*reversed(results.events(id, self.place(id))), *reversed(said)]
+        both = [*results.events(id, self.place(id)), *said]
+        return sorted(both, key=lambda event: event["created_at"])[::-1]
 
     def checkpoints(self, caller: Caller, id: str) -> list[dict[str, Any]]:
-        """Return what of a job can be served: the step that was judged best, once it is done."""
-        job = self.get(caller, id)
-        if job["status"] not in ENDED or not job["fine_tuned_model"]:
+        """Return what of a finished job can be served, latest first: the step judged best and its last epochs."""
+        row = self._row(caller, id)
+        if row.status != "succeeded" or not row.model or not row.run:
             return []
-        return [results.checkpoint(job, self.names()[job["fine_tuned_model"]], self.place(id))]
+        return results.checkpoints(_written(row), self._folder / row.run, self.place(id), _epochs(row))
 
     def place(self, id: str) -> Path:
         """Return the folder of a job's project; the id is one of ours."""
@@ -178,11 +186,13 @@ class Jobs:
         content = results.step_metrics(self.place(row.id)).encode()
         file = self.files.add(owner, filename="step_metrics.csv", purpose="fine-tune-results", content=content)
         name = f"ft:{self._base.name}:metier:{body.suffix or ''}:{row.id.removeprefix('ftjob-')[:8]}"
-        self.change(
+        done = self.change(
             row.id, ("running",), status="succeeded", model=name, result_file=file["id"],
-            run=str(run.relative_to(self._folder)), tokens=summary["tokens"], finished=int(time.time()),
+            epochs=json.dumps(results.epochs(run)), run=str(run.relative_to(self._folder)),
+            tokens=summary["tokens"], finished=int(time.time()),
         )  # fmt: skip
-        self.note(row.id, f"New fine-tuned model created: {name}")
+        if done:
+            self.note(row.id, f"New fine-tuned model created: {name}")
 
     def _row(self, caller: Caller, id: str) -> Any:
         with self._database.connect() as connection:
@@ -194,6 +204,10 @@ class Jobs:
 
 def _asked(row: Any) -> JobBody:
     return JobBody.model_validate(json.loads(row.asked))
+
+
+def _epochs(row: Any) -> list[int]:
+    return json.loads(row.epochs) if row.epochs else []
 
 
 def _written(row: Any) -> dict[str, Any]:

@@ -29,6 +29,9 @@ _REWARDS = "train.objective.reinforce"
 _OF_REWARDS = (".advantage", ".answers", ".max_new_tokens", ".held_out_answers")
 """What a setting of a request may say of rewards: never what grades, or which judge is asked."""
 
+_KEPT_EPOCHS = 3
+"""Last epochs whose models are served beside the best one."""
+
 _ANSWERS = 8
 """Answers to each prompt where `compute_multiplier` is 1."""
 
@@ -99,7 +102,7 @@ def overrides(body: JobBody) -> list[str]:
         Refusal: a setting that a request may not make.
     """
     chosen = hyperparameters(body)
-    settings: dict[str, Any] = dict(body.settings or {})
+    settings: dict[str, Any] = {"train.check.keep_epochs": _KEPT_EPOCHS} | (body.settings or {})
     for name in settings:
         _require_allowed(name)
     said = _of_method(chosen) | {

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+EPOCHS = "epochs"
+"""Folder in a run of the models of its last epochs, by the step after which each ended."""
+
 _COLUMNS = ("step", "train_loss", "valid_loss")
 _LOGGED = {
     "loss": "train_loss", "validation_loss": "valid_loss", "reward": "train_mean_reward",
@@ -16,7 +19,13 @@ _LOGGED = {
 
 def steps(project: Path) -> list[dict[str, Any]]:
     """Return step, losses and (where the model learns from them) mean rewards of a job's training, where measured."""
+    return [step for step, _ in _timed(project)]
+
+
+def _timed(project: Path) -> list[tuple[dict[str, Any], float]]:
+    """Return the steps as `steps` does, each with when it was taken, in seconds since 1970."""
     found: dict[int, dict[str, Any]] = {}
+    times: dict[int, float] = {}
     for path in sorted((project / ".metier" / "runs").glob("*/metrics.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
@@ -24,8 +33,9 @@ def steps(project: Path) -> list[dict[str, Any]]:
             except ValueError:  # the line that is being written
                 continue
             step = found.setdefault(entry["step"], {"step": entry["step"], "train_loss": None, "valid_loss": None})
+            times.setdefault(entry["step"], entry.get("time", path.stat().st_mtime))
             step.update({name: entry[key] for key, name in _LOGGED.items() if key in entry})
-    return [found[number] for number in sorted(found)]
+    return [(found[number], times[number]) for number in sorted(found)]
 
 
 def step_metrics(project: Path) -> str:
@@ -41,13 +51,10 @@ def step_metrics(project: Path) -> str:
 
 def events(id: str, project: Path) -> list[dict[str, Any]]:
     """Return every step of a job as the API writes events, oldest first."""
-    created = int(project.stat().st_ctime) if project.exists() else 0
     return [
-        event(
-            f"ftevent-{id[6:]}-s{number}", created, f"Step {step['step']}: {_said(step)}", data=step,
-        )
-        for number, step in enumerate(steps(project))
-    ]  # fmt: skip
+        event(f"ftevent-{id[6:]}-s{step['step']}", int(at), f"Step {step['step']}: {_said(step)}", data=step)
+        for step, at in _timed(project)
+    ]
 
 
 def _said(step: dict[str, Any]) -> str:
@@ -64,19 +71,48 @@ def event(id: str, created: int, message: str, *, level: str = "info", data: Any
     }  # fmt: skip
 
 
-def checkpoint(job: dict[str, Any], run: Path, project: Path) -> dict[str, Any]:
-    """Return the step of a finished job that is served.
+def epochs(run: Path) -> list[int]:
+    """Return the steps after which those epochs ended whose models a run has kept, in order."""
+    return sorted(int(path.parent.name) for path in (run / EPOCHS).glob("*/summary.json"))
+
+
+def epoch_name(model: str, step: int) -> str:
+    """Return the name under which the model of an epoch is served."""
+    return f"{model}:ckpt-step-{step}"
+
+
+def checkpoints(job: dict[str, Any], run: Path, project: Path, ended: list[int]) -> list[dict[str, Any]]:
+    """Return the steps of a finished job that are served, latest first.
 
     Args:
         job: as the API writes it.
         run: the run that it trained.
         project: the job's.
+        ended: steps after which the epochs ended that are served beside the best step.
     """
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    step = summary["best_step"] or summary["steps"]
-    found = next((each for each in steps(project) if each["step"] == step), {"step": step})
+    best = summary["best_step"] or summary["steps"]
+    measured = {each["step"]: each for each in steps(project)}
+    whole = summary.get("measured_rows") == summary.get("held_out_rows")
+    served = {step: (epoch_name(job["fine_tuned_model"], step), run / EPOCHS / str(step)) for step in ended}
+    served[best] = job["fine_tuned_model"], run
+    return [
+        _checkpoint(job, step, served[step], _metrics(measured.get(step, {"step": step}), whole=whole))
+        for step in sorted(served, reverse=True)
+    ]
+
+
+def _metrics(found: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+    """Return what was measured after a step; `whole`: on all held-out rows."""
+    if whole and found.get("valid_loss") is not None:
+        return found | {"full_valid_loss": found["valid_loss"]}
+    return found
+
+
+def _checkpoint(job: dict[str, Any], step: int, served: tuple[str, Path], metrics: dict[str, Any]) -> dict[str, Any]:
+    name, folder = served
     return {
-        "id": f"ftckpt_{job['id'][6:]}", "object": "fine_tuning.job.checkpoint", "created_at": job["finished_at"],
-        "fine_tuning_job_id": job["id"], "fine_tuned_model_checkpoint": job["fine_tuned_model"],
-        "step_number": step, "metrics": found,
+        "id": f"ftckpt_{job['id'][6:]}-{step}", "object": "fine_tuning.job.checkpoint",
+        "created_at": int((folder / "summary.json").stat().st_mtime), "fine_tuning_job_id": job["id"],
+        "fine_tuned_model_checkpoint": name, "step_number": step, "metrics": metrics,
     }  # fmt: skip

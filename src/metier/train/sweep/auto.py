@@ -167,7 +167,7 @@ def _short(fit: Fit, steps: int) -> Fit:
         trained = len(fit.rendered)
         offsets = np.concatenate([kept.offsets[:trained], kept.offsets[trained:][places]])
         kept = replace(kept, offsets=offsets)
-    evenly = fit.settings.check.model_copy(update={"steps": None})
+    evenly = fit.settings.check.model_copy(update={"steps": None, "keep_epochs": 0})
     settings = fit.settings.model_copy(
         update={"checks": 1, "check": evenly, "patience": None, "checkpoint_every": None}
     )

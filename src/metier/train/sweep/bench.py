@@ -70,7 +70,7 @@ class Bench:
         seat = self._seated(plan)
         seat.start.restore()
         loaded = replace(seat.loaded, chosen=self._chosen(seat.loaded, plan))
-        evenly = plan.train.check.model_copy(update={"steps": None})
+        evenly = plan.train.check.model_copy(update={"steps": None, "keep_epochs": 0})
         settings = plan.train.model_copy(update={"checks": checks, "check": evenly, "checkpoint_every": None})
         states = self._folder / f"{frozen.FOLDER}-{lowest_trained(seat.loaded.model)}-{plan.model.precision}"
         plan = replace(plan, train=settings)

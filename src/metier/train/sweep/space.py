@@ -28,6 +28,7 @@ _FIXED = {
     "train.check.rows": "trials are compared by their validation loss",
     "train.check.every": "trials are compared by their validation loss",
     "train.check.steps": "the rungs decide when trials are measured",
+    "train.check.keep_epochs": "it does not change what is trained",
     "train.check.max_new_tokens": "trials are compared by their validation loss",
     "train.checkpoint_every": "it does not change what is trained",
     "train.threads": "it does not change what is trained",
