@@ -70,6 +70,14 @@ def test_the_bill_of_materials_holds_to_its_schema(store: Path) -> None:
     bill = json.loads((promote(store, make_run(store)).path / "bom.cdx.json").read_text())
     check.validate(bill)
     assert {entry["type"] for entry in bill["components"]} == {"machine-learning-model", "data", "library"}
+    run = make_run(store, "run-2", weights=b"two")
+    (run / "choices.json").write_text('[{"name": "train.objective", "value": "reinforce", "reason": "tasks"}]')
+    rewarded = json.loads((promote(store, run).path / "bom.cdx.json").read_text())
+    check.validate(rewarded)
+    learnt = [
+        each["metadata"]["component"]["modelCard"]["modelParameters"]["approach"]["type"] for each in (bill, rewarded)
+    ]
+    assert learnt == ["supervised", "reinforcement-learning"]
     bill["components"][0]["type"] = "trouble"
     assert not check.is_valid(bill)
 

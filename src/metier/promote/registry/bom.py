@@ -18,6 +18,9 @@ _SPDX = {
 }  # fmt: skip
 """Licences as hubs write them -> as SPDX does; others are given by name."""
 
+_APPROACHES = {"reinforce": "reinforcement-learning", "distil": "self-supervised"}
+"""`train.objective` -> CycloneDX's word for how that is learnt; all others learn from answers that are given."""
+
 
 def bill(
     facts: Mapping[str, Any], evaluation: Mapping[str, Any], data: Mapping[str, Any], *,
@@ -69,7 +72,7 @@ def _model(
         "properties": [{"name": f"metier:{name}", "value": value} for name, value in lineage.items()],
         "modelCard": {
             "modelParameters": {
-                "approach": {"type": "supervised"},
+                "approach": {"type": _APPROACHES.get(facts["objective"], "supervised")},
                 "task": "text classification" if facts["head"] else "text generation",
                 "datasets": [{"ref": ref} for ref in sets],
             },

@@ -156,6 +156,7 @@ def _facts(
         "run": asked.run.name,
         "form": "adapter" if adapter else "whole",
         "head": targets.read(model) is not None,
+        "objective": _objective(asked.run),
         "base": {"name": asked.base.name, "kind": asked.base.kind, "digest": asked.base.digest,
                  "licence": asked.licences.base},
         "snapshot": snapshot,
@@ -168,6 +169,15 @@ def _facts(
         "obligations": list(asked.licences.asks),
         "decision": asked.decision.as_dict(),
     }  # fmt: skip
+
+
+def _objective(run: Path) -> str:
+    """Return what was learnt as it was chosen, `chat` or `reinforce`; as it was asked for where no choice was kept."""
+    choices = _read(run / "choices.json") if (run / "choices.json").is_file() else []
+    for choice in choices:
+        if choice["name"] == "train.objective":
+            return choice["value"]
+    return _read(run / "settings.json")["plan"]["train"].get("objective", {}).get("name", "auto")
 
 
 def _key(asked: Asked, parts: Mapping[str, artefact.Manifest]) -> str:
@@ -188,5 +198,5 @@ def _signer(asked: Asked, store: Path) -> Any:
     return key
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
