@@ -134,6 +134,7 @@ def start(folder: Path, *options: str) -> Process:
             return Process(process, found[1])
         assert process.poll() is None, text
         time.sleep(0.1)
+    end(Process(process, ""))
     raise AssertionError("the server did not listen within two minutes")
 
 

@@ -93,7 +93,7 @@ def checkpoints(job: dict[str, Any], run: Path, project: Path, ended: list[int])
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     best = summary["best_step"] or summary["steps"]
     measured = {each["step"]: each for each in steps(project)}
-    whole = summary.get("measured_rows") == summary.get("held_out_rows")
+    whole = "measured_rows" in summary and summary["measured_rows"] == summary["held_out_rows"]
     served = {step: (epoch_name(job["fine_tuned_model"], step), run / EPOCHS / str(step)) for step in ended}
     served[best] = job["fine_tuned_model"], run
     return [
