@@ -1,5 +1,6 @@
 """Models of the last epochs: each as it was when its epoch ended, also after an interruption."""
 
+import json
 import signal
 
 import pytest
@@ -35,6 +36,19 @@ def test_the_last_epochs_are_kept_as_they_were(run_to_end):
         assert found[step].facts["step"] == step
     first, last = (found[step].files["model.safetensors"]["sha256"] for step in steps)
     assert first != last
+
+
+def test_a_check_falls_where_an_epoch_ends_unless_its_steps_are_set(run_to_end):
+    def checked(run):
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return [line["step"] for line in lines if "validation_loss" in line]
+
+    ended = run_to_end(kept(3), "ended")
+    assert checked(ended) == sorted(epochs(ended))
+    every = plan(max_steps=None, epochs=3, rows_per_step=8, check={"keep_epochs": 3, "steps": 1000})
+    set_by_hand = run_to_end(every, "set")
+    assert checked(set_by_hand) == [max(epochs(set_by_hand))]
+    assert sorted(epochs(set_by_hand)) == sorted(epochs(ended))
 
 
 def test_what_is_kept_changes_nothing_of_what_is_trained(run_to_end):

@@ -246,10 +246,11 @@ class Fit:
 
     def _publish_if_due(self, log: StepLogFile, place: Place, optimiser: Optimiser, request: StopRequest) -> Place:
         every = self.settings.checkpoint_every
-        due = self._is_check(place.step) or (every is not None and place.step % every == 0)
+        ends = self._ends_epoch(place.step)
+        due = ends or self._is_check(place.step) or (every is not None and place.step % every == 0)
         if due:
             place = dataclasses.replace(place, scheduled_step=place.step)
-        if self._ends_epoch(place.step):
+        if ends:
             ended = (*place.ended_epochs, place.step)[-self.settings.check.keep_epochs :]
             place = dataclasses.replace(place, ended_epochs=ended)
         if due or request.asked or place.step == self._end:
@@ -263,7 +264,9 @@ class Fit:
 
     def _is_check(self, done: int) -> bool:
         """Tell whether a check falls after `done` steps."""
-        return self._checks_after(done) < self._checks_after(done - 1) or self._ends_epoch(done)
+        if self._checks_after(done) < self._checks_after(done - 1):
+            return True
+        return self.settings.check.steps is None and self._ends_epoch(done)
 
     def _ends_epoch(self, done: int) -> bool:
         """Tell whether an epoch ends within the last of `done` steps, and models of epochs are kept."""

@@ -211,7 +211,7 @@ class CheckSettings(Settings):
 
     keep_epochs: int = Field(0, ge=0, le=100)
     """Models of the last so many epochs that are kept in `epochs/` beside the best one, each as it was when its epoch
-    ended; a check falls there, too. Each takes as much disk as what is trained."""
+    ended; a check falls there, too, unless `steps` says where checks are. Each takes the disk of what is trained."""
 
 
 class TrainSettings(Settings):
