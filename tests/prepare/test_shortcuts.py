@@ -16,7 +16,9 @@ from metier.prepare.protect.settings import DEFAULT_ENTITIES
 DIRT = (
     " ", "  ", "\n", "\r\n", "\t", "\x07", "\x7f", "<b>", "&amp;", "caf\u00c3\u00a9", "e\u0301", "\u200b", "\u00a0",
     "> quoted", "--", "Regards,\nAda", "plain words", "I am an AI", "As an AI language model", "ChatGPT", "como ia",
-    "my training data goes", "call +49 30 1234567", "Ada Lovelace", "ada@corp.com", "als KI", "en tant qu'IA", ".", "x",
+    "my training data goes",
+    "als k\u00fcnstliche intelligenz", "\u017f", "\u212a", "\u0130", "\u0131", "an A\u0130",
+    "call +49 30 1234567", "Ada Lovelace", "ada@corp.com", "als KI", "en tant qu'IA", ".", "x",
 )  # fmt: skip
 TEXTS = st.lists(st.sampled_from(DIRT) | st.text(max_size=6), min_size=1, max_size=6).map(" ".join)
 EVERYTHING = CleanSettings.model_validate(
@@ -46,6 +48,9 @@ def test_what_is_remembered_of_a_text_is_what_is_found_anew(texts):
 @given(TEXTS)
 @example("AS AN AI")
 @example("I’m an AI chatbot")
+@example("Als K\u00dcNSTLICHE Intelligenz – nein")
+@example("En tant qu\u2019IA – AS AN A\u0130, \u017fo")
+@example("als \u212aI")
 def test_no_machine_is_missed_by_the_test_before_the_search(text):
     plain = text.replace("’", "'")
     wanted = refusals.RESIDUE if refusals._MACHINE.search(plain) else ""

@@ -28,9 +28,13 @@ _REFUSES = re.compile(
 )
 _NEEDED = (
     " ai", "artificial intelligence", "language model", "machine learning model", "chatbot", "my knowledge",
-    "my training", "chatgpt", "openai", "anthropic", "als ki", "als sprachmodell", "en tant qu", "como ",
+    "my training", "chatgpt", "openai", "anthropic", "als ki", "als k\u00fcnstliche", "als sprachmodell",
+    "en tant qu", "como ",
 )  # fmt: skip
-"""In plain ASCII every way of calling oneself a machine holds one of these, in any case."""
+"""Every way of calling oneself a machine holds one of these, in any case."""
+
+_OTHER_CASES = re.compile("[\u0130\u0131\u017f\u212a]")
+"""Letters that a regex takes for i, s and k in another case, and `lower` does not."""
 
 _OPENING = 240
 """Characters at the start in which a refusal is said."""
@@ -47,7 +51,7 @@ def found(answer: str) -> str:
 
 def _may_be_machine(answer: str) -> bool:
     """Tell whether the search for a machine's words can find anything; far cheaper than the search."""
-    if not answer.isascii():
+    if not answer.isascii() and _OTHER_CASES.search(answer):
         return True
     small = answer.lower()
     return any(word in small for word in _NEEDED)
