@@ -5,6 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from metier.model.lora import CUSTOM_MODULES, Frozen, LoraLinear, LoraProduct
+from metier.model.quantise.freeze import quantise
 
 
 def adapted(ours: bool, *, bias: bool = True, **settings) -> torch.nn.Module:
@@ -84,3 +85,34 @@ def test_the_plain_case_takes_the_short_way(monkeypatch):
     assert len(called) == 2
     adapted(True, use_dora=True)(torch.randn(3, 6, dtype=torch.float64))
     assert len(called) == 2
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("kind", ["int8", "nf4"])
+def test_beside_a_base_in_fewer_bits_it_is_peft_s_too(kind, autocast):
+    """Values and gradients; and it is our product that was called, since only that keeps no second output."""
+    if kind == "nf4":
+        pytest.importorskip("bitsandbytes")
+    found = []
+    for ours in (True, False):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(64, 48), torch.nn.Linear(48, 32))
+        config = LoraConfig(target_modules=["0", "1"], r=2, lora_alpha=6)
+        if ours:
+            config._register_custom_module(CUSTOM_MODULES)
+        made = quantise(get_peft_model(net, config), kind, torch.device("cpu"))
+        with torch.no_grad():
+            torch.manual_seed(1)
+            for name, weight in made.named_parameters():
+                if "lora_B" in name:
+                    weight.normal_()
+        torch.manual_seed(2)
+        x = torch.randn(2, 3, 64, requires_grad=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            y = made(x)
+        assert (type(y.grad_fn.next_functions[0][0]).__name__ == "LoraProductBackward") == ours
+        (y.float() * torch.arange(32)).sum().backward()
+        found.append([y.detach(), x.grad, *[w.grad for w in made.parameters() if w.grad is not None]])
+    for mine, other in zip(*found, strict=True):
+        assert mine.dtype == other.dtype
+        assert (mine - other).float().norm() <= (0.02 if autocast else 1e-5) * other.float().norm()

@@ -5,7 +5,7 @@ Shapes: N = tokens, I = inputs, O = outputs, R = rank. y = x W.T + b + s (x A.T)
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft.tuners.lora.layer import Linear
@@ -13,16 +13,23 @@ from peft.tuners.lora.layer import Linear
 from metier.core.memory import memory_limit
 from metier.model.autocast import is_autocast
 from metier.model.packing import Packed, can_pack, is_possible, pack, product
+from metier.model.quantise.freeze import QUANTISED
+from metier.model.quantise.int8 import Int8Linear
+from metier.model.quantise.nf4 import Nf4Linear
 
 
 class Frozen(NamedTuple):
-    """What is not learnt: weight W [O, I], bias b [O], the scale s, the type of the products; W packed, if it is."""
+    """What is not learnt: weight W [O, I], bias b [O], the scale s, the type of the products; W packed, if it is.
 
-    weight: torch.Tensor
+    `few`: the layer that has W in fewer bits, and b; there is no weight then.
+    """
+
+    weight: torch.Tensor | None
     bias: torch.Tensor | None
     scale: float
     dtype: torch.dtype
     packed: Packed | None = None
+    few: Int8Linear | Nf4Linear | None = None
 
 
 class LoraProduct(torch.autograd.Function):
@@ -34,18 +41,22 @@ class LoraProduct(torch.autograd.Function):
 
         y has the frozen part's type; what is kept for the backward pass is x in that type and the weights as they are.
         """
-        weight, bias, scale, dtype, packed = frozen
-        flat = x.reshape(-1, x.shape[-1]).to(dtype)
+        weight, bias, scale, dtype, packed, few = frozen
+        given = x.reshape(-1, x.shape[-1])
+        flat = given.to(dtype)
         shift = None if bias is None else bias.to(dtype)
-        if packed is not None:
+        if few is not None:
+            y = few.ahead(given, dtype)
+        elif packed is not None:
             y = product(flat, packed.ahead, shift)
         else:
+            assert weight is not None
             y = torch.nn.functional.linear(flat, weight.to(dtype), shift)
         inner = flat @ down.to(dtype).T
         y.addmm_(inner, up.to(dtype).T, alpha=scale)
         context.save_for_backward(flat, inner, weight, down, up)
         context.scale, context.shape, context.dtype, context.dtype_in = scale, x.shape, dtype, x.dtype
-        context.packed = packed
+        context.packed, context.few = packed, few
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
@@ -57,7 +68,10 @@ class LoraProduct(torch.autograd.Function):
         inside = (g @ up.to(dtype)).mul_(context.scale)
         to_x = to_down = to_up = None
         if context.needs_input_grad[0]:
-            through = g @ weight.to(dtype) if context.packed is None else product(g, context.packed.back)
+            if context.few is not None:
+                through = context.few.back(g, dtype)
+            else:
+                through = g @ weight.to(dtype) if context.packed is None else product(g, context.packed.back)
             to_x = through.addmm_(inside, down.to(dtype)).view(context.shape).to(context.dtype_in)
         if context.needs_input_grad[2]:
             to_down = (inside.T @ flat).to(down.dtype)
@@ -77,13 +91,16 @@ class LoraLinear(Linear):
         plain = self._plain(x) if not args and not any(value is not None for value in kwargs.values()) else None
         if plain is None:
             return super().forward(x, *args, **kwargs)
-        base = self.base_layer
-        assert isinstance(base, torch.nn.Linear)
+        base = cast("torch.nn.Module", self.base_layer)
         down, up = self.lora_A[plain].weight, self.lora_B[plain].weight
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if is_autocast(kind) else x.dtype
+        scale = self.scaling[plain]
+        if isinstance(base, QUANTISED):
+            return LoraProduct.apply(x, Frozen(None, None, scale, dtype, few=base), down, up)
+        assert isinstance(base, torch.nn.Linear)
         packed = self.packed if self.packed is not None and self.packed.is_of(base.weight, dtype) else None
-        return LoraProduct.apply(x, Frozen(base.weight, base.bias, self.scaling[plain], dtype, packed), down, up)
+        return LoraProduct.apply(x, Frozen(base.weight, base.bias, scale, dtype, packed), down, up)
 
     def _plain(self, x: torch.Tensor) -> str | None:
         """Return the name of the only adapter if nothing but x W.T + s (x A.T) B.T is asked for."""
@@ -95,11 +112,17 @@ class LoraLinear(Linear):
         dropout = self.lora_dropout[name]
         if not isinstance(dropout, torch.nn.Identity) and self.training:
             return None
-        base = self.base_layer
+        return name if self._is_alike(x, name) else None
+
+    def _is_alike(self, x: torch.Tensor, name: str) -> bool:
+        """Tell whether the base is frozen and of one type with x and the adapter, or autocast makes it so."""
+        base = cast("torch.nn.Module", self.base_layer)
+        alike = x.dtype == self.lora_A[name].weight.dtype
+        if isinstance(base, QUANTISED):
+            return base.is_computed and (alike or is_autocast(x.device.type))
         if type(base) is not torch.nn.Linear or base.weight.requires_grad:
-            return None
-        alike = x.dtype == base.weight.dtype == self.lora_A[name].weight.dtype
-        return name if alike or is_autocast(x.device.type) else None
+            return False
+        return (alike and x.dtype == base.weight.dtype) or is_autocast(x.device.type)
 
 
 CUSTOM_MODULES: dict[type[torch.nn.Module], type[torch.nn.Module]] = {torch.nn.Linear: LoraLinear}

@@ -13,6 +13,7 @@ from metier.model.autocast import is_autocast
 LEAST_FEATURES = 8
 """Narrower layers stay as they are: `torch._int_mm` is wrong for a layer of one input (torch 2.13, CPU)."""
 
+_DEVICES = ("cpu", "meta")
 _LEVELS = 127
 _ROWS = 512
 """Rows computed at once: their sums stay in the cache until they are scaled (measured best of 64 to 2,048)."""
@@ -40,12 +41,26 @@ class Int8Linear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return [..., O] of x [..., I], in the number format that a plain linear layer would answer in."""
-        if x.device.type not in ("cpu", "meta"):
+        if x.device.type not in _DEVICES:
             # the integer kernels of GPUs refuse shapes that occur: the same weights, unrounded x
             return linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
         flat = x.reshape(-1, self.in_features)
         output = _Product.apply(flat, self.codes, self.scale).view(*x.shape[:-1], self.out_features)
         return output if self.bias is None else output + self.bias.to(output.dtype)
+
+    @property
+    def is_computed(self) -> bool:
+        """Tell whether products are computed in int8 where the layer is."""
+        return self.codes.device.type in _DEVICES
+
+    def ahead(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return the layer's output [N, O] of x [N, I], without an autograd graph; a new tensor."""
+        output = product(x, self.codes.t(), dtype).mul_(self.scale)
+        return output if self.bias is None else output.add_(self.bias.to(dtype))
+
+    def back(self, gradient: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return the gradient [N, I] of the input from that of the output [N, O]; a new tensor."""
+        return product(gradient * self.scale, self.codes, dtype)
 
 
 class _Product(torch.autograd.Function):

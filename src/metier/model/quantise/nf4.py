@@ -56,6 +56,19 @@ class Nf4Linear(torch.nn.Module):
         """Return [..., O] of x [..., I]."""
         return _Product.apply(x, self)
 
+    @property
+    def is_computed(self) -> bool:
+        """Tell whether it is computed where the layer is: everywhere."""
+        return True
+
+    def ahead(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return the layer's output [N, O] of x [N, I], without an autograd graph; a new tensor."""
+        return linear(x.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
+
+    def back(self, gradient: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return the gradient [N, I] of the input from that of the output [N, O]; a new tensor."""
+        return gradient.to(dtype) @ self.weight.to(dtype)
+
 
 class _Product(torch.autograd.Function):
     """The product and its gradient; the unpacked weights are made again for the backward pass, never kept."""
