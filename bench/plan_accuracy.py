@@ -38,6 +38,9 @@ CONFIGURATIONS = [
         ("S", "balanced", "lora", False, 2048, "none"),
         ("S", "unshared", "full", False, 1024, "none"),
         ("40M", "unshared", "lora", False, 2048, "none"),
+        # other adapters
+        ("S", "balanced", "ia3", False, 1024, "none"),
+        ("S", "balanced", "bottleneck", False, 1024, "none"),
         # a base in fewer bits
         ("S", "balanced", "lora", False, 1024, "int8"),
         ("S", "balanced", "lora", False, 1024, "nf4"),

@@ -117,6 +117,17 @@ def test_frozen_layers_are_replaced_and_nothing_else(tiny_base, kind):
     assert type(model.get_base_model().get_input_embeddings()) is torch.nn.Embedding
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_file_that_the_base_was_read_from_is_let_go(tiny_base, kind):
+    """As long as one weight lies in it, all of it stays in memory: the base in full, beside the one in fewer bits."""
+    model = load_base(found(tiny_base), device=CPU)
+    assert str(tiny_base) in Path("/proc/self/maps").read_text()
+    model = quantise(adapt(model, found(tiny_base), "lora", ModelSettings(rank=4), seed=0), kind, CPU)
+    assert any(isinstance(part, QUANTISED) for part in model.modules())
+    assert str(tiny_base) not in Path("/proc/self/maps").read_text()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_takes_the_memory_it_promises(kind):
     quantised = layer(kind, normal(512, 1024))

@@ -43,6 +43,9 @@ from tests.train.test_options import losses
 needs_library = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="pip install 'metier[qlora]'")
 
 
+VERA = {"type": "VERA"}
+
+
 def rows(*, variable_first: bool) -> list[Sequence]:
     random = np.random.default_rng(0)
     fixed = random.integers(0, 1000, 200)
@@ -133,11 +136,28 @@ def test_the_alternatives_are_those_that_the_settings_go_with(tiny_base, lora, w
     assert done not in others
 
 
+@pytest.mark.parametrize("method", [{"method": "ia3"}, {"method": "bottleneck"}, {"method": "peft", "peft": VERA}])
+def test_every_adapter_in_a_forest_is_planned(method, tiny_base):
+    """Its weights beside the base's, and the activations of a micro-batch: more of them in a larger one."""
+    setting = Setting(base=find(str(tiny_base), tiny_base), model=ModelSettings.model_validate(method), process=0)
+    found = []
+    for tokens in (64, 1024):
+        work = arrange(rows(variable_first=False), tokens)
+        configuration = Configuration(method=method["method"], checkpointing=False, micro_batch_tokens=tokens)
+        found.append(simulate(setting, configuration, work))
+    few, many = found
+    assert 0 < few.trained == many.trained
+    assert few.memory.weights == many.memory.weights > 4 * few.trained
+    assert 0 < few.memory.activations < many.memory.activations
+
+
 def test_a_way_that_the_planner_does_not_know_takes_the_fallback_and_says_why(run_to_end):
-    run = run_to_end(plan({"method": "ia3"}, micro_batch_tokens=None))
+    run = run_to_end(plan({"method": "prompt"}, micro_batch_tokens=None))
     chosen = {entry["name"]: entry for entry in json.loads((run / "choices.json").read_text())}
     assert chosen["train.micro_batch_tokens"]["value"] == UNPLANNED_TOKENS
-    assert "not planned" in chosen["train.micro_batch_tokens"]["reason"]
+    assert (
+        "not planned: method prompt, whose rows are computed one by one" in chosen["train.micro_batch_tokens"]["reason"]
+    )
 
 
 def test_bfloat16_on_a_cpu_takes_the_micro_batches_of_a_cpu(tiny_base):

@@ -71,9 +71,21 @@ def quantise(model: torch.nn.Module, kind: Quantisation, device: torch.device) -
         places = list(_places(model))
         if not places:
             raise ModelError(f"model.quantise {kind!r}: no frozen linear layer in {type(model).__name__}", "some")
-        for parent, name, layer in places:
+        places.reverse()
+        while places:  # each is let go before the next is rounded
+            parent, name, layer = places.pop()
             setattr(parent, name, _replacement(layer, kind).to(device))
+            del layer
+        _leave_file(model)
     return model.to(device)
+
+
+def _leave_file(model: torch.nn.Module) -> None:
+    """Copy what stays as it is: weights lie in the file that was read, of which nothing is let go while one is left."""
+    rounded = {id(weight) for part in model.modules() if isinstance(part, QUANTISED) for weight in part.parameters()}
+    for weight in model.parameters():
+        if not weight.requires_grad and id(weight) not in rounded:
+            weight.data = weight.data.clone()
 
 
 def dequantise(model: torch.nn.Module) -> torch.nn.Module:

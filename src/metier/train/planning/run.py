@@ -30,8 +30,8 @@ from metier.train.preferring import Pairs
 from metier.train.views import View
 
 _CHOSEN = ("train.micro_batch_tokens", "model.gradient_checkpointing")
-_PLANNED = ("auto", "full", "lora", "layers")
-"""Methods whose step the planner can go through; others take the fallback."""
+_ALONE = ("prompt", "prefix")
+"""Methods whose rows are computed one by one, behind learnt tokens, which the planner cannot go through."""
 
 
 def choose_for(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> Planned:
@@ -96,7 +96,7 @@ def _not_planned(settings: TrainingPlan, view: View) -> str:
     method, quantise = settings.model.method, settings.model.quantise
     if quantise != "none" and method not in ("auto", "lora"):
         return f"method {method} on a base in {quantise}"
-    return "" if method in _PLANNED else f"method {method}, which the planner does not know"
+    return f"method {method}, whose rows are computed one by one" if method in _ALONE else ""
 
 
 def _without_plan(settings: TrainingPlan, reason: str) -> list[Reasoned]:
@@ -126,7 +126,9 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         SettingsError: the architecture does not let itself be gone through, or nothing is known of such a run.
     """
     if not_planned := _not_planned(settings, view):
-        wanted = "full, layers or LoRA (also on a base in fewer bits), for words, preferences or a head"
+        wanted = (
+            "full, layers, LoRA (also on a base in fewer bits), bottleneck, ia3, peft; words, preferences or a head"
+        )
         raise SettingsError(f"metier plan: {not_planned}", wanted)
     torch.set_num_threads(choices.threads(settings.train).value)
     setting, _ = setting_of(base, settings, view)
