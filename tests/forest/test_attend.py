@@ -121,6 +121,16 @@ def test_any_tree_and_any_budget_give_the_gradient_of_the_padded_step(exact, see
     assert ((ours - gradients(model)).norm() / ours.norm()).item() <= 1e-9
 
 
+def test_what_a_trunk_keeps_lies_in_memory_of_its_own():
+    """A model that computes queries, keys and values in one: torch warns once where gradients lie otherwise."""
+    model = build(PACKABLE["gpt2"])
+    torch.set_warn_always(True)
+    try:
+        forest_step(model, tree_rows(203, depth=3), 1, labels_only=False)
+    finally:
+        torch.set_warn_always(False)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), budget=st.sampled_from([10_000, 90]))
 def test_labels_only_on_top_changes_nothing(seed, budget):

@@ -206,7 +206,7 @@ class Trunk:
         if above is not None:
             learnt = [mine or a.requires_grad for mine, a in zip(learnt, above, strict=True)]
         self._leaves[name] = tuple(
-            tensor.detach().requires_grad_(learns) for tensor, learns in zip(whole, learnt, strict=True)
+            _own(tensor.detach()).requires_grad_(learns) for tensor, learns in zip(whole, learnt, strict=True)
         )
 
     def _above(self, name: Hashable) -> tuple[torch.Tensor, ...] | None:
@@ -223,6 +223,14 @@ def label_names(places: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 def label_places(labels: np.ndarray) -> np.ndarray:
     """Return the places in the names of labels."""
     return labels >> _PLACE
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in memory of its own: a part of queries, keys and values in one would keep all three.
+
+    Gradients of such a part would not lie in memory as torch wants them, either.
+    """
+    return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
 
 
 def _add(leaf: torch.Tensor, gradient: torch.Tensor) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
@@ -180,7 +181,9 @@ class _Counts:
         return lambda piece: (gc.get_threshold()[0], gc.get_freeze_count())
 
 
-def test_what_a_process_has_loaded_is_not_looked_through_again_and_again():
+def test_what_a_process_has_loaded_is_not_looked_through_again_and_again(monkeypatch):
+    root = str(Path(__file__).resolve().parents[3])  # a worker imports the work that is sent to it, from here too
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
     with Pool(_Counts(), 1) as pool:
         (first, before), (_, after) = pool.map([1, 2])
     assert first > gc.get_threshold()[0]
