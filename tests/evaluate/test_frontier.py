@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from metier.core.errors import DataError
-from metier.core.progress import Silent
 from metier.evaluate import frontier
 from metier.evaluate.frontier import recommend
 from metier.evaluate.settings import EvaluateSettings, ResamplingSettings
@@ -16,6 +15,7 @@ from metier.model.load import load_base, load_tuned
 from metier.model.scale import scaled
 from metier.text.settings import TextSettings
 from tests.evaluate.conftest import Workplace
+from tests.evaluate.test_run import Heard
 
 IDS = torch.tensor([[1, 40, 41, 42]])
 
@@ -40,10 +40,12 @@ def test_a_frontier_is_measured_and_a_model_that_forgot_everything_gets_a_smalle
 ) -> None:
     """A planted fault: ninety steps on four words wreck the base at full scale."""
     settings = EvaluateSettings(resampling=ResamplingSettings(samples=200), metric="ece")
+    heard = Heard()
     folder = frontier.measure(
-        spoiled.snapshot, spoiled.base, spoiled.run, text=TextSettings(), settings=settings, progress=Silent()
+        spoiled.snapshot, spoiled.base, spoiled.run, text=TextSettings(), settings=settings, progress=heard
     )
     found = json.loads((folder / "frontier.json").read_text(encoding="utf-8"))
+    assert "ece is measured by evaluations alone" in heard.choices["evaluate.metric"].reason
     assert found["metric"] == "accuracy"  # how sure it is, is measured by `metier evaluate` alone
     losses = [point["retention"]["difference"]["value"] for point in found["points"]]
     assert losses[4] > losses[3] > losses[1]

@@ -14,6 +14,7 @@ from metier.core import artefact
 from metier.core.errors import DataError
 from metier.core.progress import Progress
 from metier.core.report import Figure, Report, Series, Table, Verdict
+from metier.core.types import Reasoned
 from metier.evaluate import retain
 from metier.evaluate.answer import Asked, Decoding, answer
 from metier.evaluate.job import new_tokens
@@ -54,6 +55,8 @@ def measure(
     if targets.read(run / "model") is not None:
         raise DataError(f"{run.name}: a model with a head", "one that writes", "its base has no head to go back to")
     if settings.metric in calibration.METRICS:  # answers are written at every scale, labels are not weighed
+        reason = f"{settings.metric} is measured by evaluations alone"
+        progress.chose(Reasoned(name="evaluate.metric", value="auto", reason=reason))
         settings = settings.model_copy(update={"metric": "auto"})
     renderer = open_renderer(base.folder, text)
     rows = choose(load_split(snapshot, "validation"), min(settings.max_rows or _MOST_ROWS, _MOST_ROWS))
