@@ -9,7 +9,8 @@ from pathlib import Path
 from bench.places import cache, shared
 from metier.core.types import LabelledRow, Sequence
 from metier.model.find import Base, find
-from metier.text.render import Prompt, open_renderer, prompt, render
+from metier.text.asking import Prompt, prompt
+from metier.text.render import open_renderer, render
 from metier.text.settings import TextSettings
 
 Pair = tuple[str, str]

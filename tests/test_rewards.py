@@ -12,7 +12,8 @@ from metier.project import find_run
 from metier.promote import reference
 from metier.promote.far.sample import conversations
 from metier.promote.wording import difference, read
-from metier.text.render import open_renderer, prompt
+from metier.text.asking import prompt
+from metier.text.render import open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from tests.cli.workshop import opened

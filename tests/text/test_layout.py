@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from metier.core.errors import ProofError
 from metier.core.types import ChatRow, Message, Sequence
-from metier.text.render import Renderer, prompt, render
+from metier.text.asking import prompt
+from metier.text.render import Renderer, render
 from tests.text.bases import (
     CHAT,
     FORGETFUL,

@@ -6,8 +6,8 @@ import pytest
 from metier.core.errors import ModelError
 from metier.core.progress import Silent
 from metier.core.types import Message
+from metier.text.asking import prompt
 from metier.text.pooled import of_rows, pooled, pooled_row
-from metier.text.render import prompt
 from metier.text.rendered import render_rows
 from metier.text.targets import fit
 from tests.text import bases

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from metier.core.errors import DataError, SettingsError
 from metier.core.types import ChatRow, Dropped, Message, PreferenceRow
 from metier.text import layout
+from metier.text.asking import prompt
 from metier.text.preferences import turned
-from metier.text.render import NOT_UNICODE, NOTHING_LEARNT, REFUSED, TOO_LONG, Renderer, prompt, render, render_many
+from metier.text.render import NOT_UNICODE, NOTHING_LEARNT, REFUSED, TOO_LONG, Renderer, render, render_many
 from tests.text.bases import base, chat, labelled, opened, plain, sentence_piece_base
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"b":1,  "a": 2.50}'}}

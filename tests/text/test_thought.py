@@ -10,8 +10,9 @@ from tokenizers import Tokenizer as Engine
 from metier.core.errors import SettingsError
 from metier.core.types import Message
 from metier.text import messages, offered, room
+from metier.text.asking import prompt
 from metier.text.messages import UnusableRow
-from metier.text.render import Renderer, open_renderer, prompt, render
+from metier.text.render import Renderer, open_renderer, render
 from metier.text.settings import TextSettings
 from metier.text.thought import before, spoken
 from tests.text.bases import THINKING, base, byte_level, chat, opened

@@ -16,7 +16,8 @@ from metier.model.load import load_tuned
 from metier.prepare.settings import DataSettings, PrepareSettings
 from metier.prepare.snapshot import prepare
 from metier.score.exact import exact_match
-from metier.text.render import open_renderer, prompt
+from metier.text.asking import prompt
+from metier.text.render import open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from metier.train.checkpoint import Place

@@ -13,8 +13,9 @@ from metier.core.types import ChatRow, LabelledRow, Row
 from metier.score import kinds
 from metier.score.kinds import Kind
 from metier.text import room
+from metier.text.asking import prompt
 from metier.text.preferences import answered
-from metier.text.render import Renderer, prompt
+from metier.text.render import Renderer
 from metier.text.rows import load_split
 
 _MOST_TRAINING_ROWS = 20_000

@@ -10,7 +10,8 @@ from metier.core.types import ChatRow, Message
 from metier.score import calls, structured
 from metier.score.classify import labels_of
 from metier.score.kinds import Kind
-from metier.text.render import Renderer, prompt
+from metier.text.asking import prompt
+from metier.text.render import Renderer
 
 _MOST_SHOWN = 60
 _MOST_FIELD_VALUES = 12

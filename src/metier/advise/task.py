@@ -12,7 +12,7 @@ from metier.score import calls, structured
 from metier.score.exact import clean, exact_match
 from metier.score.kinds import Kind
 from metier.score.overlap import word_f1
-from metier.text.render import reference
+from metier.text.turns import reference
 
 MEASURED_BY: dict[Kind, str] = {
     "label": "share of right labels",

@@ -29,8 +29,9 @@ from metier.model.find import Base
 from metier.model.load import device_here, load_base, load_tuned
 from metier.score import calibration
 from metier.score.metrics import metric_of
+from metier.text.asking import prompt
 from metier.text.pooled import of_rows
-from metier.text.render import Renderer, open_renderer, prompt
+from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from metier.text.targets import Targets, label_text

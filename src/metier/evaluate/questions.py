@@ -9,8 +9,9 @@ from metier.core import digest, seeds
 from metier.core.errors import DataError, ModelError
 from metier.core.types import Dropped, LabelledRow, PreferenceRow, Row, Sequence, TaskRow, TextRow
 from metier.text import tasks
+from metier.text.asking import Prompt, prompt
 from metier.text.preferences import turned
-from metier.text.render import Prompt, Renderer, prompt, render
+from metier.text.render import Renderer, render
 
 _PROMPTS_COMPARED = 50
 

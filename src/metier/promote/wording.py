@@ -8,8 +8,9 @@ from metier.core.errors import DataError
 from metier.core.types import Dropped, Row, Sequence
 from metier.promote.reference import Reference
 from metier.text import context, targets
+from metier.text.asking import prompt
 from metier.text.pooled import pooled_row
-from metier.text.render import Renderer, open_renderer, prompt, render
+from metier.text.render import Renderer, open_renderer, render
 from metier.text.rows import load_split
 from metier.text.settings import TextSettings
 from metier.text.tasks import ASKING

@@ -22,7 +22,8 @@ from metier.score.temperature import Fit, fit
 from metier.serve import calibrated, deciding
 from metier.serve.catalogue import Served
 from metier.text import targets
-from metier.text.render import Prompt, Renderer, open_renderer, prompt
+from metier.text.asking import Prompt, prompt
+from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 
 _MOST_ROWS, _FEWEST_ROWS, _MOST_LABELS = 2000, 20, 64

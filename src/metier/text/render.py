@@ -1,6 +1,5 @@
 """The only place where a row becomes tokens and label weights: for training, evaluation and serving alike."""
 
-import json
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,14 +22,14 @@ from metier.core.types import (
     TaskRow,
     TextRow,
 )
-from metier.text import layout, tasks, windows
+from metier.text import layout, windows
 from metier.text import template as templates
 from metier.text.guard import Marked
 from metier.text.layout import Conversation, Layout
 from metier.text.settings import TextSettings
 from metier.text.template import Template, TemplateRefusal
-from metier.text.thought import spoken
 from metier.text.tokenizer import Tokenizer
+from metier.text.turns import as_seen
 
 VERSION = 1
 """Raised whenever the same row gives other tokens than before; part of every cache key."""
@@ -66,19 +65,6 @@ class Renderer:
         settings = self.settings.model_dump(mode="json", exclude={"template", "max_tokens", "most_lost_share", "today"})
         parts = [VERSION, self.tokenizer.digest, self.template.digest, self.limit, settings]
         return digest.of_value(parts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """What a server sees before the last assistant turn (`text`, and its `ids`), and what that turn said.
-
-    `written`: the turn as the template writes it, where that is more than its text: calls of functions, thinking.
-    """
-
-    ids: list[int]
-    reference: str
-    text: str
-    written: str | None = None
 
 
 def open_renderer(folder: Path, settings: TextSettings) -> Renderer:
@@ -176,109 +162,28 @@ def conversation_of(row: Row, renderer: Renderer) -> Conversation:
         )  # fmt: skip
     else:
         raise DataError(f"{row.source}: plain text", "a conversation")
-    return _conversation(row, messages, tools, renderer)
+    return conversation_from(row, messages, tools, renderer)
 
 
-def _conversation(
+def conversation_from(
     row: Row, messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], renderer: Renderer
 ) -> Conversation:
+    """Return what the template sees of these turns and functions of a row, with the system prompt that is set."""
     system = renderer.settings.system
     if system is not None and not any(message.role in ("system", "developer") for message in messages):
         messages = (Message(role="system", content=system), *messages)
     return Conversation(
-        messages=[_as_seen(message, renderer.template) for message in messages],
+        messages=[as_seen(message, renderer.template) for message in messages],
         tools=tools,
         weights=[_weight(message) * row.weight for message in messages],
         source=row.source,
     )
 
 
-def prompt(row: Row, renderer: Renderer) -> Prompt:
-    """Return what a server would see before the row's last assistant turn, and that turn as the reference.
-
-    A turn that only calls tools has the canonical JSON of its calls as reference. A task waits for that turn; its
-    reference is the column that bears the name of one, or "".
-
-    Raises:
-        DataError: the row has no assistant turn, or the template refuses it.
-    """
-    conversation, last = question_of(row, renderer)
-    longer = not isinstance(row, TaskRow) and _longer(conversation.messages[last], renderer)
-    cuts = [(last, True), (last + 1, False)] if longer else [(last, True)]
-    (texts,) = layout.render_marked([(conversation, cuts)], renderer.tokenizer, renderer.template)
-    if isinstance(texts, DataError):
-        raise DataError(f"{row.source}: {texts.found}", texts.wanted, texts.do)
-    right = tasks.reference(row) if isinstance(row, TaskRow) else reference(conversation.messages[last])
-    before = texts[0].clean
-    written = texts[1].clean.removeprefix(before) if longer else None
-    return Prompt(ids=renderer.tokenizer.encode_marked(texts[0]), reference=right, text=before, written=written)
-
-
-def question_of(row: Row, renderer: Renderer) -> tuple[Conversation, int]:
-    """Return what the template sees of a row, and how many turns of it stand before its last answer.
-
-    Raises:
-        DataError: the row has no assistant turn, and is no task that waits for one.
-    """
-    if isinstance(row, TaskRow):
-        conversation = _conversation(row, row.prompt, row.tools, renderer)
-        return conversation, len(conversation.messages)
-    conversation = conversation_of(row, renderer)
-    answers = [number for number, message in enumerate(conversation.messages) if message["role"] == "assistant"]
-    if not answers:
-        raise DataError(f"{row.source}: no assistant turn", "an answer to compare with")
-    return conversation, answers[-1]
-
-
-def reference(message: Any) -> str:
-    """Return what an assistant turn says: its text after any thinking, then its tool calls, one a line.
-
-    Calls are canonical JSON.
-    """
-    said = spoken(message["content"] or "")
-    lines = [said] if said else []
-    for call in message.get("tool_calls", ()):
-        function = call.get("function", call)
-        arguments = _parsed(function.get("arguments", {}))
-        lines.append(digest.canonical_json({"name": function.get("name"), "arguments": arguments}))
-    return "\n".join(lines)
-
-
-def _longer(message: Any, renderer: Renderer) -> bool:
-    """Tell whether the template may write more than what an assistant turn says and its end."""
-    thought = spoken(message["content"]) != message["content"]
-    return thought or bool(renderer.lead) or bool(message.get("tool_calls"))
-
-
 def _weight(message: Message) -> float:
     if message.role != "assistant":
         return 0.0
     return 1.0 if message.weight is None else message.weight
-
-
-def _as_seen(message: Message, template: Template) -> dict[str, Any]:
-    """Return the message for the template; tool-call arguments stay the text they were, unless it wants objects."""
-    data = message.as_dict()
-    if message.tool_calls and template.parsed_arguments:
-        data["tool_calls"] = [_with_parsed_arguments(call) for call in message.tool_calls]
-    return data
-
-
-def _with_parsed_arguments(call: dict[str, Any]) -> dict[str, Any]:
-    function = call.get("function")
-    if not isinstance(function, dict):
-        return call
-    return {**call, "function": {**function, "arguments": _parsed(function.get("arguments"))}}
-
-
-def _parsed(arguments: Any) -> Any:
-    """Read arguments written as JSON text; text that is not JSON stays as it is."""
-    if not isinstance(arguments, str):
-        return arguments
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments
 
 
 def _as_far_as_needed(conversation: Conversation, renderer: Renderer) -> Conversation:

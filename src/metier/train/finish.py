@@ -18,8 +18,9 @@ from metier.text import targets
 from metier.text.context import saved
 from metier.text.rendered import render_rows
 from metier.train import checkpoint, reference
-from metier.train.fit import Fit, peak_memory_bytes
+from metier.train.fit import Fit
 from metier.train.material import Material
+from metier.train.memory import peak_memory_bytes
 from metier.train.overfitting import explained
 from metier.train.plan import TrainingPlan
 from metier.train.reinforcing.run import certified

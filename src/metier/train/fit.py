@@ -1,15 +1,14 @@
 """The loop around the step: order, rate, checks, checkpoints, stopping; nothing here knows a method."""
 
 import dataclasses
-import resource
 import time
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 
-import psutil
 import torch
 
 from metier.core.errors import InterruptedRun, NonFiniteError
@@ -20,12 +19,14 @@ from metier.forest.way import Way
 from metier.model.lora import packed_frozen
 from metier.train import checkpoint, guard
 from metier.train.batches import Numbered, Ordered
+from metier.train.calendar import Calendar
 from metier.train.checkpoint import Place
 from metier.train.checks import Found, judge
 from metier.train.frozen import Frozen
 from metier.train.log import StepLogFile
 from metier.train.loop import Arithmetic, StepLog, gradient, seed_step, validation_loss
 from metier.train.making import Made, Maker
+from metier.train.memory import memory_bytes
 from metier.train.objectives.regularised import Attention
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build
@@ -115,6 +116,10 @@ class Fit:
     @property
     def _end(self) -> int:
         return self.order.steps if self.until is None else min(self.until, self.order.steps)
+
+    @cached_property
+    def _calendar(self) -> Calendar:
+        return Calendar(self.order, self.settings)
 
     def _start(self, optimiser: Optimiser) -> Place:
         """Load the newest checkpoint; a guard that rolls back needs one from the very start."""
@@ -215,11 +220,11 @@ class Fit:
     ) -> Found | None:
         """Measure the validation loss when it is due, and let rows be answered when that is."""
         held_out = validation if self.maker is None else self.maker.held_out
-        if not self._is_check(place.step) or not held_out:
+        if not self._calendar.is_check(place.step) or not held_out:
             return None
         with optimiser.judged():
             found = self._judged(validation, computing)
-            if self.quiz is None or not self._is_answered(place.step):
+            if self.quiz is None or not self._calendar.is_answered(place.step):
                 return found
             with computing.left():
                 return dataclasses.replace(found, answers=self.quiz.measure(self.model), answered=self.quiz.rows)
@@ -245,12 +250,10 @@ class Fit:
         return after
 
     def _publish_if_due(self, log: StepLogFile, place: Place, optimiser: Optimiser, request: StopRequest) -> Place:
-        every = self.settings.checkpoint_every
-        ends = self._ends_epoch(place.step)
-        due = ends or self._is_check(place.step) or (every is not None and place.step % every == 0)
+        due = self._calendar.is_published(place.step)
         if due:
             place = dataclasses.replace(place, scheduled_step=place.step)
-        if ends:
+        if self._calendar.ends_epoch(place.step):
             ended = (*place.ended_epochs, place.step)[-self.settings.check.keep_epochs :]
             place = dataclasses.replace(place, ended_epochs=ended)
         if due or request.asked or place.step == self._end:
@@ -262,29 +265,6 @@ class Fit:
             )
         return place
 
-    def _is_check(self, done: int) -> bool:
-        """Tell whether a check falls after `done` steps."""
-        if self._checks_after(done) < self._checks_after(done - 1):
-            return True
-        return self.settings.check.steps is None and self._ends_epoch(done)
-
-    def _ends_epoch(self, done: int) -> bool:
-        """Tell whether an epoch ends within the last of `done` steps, and models of epochs are kept."""
-        before = self.order.epoch(done - 2) if done > 1 else 0.0
-        return self.settings.check.keep_epochs > 0 and int(self.order.epoch(done - 1)) > int(before)
-
-    def _is_answered(self, done: int) -> bool:
-        """Tell whether rows are answered at the check after `done` steps: every so many, counted from the last."""
-        return self._checks_after(done) % self.settings.check.every == 0
-
-    def _checks_after(self, done: int) -> int:
-        """Return how many checks are still to come after `done` steps, the last of them at the end."""
-        steps, every = self.order.steps, self.settings.check.steps
-        if every is not None:
-            return max(0, (steps - 1) // every - done // every + (done < steps))
-        checks = min(self.settings.checks, steps)
-        return checks - done * checks // steps
-
     def _arrange(self, sequences: Many[Sequence], numbers: Many[int]) -> Arrangement:
         assert self.settings.micro_batch_tokens is not None  # chosen by the planner
         work = self.way.arrange(list(sequences), self.settings.micro_batch_tokens, together=self.together)
@@ -294,17 +274,3 @@ class Fit:
         trained, total = len(self.rendered), len(self.validation)
         groups = [range(start, min(start + _HELD_OUT_AT_ONCE, total)) for start in range(0, total, _HELD_OUT_AT_ONCE)]
         return [self._arrange([self.validation[i] for i in group], [trained + i for i in group]) for group in groups]
-
-
-def memory_bytes() -> int:
-    """Return the memory in use now: of the GPU when there is one, else resident in this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.memory_allocated()
-    return psutil.Process().memory_info().rss
-
-
-def peak_memory_bytes() -> int:
-    """Return the most memory used so far: of the GPU when there is one, else resident in this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -22,8 +22,9 @@ from metier.score import calibration
 from metier.score.answers import WRITTEN, flags, of_answers, of_head
 from metier.score.metrics import metric_of
 from metier.text import room, tasks
+from metier.text.asking import Prompt, prompt
 from metier.text.pooled import of_rows
-from metier.text.render import Prompt, Renderer, prompt
+from metier.text.render import Renderer
 from metier.text.targets import HeadKind, Targets, label_text
 from metier.text.tokenizer import Tokenizer
 from metier.train.material import Material

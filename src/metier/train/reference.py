@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from metier.core import artefact, seeds
 from metier.core.types import Row, Sequence
 from metier.forest.states import label_answers
-from metier.text.render import Renderer, prompt
+from metier.text.asking import prompt
+from metier.text.render import Renderer
 from metier.text.tasks import ASKING
 
 _KIND = "parity-reference"

@@ -12,7 +12,8 @@ from metier.core.types import ChatRow, LabelledRow, Row
 from metier.engine.sample import complete
 from metier.model.find import Base
 from metier.model.load import device_here, load_base
-from metier.text.render import Renderer, prompt
+from metier.text.asking import prompt
+from metier.text.render import Renderer
 
 _KIND = "teacher-answers"
 _FEWEST_TOKENS, _MOST_TOKENS = 64, 512

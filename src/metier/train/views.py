@@ -13,9 +13,10 @@ from metier.model.find import Base
 from metier.model.settings import ModelSettings
 from metier.score.graders.values import require_rewarding
 from metier.text import context, preferences, tasks
+from metier.text.asking import prompt
 from metier.text.pooled import pooled, pooled_row
 from metier.text.proof import check, paint
-from metier.text.render import Renderer, prompt
+from metier.text.render import Renderer
 from metier.text.rendered import Rendered, cache_key, cached, render_rows
 from metier.text.targets import HeadKind, Targets, fit, label_text
 from metier.train.batches import Curriculum

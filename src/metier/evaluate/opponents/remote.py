@@ -13,7 +13,8 @@ from metier.core.progress import Progress
 from metier.core.types import Row, TextRow
 from metier.score.graders import judge
 from metier.score.graders.settings import JudgeSettings
-from metier.text.render import Renderer, conversation_of, reference
+from metier.text.render import Renderer, conversation_of
+from metier.text.turns import reference
 
 _KIND = "opponent"
 

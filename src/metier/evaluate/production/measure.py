@@ -13,7 +13,8 @@ from metier.evaluate.both import Both
 from metier.evaluate.production.load import Load, put_under_load
 from metier.evaluate.production.settings import ProductionSettings
 from metier.score.quantiles import quantile
-from metier.text.render import Renderer, prompt
+from metier.text.asking import prompt
+from metier.text.render import Renderer
 
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 

@@ -12,7 +12,8 @@ from metier.core.errors import DataError
 from metier.core.types import ChatRow, Message, Sequence
 from metier.evaluate.suites import items
 from metier.evaluate.suites.items import Item, Suite
-from metier.text.render import Renderer, prompt, render
+from metier.text.asking import prompt
+from metier.text.render import Renderer, render
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

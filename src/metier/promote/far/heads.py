@@ -14,7 +14,8 @@ from metier.promote.far.own import Own
 from metier.promote.hops import Hop, Limits, weighed
 from metier.promote.wording import Wording
 from metier.text import targets
-from metier.text.render import Renderer, open_renderer, question_of
+from metier.text.asking import question_of
+from metier.text.render import Renderer, open_renderer
 from metier.text.rows import load_split
 from metier.text.targets import Targets
 from metier.text.tasks import ASKING

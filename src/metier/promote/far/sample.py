@@ -8,7 +8,8 @@ from typing import Any
 from metier.core.types import Row
 from metier.promote.reference import Reference
 from metier.promote.wording import Wording
-from metier.text.render import Renderer, open_renderer, prompt, question_of
+from metier.text.asking import prompt, question_of
+from metier.text.render import Renderer, open_renderer
 from metier.text.tasks import ASKING
 
 MOST_CONVERSATIONS = 8

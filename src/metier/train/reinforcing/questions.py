@@ -11,7 +11,8 @@ from metier.core.progress import Progress
 from metier.core.types import Dropped, Row, Sequence
 from metier.score.graders.places import Shown, shown
 from metier.text import tasks
-from metier.text.render import Renderer, prompt, too_long
+from metier.text.asking import prompt
+from metier.text.render import Renderer, too_long
 from metier.text.rendered import Rendered, columns
 
 
