@@ -165,6 +165,13 @@ def test_help_answers_at_once_and_without_torch():
     assert min(times) < 0.3, "processor time, so that other work on the machine does not count"
 
 
+def test_training_does_without_the_library_of_distributions():
+    heavy = "{'scipy.stats', 'sklearn', 'pandas'}"
+    code = f"import sys; import metier.flow.training; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    assert done.stdout.splitlines()[-1] == "[]", "half a second and 22 MB of every start"
+
+
 @contextmanager
 def waiting(body: str) -> Iterator[subprocess.Popen]:
     """A process of ours that has said `ready` and sleeps."""

@@ -1,7 +1,6 @@
 """Errors of numbers as functions of sums over rows, so that they can be resampled. n = rows."""
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 def rank_columns(said: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -9,6 +8,9 @@ def rank_columns(said: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
     Ranks are those among all n rows, also where rows are drawn again: exact for the value, close for its interval.
     """
+    # here because every training imports this file and few rank: scipy.stats takes half a second and 22 MB
+    from scipy.stats import rankdata
+
     x, y = (rankdata(values) - (len(values) + 1) / 2 for values in (said, wanted))
     return np.stack([x, y, x * x, y * y, x * y, np.ones(len(x))], axis=1)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from scipy.stats import norm, t
+from scipy.special import ndtr, ndtri, stdtr
 
 from metier.score.intervals import score_statistic
 
@@ -52,7 +52,7 @@ def below(found: Difference, threshold: float) -> float:
     if found.changes is not None:
         if found.rows == 0 or not -1 < threshold < 1:
             return 1.0 if found.rows == 0 or threshold <= -1 else 0.0
-        return float(norm.cdf(score_statistic(*found.changes, found.rows, threshold)))
+        return float(ndtr(score_statistic(*found.changes, found.rows, threshold)))
     if not (math.isfinite(found.value) and math.isfinite(found.error)) or found.units < 2:
         return 1.0
     gap = threshold - found.value
@@ -60,7 +60,7 @@ def below(found: Difference, threshold: float) -> float:
         if gap <= 0:
             return 1.0
         return (1 - min(gap, 1.0)) ** found.units if found.bounded else 0.0
-    return float(t.cdf(-gap / found.error, found.units - 1))
+    return float(stdtr(found.units - 1, -gap / found.error))
 
 
 def above(found: Difference, threshold: float) -> float:
@@ -87,7 +87,7 @@ def smallest_detectable(found: Difference, *, confidence: float, power: float = 
     """Return the least true difference that as many rows like these would show with that power; None: unknown."""
     if not math.isfinite(found.error) or found.error <= 0:
         return None
-    return (float(norm.ppf(0.5 + confidence / 2)) + float(norm.ppf(power))) * found.error
+    return (float(ndtri(0.5 + confidence / 2)) + float(ndtri(power))) * found.error
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from metier.score import significance
 from metier.score.stats import Paired
@@ -71,7 +71,7 @@ def rows_needed(paired: Paired, *, margin: float, confidence: float) -> int | No
     apart, as many are needed as would show a difference of the margin if there were one. None when neither end comes
     within reach (no difference seen and no margin).
     """
-    quantile = float(norm.ppf(0.5 + confidence / 2))
+    quantile = float(ndtri(0.5 + confidence / 2))
     error = (paired.difference.high - paired.difference.low) / (2 * quantile)
     if not math.isfinite(error):
         return None
@@ -82,9 +82,9 @@ def rows_needed(paired: Paired, *, margin: float, confidence: float) -> int | No
         return _rounded_up(paired.rows * (units / paired.units - 1), paired.rows)
     ways = []
     if paired.difference.value != 0:
-        ways.append((quantile + float(norm.ppf(_POWER))) / abs(paired.difference.value))
+        ways.append((quantile + float(ndtri(_POWER))) / abs(paired.difference.value))
     if margin > 0:
-        ways.append((quantile + float(norm.ppf((1 + _POWER) / 2))) / margin)
+        ways.append((quantile + float(ndtri((1 + _POWER) / 2))) / margin)
     return _rounded_up(paired.rows * (min(ways) * error) ** 2 - paired.rows, paired.rows) if ways else None
 
 
