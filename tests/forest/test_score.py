@@ -1,6 +1,7 @@
 """Scores at labels: sums per row, and models that cannot be packed are found and read one by one."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -66,6 +67,26 @@ def test_head_and_loss_in_one_are_the_plain_loss(name, kept, monkeypatch):
     (ours, gradient), (plain, expected) = found
     assert torch.allclose(ours, plain, atol=1e-6)
     assert ((gradient - expected).norm() / expected.norm()).item() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2, softcap and sliding"])
+def test_a_label_is_right_where_no_token_is_likelier(name, monkeypatch):
+    """Half of the labels are made the likeliest token, the others the second; counted over several tiles of the head.
+
+    The planted fault: a label's logit from another product than the tile's would miss some by the last bit.
+    """
+    monkeypatch.setattr("metier.forest.head._TILE", {"cpu": 64, "cuda": 64})
+    model = build(PACKABLE[name], torch.float32)
+    forest = grow(tree_rows(5))
+    way = probe(model)
+    with packed(model, labels_only=name != "gpt2"), torch.no_grad():
+        said = way.logits(model, forest)
+        hits = torch.arange(len(forest.token)) % 2 == 0
+        likeliest = said.topk(2, dim=1).indices
+        chosen = replace(forest, token=torch.where(hits, likeliest[:, 0], likeliest[:, 1]))
+        found = way.judged(model, chosen)
+        assert torch.equal(found.right, hits)
+        assert torch.allclose(found.nats, way.losses(model, chosen), atol=1e-5)
 
 
 def test_hidden_states_are_what_the_head_reads():

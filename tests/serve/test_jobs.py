@@ -86,7 +86,10 @@ def of_epochs(client: openai.OpenAI, job: Any) -> None:
     names = {checkpoint.fine_tuned_model_checkpoint for checkpoint in found}
     assert job.fine_tuned_model in names
     assert len(found) >= 2
-    assert all(checkpoint.metrics.full_valid_loss == checkpoint.metrics.valid_loss > 0 for checkpoint in found)
+    for metrics in (checkpoint.metrics for checkpoint in found):
+        assert metrics.full_valid_loss == metrics.valid_loss > 0
+        assert 0 <= metrics.full_valid_mean_token_accuracy == metrics.valid_mean_token_accuracy <= 1
+        assert 0 <= metrics.train_mean_token_accuracy <= 1
     asked = [{"role": "user", "content": "my card number 3"}]
     said = {
         name: client.chat.completions.create(
@@ -96,6 +99,23 @@ def of_epochs(client: openai.OpenAI, job: Any) -> None:
     }  # fmt: skip
     assert len(set(said.values())) == len(said), "each is a model of its own"
     assert names <= {model.id for model in client.models.list()}
+
+
+def of_steps(table: list[str], events: list[Any]) -> None:
+    """The result file has the hosted columns, and says the same as the events."""
+    hosted = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
+    assert table[0] == f"{hosted},full_valid_loss,full_valid_mean_token_accuracy"
+    rows = list(csv.DictReader(table))
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
+    assert 0 <= float(rows[0]["train_accuracy"]) < float(rows[-1]["train_accuracy"]) <= 1, "it learns"
+    told = {str(event.data["step"]): event.data for event in events if event.type == "metrics"}
+    for row in rows:
+        data = told[row["step"]]
+        assert float(row["train_accuracy"]) == data["train_mean_token_accuracy"]
+        if row["valid_loss"]:
+            assert float(row["full_valid_mean_token_accuracy"]) == data["valid_mean_token_accuracy"]
+            assert row["full_valid_loss"] == row["valid_loss"]
+    assert any(row["valid_mean_token_accuracy"] for row in rows)
 
 
 def chosen(folder: Path, job: str, name: str) -> Any:
@@ -126,9 +146,7 @@ def test_from_a_file_to_a_chat_with_the_tuned_model(folder: Path, server: Proces
     assert answer.model == job.fine_tuned_model
     assert job.fine_tuned_model in {model.id for model in client.models.list()}
     table = client.files.content(job.result_files[0]).text.splitlines()
-    assert table[0] == "step,train_loss,valid_loss"
-    assert len(table) == 5
-    events = client.fine_tuning.jobs.list_events(job.id).data
+    of_steps(table, events := client.fine_tuning.jobs.list_events(job.id).data)
     assert {"message", "metrics"} == {event.type for event in events}
     assert [event.created_at for event in events] == sorted((event.created_at for event in events), reverse=True)
     told = [event.message.partition(":")[0] for event in events]

@@ -15,8 +15,9 @@ from metier.forest.attend import packed
 from metier.forest.grow import grow
 from metier.model.find import find
 from metier.model.load import load_base
-from metier.train.loop import Arithmetic, step
+from metier.train.loop import Arithmetic, measured, step
 from metier.train.objectives.supervised import Supervised
+from tests.forest.trees import tree_rows
 
 CPU = Arithmetic(device=torch.device("cpu"))
 
@@ -158,3 +159,26 @@ def test_clipping_bounds_the_gradient(tiny_base):
     norm = torch.stack([weight.grad.norm() for weight in net.parameters()]).norm().item()
     assert log.gradient_norm > 1e-3
     assert norm == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_accuracy_is_that_of_the_likeliest_tokens(tiny_base):
+    """Of a model that knows some of the rows, by every division into forests and trunks, as counted row by row."""
+    net, rows = model(tiny_base), tree_rows(3)
+    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(25):
+        with packed(net):
+            step(net, Supervised(), arrange(rows, 10_000), optimiser, clip=1, arithmetic=CPU)
+    right = weight = 0.0
+    for row in rows:
+        ids = torch.from_numpy(row.ids.astype(np.int64))
+        said = net(input_ids=ids[None], use_cache=False).logits[0, :-1].argmax(dim=1)
+        right += float(row.weights[1:][(said == ids[1:]).numpy()].sum())
+        weight += float(row.weights[1:].sum())
+    assert 0.1 < right / weight < 0.95
+    for budget in (10_000, 60, 20, 1):
+        with packed(net):
+            for share in (True, False):
+                work = arrange(rows, budget, share=share)
+                log = step(net, Supervised(), work, torch.optim.SGD(net.parameters(), lr=0.0), clip=0, arithmetic=CPU)
+                assert log.accuracy == pytest.approx(right / weight, abs=1e-12)
+            assert measured(net, Supervised(), [arrange(rows, budget)], CPU)[1] == log.accuracy

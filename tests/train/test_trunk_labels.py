@@ -14,7 +14,7 @@ from metier.model.adapt import adapt
 from metier.model.find import find
 from metier.model.load import load_base
 from metier.model.settings import ModelSettings
-from metier.train.loop import Arithmetic, step, validation_loss
+from metier.train.loop import Arithmetic, measured, step
 from metier.train.objectives.prefer import TOGETHER, Prefer
 from metier.train.objectives.regularised import BaseModel, Regularised
 from metier.train.objectives.reinforce import Reinforce
@@ -81,14 +81,15 @@ def test_the_gradient_is_that_of_one_forest(kind, tiny_base):
         assert any(len(forest.held) for _, forest in work.forests) == (budget < 10_000)
         with packed(model):
             log = step(model, chosen, work, torch.optim.SGD(trained, lr=0.0), clip=0, arithmetic=CPU)
-            measured = validation_loss(model, chosen, [work], CPU)
+            loss, accuracy = measured(model, chosen, [work], CPU)
         found = torch.cat([weight.grad.flatten() for weight in trained])
         if expected is None:
             expected = log.loss, found
         assert log.loss == pytest.approx(expected[0], rel=1e-7)
         assert ((found - expected[1]).norm() / expected[1].norm()).item() <= 1e-6
         if kind == "words":
-            assert measured == pytest.approx(log.loss, rel=1e-7)
+            assert loss == pytest.approx(log.loss, rel=1e-7)
+        assert (accuracy is None) == (kind == "pairs" or kind.startswith("rewards"))
 
 
 def test_labels_that_a_trunk_forgets_would_not_pass(tiny_base):

@@ -155,21 +155,27 @@ class Trunk:
         """Return the keys and values of a layer, as leaves."""
         return self._leaves[layer]
 
-    def said(self, name: str, read: Callable[[torch.Tensor, Forest], torch.Tensor] | None = None) -> torch.Tensor:
-        """Return what `read` makes of what was reached as `name`, for all labels of trunks, as a leaf; made once.
+    def said(self, name: str) -> torch.Tensor:
+        """Return what was reached as `name`, for all places of trunks that predict labels, as a leaf."""
+        return self.made(name, None)[0]
 
-        Without `read`: that itself, for all places that predict labels.
+    def made(
+        self, name: str, make: Callable[[torch.Tensor, Forest], tuple[torch.Tensor, ...]] | None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return what `make` makes of what was reached as `name`, for all labels of trunks, as leaves; made once.
+
+        Without `make`: that itself, for all places that predict labels.
         """
-        key, base = (name, read is not None), self.forest.trunk
+        key, base = (name, make is not None), self.forest.trunk
         if name not in self._reached:  # no labels here
             assert base is not None
-            return base.said(name, read)
+            return base.made(name, make)
         if key not in self._leaves:
             if base is not None and len(base.labels):
-                base.said(name, read)
+                base.made(name, make)
             reached = self._reached[name]
-            self._keep(key, (reached if read is None else read(reached, self.forest.to(reached.device)),), axis=0)
-        return self._leaves[key][0]
+            self._keep(key, (reached,) if make is None else make(reached, self.forest.to(reached.device)), axis=0)
+        return self._leaves[key]
 
     def backward(self) -> None:
         """Carry the gradients that the branches left at the leaves through the trunk, and forget everything."""

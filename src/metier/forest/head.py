@@ -34,8 +34,8 @@ class HeadLosses(torch.autograd.Function):
         row: torch.Tensor,
         token: torch.Tensor,
         dtype: torch.dtype,
-    ) -> torch.Tensor:
-        """Return the losses in nats, [M], at least float32.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the losses in nats, [M], at least float32, and bool [M]: no token is likelier than the label.
 
         Args:
             context: of autograd.
@@ -49,14 +49,18 @@ class HeadLosses(torch.autograd.Function):
         wide = torch.promote_types(hidden.dtype, torch.float32)
         states = hidden.to(dtype)
         top = hidden.new_full((len(hidden), 1), -torch.inf, dtype=wide)
+        labelled = hidden.new_full((len(row),), -torch.inf, dtype=wide)
         total = torch.zeros_like(top)
         few = len(hidden) * len(weight) <= _KEPT
         keep = context.needs_input_grad[1] and few
         kept: list[torch.Tensor] = []
         gather = context.needs_input_grad[0] and not keep
         mean = torch.zeros_like(hidden, dtype=wide) if gather else None
-        for _, part, shift in _tiles(states, weight, bias):
+        size = _tile_size(states)
+        tile, column = token // size, token % size
+        for number, (_, part, shift) in enumerate(_tiles(states, weight, bias)):
             logits = _logits(states, part, shift, wide)
+            labelled = torch.where(tile == number, _picked(logits, row, column), labelled)
             if keep:
                 kept.append(logits)
             higher = torch.maximum(top, logits.amax(dim=1, keepdim=True))
@@ -75,10 +79,14 @@ class HeadLosses(torch.autograd.Function):
             picked += bias[token]
         context.save_for_backward(hidden, weight, bias, row, token, logsumexp, mean, *kept)
         context.dtype = dtype
-        return logsumexp[row] - picked
+        right = labelled == top[row, 0]
+        context.mark_non_differentiable(right)
+        return logsumexp[row] - picked, right
 
     @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyrefly: ignore
+    def backward(  # pyrefly: ignore
+        context: Any, gradient: torch.Tensor, _: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of hidden, weight and bias."""
         hidden, weight, bias, row, token, logsumexp, mean, *kept = context.saved_tensors
         need_hidden, need_weight, need_bias = context.needs_input_grad[:3]
@@ -110,11 +118,16 @@ class HeadLosses(torch.autograd.Function):
         )
 
 
+def _tile_size(states: torch.Tensor) -> int:
+    """Return how many tokens of the vocabulary a tile has."""
+    return max(16, _TILE.get(states.device.type, _TILE["cuda"]) // max(1, len(states)))
+
+
 def _tiles(
     states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor | None]]:
     """Yield slices of the vocabulary with their rows of the head, so many that their logits fill a tile."""
-    size = max(16, _TILE.get(states.device.type, _TILE["cuda"]) // max(1, len(states)))
+    size = _tile_size(states)
     for start in range(0, len(weight), size):
         rows = slice(start, min(start + size, len(weight)))
         yield rows, weight[rows].to(states.dtype), None if bias is None else bias[rows]
@@ -123,6 +136,15 @@ def _tiles(
 def _logits(states: torch.Tensor, part: torch.Tensor, shift: torch.Tensor | None, wide: torch.dtype) -> torch.Tensor:
     logits = (states @ part.T).to(wide)
     return logits if shift is None else logits.add_(shift)
+
+
+def _picked(logits: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+    """Return a tile's own numbers in some columns, [M]: to the last bit its largest where they are that.
+
+    The last tile may be narrower than the others: a column that it has not stands for a label of another tile.
+    """
+    width = logits.shape[1]
+    return logits.view(-1).index_select(0, row * width + column.clamp(max=width - 1))
 
 
 def _accumulate(target: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:

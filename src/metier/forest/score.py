@@ -5,6 +5,7 @@ Shapes: N = tokens of a forest, Q = places that predict labels, M = labels, V = 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,14 @@ from metier.model.autocast import is_autocast
 
 class _HiddenKnown(Exception):
     """Leaves a model at the door of its head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """Labels: -log p in `nats` [M], and `right` bool [M], where no token is likelier than the label."""
+
+    nats: torch.Tensor
+    right: torch.Tensor
 
 
 def logits(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
@@ -43,25 +52,43 @@ def losses(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
     return cross_entropy(at_least_float32(logits(model, forest)), forest.token, reduction="none")
 
 
+def judged(logits: torch.Tensor, forest: Forest) -> Judged:
+    """Return what logits [M, V] say of the labels of a forest."""
+    nats = cross_entropy(at_least_float32(logits), forest.token, reduction="none")
+    return Judged(nats=nats, right=right(logits, forest))
+
+
+@torch.no_grad()
+def right(logits: torch.Tensor, forest: Forest) -> torch.Tensor:
+    """Return bool [M]: where no token is likelier by logits [M, V] than the label."""
+    return logits.amax(dim=1) == logits.gather(1, forest.token[:, None])[:, 0]
+
+
 def head_losses(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
-    """Return the same as `losses` for a model whose head is one plain matrix, with a third of the memory.
+    """Return the same as `losses` for a model whose head is one plain matrix, with a third of the memory."""
+    return head_judged(model, forest).nats
+
+
+def head_judged(model: torch.nn.Module, forest: Forest) -> Judged:
+    """Return what a model whose head is one plain matrix says of the labels, in one pass over the head.
 
     Labels that a trunk predicts are scored there, once for all forests that hang from it.
     """
     head = inner_model(model).get_output_embeddings()
     assert isinstance(head, torch.nn.Linear)
 
-    def nats(states: torch.Tensor, scored: Forest) -> torch.Tensor:
+    def judge(states: torch.Tensor, scored: Forest) -> tuple[torch.Tensor, torch.Tensor]:
         autocast = is_autocast(states.device.type)
         dtype = torch.get_autocast_dtype(states.device.type) if autocast else states.dtype
         row, token = scored.row[scored.own], scored.token[scored.own]
         return HeadLosses.apply(states, head.weight, head.bias, row, token, dtype)
 
-    here = nats(hidden(model, forest), forest)
-    if not len(forest.held):
-        return here
-    assert forest.trunk is not None
-    return torch.cat([here, forest.trunk.said("hidden", nats)])[forest.told]
+    nats, right = judge(hidden(model, forest), forest)
+    if len(forest.held):
+        assert forest.trunk is not None
+        above = forest.trunk.made("hidden", judge)
+        nats, right = (torch.cat(both)[forest.told] for both in zip((nats, right), above, strict=True))
+    return Judged(nats=nats, right=right)
 
 
 def read_trunk(model: torch.nn.Module, trunk: Trunk) -> None:

@@ -49,6 +49,12 @@ class Way:
             return score.alone(model, forest)
         return score.head_losses(model, forest) if self.plain_head else score.losses(model, forest)
 
+    def judged(self, model: torch.nn.Module, forest: Forest) -> score.Judged:
+        """Return -log p of each label, and where it is the likeliest token. Call inside `attention(model)`."""
+        if self.packed and self.plain_head:
+            return score.head_judged(model, forest)
+        return score.judged(self.logits(model, forest), forest)
+
     def logits(self, model: torch.nn.Module, forest: Forest) -> torch.Tensor:
         """Return the logits [M, V] that predict each label. Call inside `attention(model)`."""
         return score.logits(model, forest) if self.packed else score.logits_alone(model, forest)

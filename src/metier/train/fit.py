@@ -24,7 +24,7 @@ from metier.train.checkpoint import Place
 from metier.train.checks import Found, judge
 from metier.train.frozen import Frozen
 from metier.train.log import StepLogFile
-from metier.train.loop import Arithmetic, StepLog, gradient, seed_step, validation_loss
+from metier.train.loop import Arithmetic, StepLog, gradient, measured, seed_step
 from metier.train.making import Made, Maker
 from metier.train.memory import memory_bytes
 from metier.train.objectives.regularised import Attention
@@ -202,6 +202,7 @@ class Fit:
             "step": place.step,
             "epoch": self.order.epoch(place.step - 1),
             "loss": record.loss,
+            **({} if record.accuracy is None else {"accuracy": record.accuracy}),
             "gradient_norm": record.gradient_norm,
             "learning_rate": self._rate(place, place.step - 1),
             "tokens": record.tokens,
@@ -231,7 +232,8 @@ class Fit:
 
     def _judged(self, validation: Many[Arrangement], computing: Computing) -> Found:
         if self.maker is None:
-            return Found(loss=validation_loss(self.model, self.objective, validation, self.arithmetic))
+            loss, accuracy = measured(self.model, self.objective, validation, self.arithmetic)
+            return Found(loss=loss, beside={} if accuracy is None else {"validation_accuracy": accuracy})
         with computing.left():
             told = self.maker.judge(self.model)
         return Found(reward=told.pop("reward"), beside=told)

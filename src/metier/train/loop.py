@@ -19,12 +19,15 @@ class StepLog:
     """What a step did: `loss` in nats per unit of label weight, the gradient's norm before clipping.
 
     `tokens` are those of its rows, `computed` those that went through the model: each distinct one in its context once.
+    `accuracy`: the share of the label weight where no token was likelier than the label, before the step; None: not
+    what the objective learns.
     """
 
     loss: float
     gradient_norm: float
     tokens: int
     computed: int
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,7 @@ def gradient(
             "a step without a single label", "rows with something to learn", "check `metier prepare --show 3`"
         )
     optimiser.zero_grad(set_to_none=True)
-    totals = []
+    totals, right = [], []
     for _, forest in descend(model, work, learn=True, computing=arithmetic.autocast):
         with arithmetic.autocast():
             loss = objective.loss(model, forest)
@@ -108,12 +111,22 @@ def gradient(
             raise NonFiniteError(f"a loss of {loss.total.item()}", "a finite number")
         (loss.total / weight).backward()
         totals.append(loss.total.detach())
+        right.append(loss.right)
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(trained, clip or math.inf).item()
     if not math.isfinite(norm):
         raise NonFiniteError(f"a gradient of norm {norm}", "a finite number")
     total = math.fsum(value.item() for value in totals)
-    return StepLog(loss=total / weight, gradient_norm=norm, tokens=work.given, computed=work.computed)
+    accuracy = share(right, weight)
+    return StepLog(
+        loss=total / weight, gradient_norm=norm, tokens=work.given, computed=work.computed, accuracy=accuracy
+    )
+
+
+def share(right: Many[torch.Tensor | None], weight: float) -> float | None:
+    """Return the share of a weight that is right, of what each forest found; None: it was not looked for."""
+    found = [value.item() for value in right if value is not None]
+    return math.fsum(found) / weight if found else None
 
 
 def seed_step(seed: int, step: int) -> None:
@@ -122,18 +135,19 @@ def seed_step(seed: int, step: int) -> None:
 
 
 @torch.no_grad()
-def validation_loss(
+def measured(
     model: torch.nn.Module, objective: Objective, held_out: Many[Arrangement], arithmetic: Arithmetic
-) -> float:
-    """Return the loss in nats per unit of label weight over held-out rows."""
+) -> tuple[float, float | None]:
+    """Return the loss in nats per unit of label weight over held-out rows, and the accuracy as `StepLog` has it."""
     was_training = model.training
     model.eval()
-    total, weight = 0.0, 0.0
+    total, weight, right = 0.0, 0.0, []
     for work in held_out:
         with arithmetic.autocast():
             for _, forest in descend(model, work):
                 loss = objective.loss(model, forest)
                 total += loss.total.item()
                 weight += loss.weight
+                right.append(loss.right)
     model.train(was_training)
-    return total / weight
+    return total / weight, share(right, weight)

@@ -9,16 +9,22 @@ from typing import Any
 EPOCHS = "epochs"
 """Folder in a run of the models of its last epochs, by the step after which each ended."""
 
-_COLUMNS = ("step", "train_loss", "valid_loss")
+_TRAIN, _VALID = "train_mean_token_accuracy", "valid_mean_token_accuracy"
+_FULL = {"valid_loss": "full_valid_loss", _VALID: "full_valid_mean_token_accuracy"}
 _LOGGED = {
-    "loss": "train_loss", "validation_loss": "valid_loss", "reward": "train_mean_reward",
-    "validation_reward": "valid_mean_reward",
+    "loss": "train_loss", "accuracy": _TRAIN, "validation_loss": "valid_loss", "validation_accuracy": _VALID,
+    "reward": "train_mean_reward", "validation_reward": "valid_mean_reward",
 }  # fmt: skip
 """What training logs -> what the API calls it."""
 
+_COLUMNS = {"step": "step", "train_loss": "train_loss", _TRAIN: "train_accuracy", "valid_loss": "valid_loss"}
+_COLUMNS |= {name: name for name in (_VALID, *_FULL.values(), "train_mean_reward", "valid_mean_reward")}
+_ALWAYS = 5
+"""What the API calls it -> its column in a result file; the first of them are there whatever was measured."""
+
 
 def steps(project: Path) -> list[dict[str, Any]]:
-    """Return step, losses and (where the model learns from them) mean rewards of a job's training, where measured."""
+    """Return what was measured of a job's training, step by step: losses, shares of right tokens, mean rewards."""
     return [step for step, _ in _timed(project)]
 
 
@@ -27,6 +33,7 @@ def _timed(project: Path) -> list[tuple[dict[str, Any], float]]:
     found: dict[int, dict[str, Any]] = {}
     times: dict[int, float] = {}
     for path in sorted((project / ".metier" / "runs").glob("*/metrics.jsonl")):
+        whole = _reads_all(path.parent)
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 entry = json.loads(line)
@@ -34,18 +41,26 @@ def _timed(project: Path) -> list[tuple[dict[str, Any], float]]:
                 continue
             step = found.setdefault(entry["step"], {"step": entry["step"], "train_loss": None, "valid_loss": None})
             times.setdefault(entry["step"], entry.get("time", path.stat().st_mtime))
-            step.update({name: entry[key] for key, name in _LOGGED.items() if key in entry})
+            told = {name: entry[key] for key, name in _LOGGED.items() if key in entry}
+            step.update(told | ({full: told[name] for name, full in _FULL.items() if name in told} if whole else {}))
     return [(found[number], times[number]) for number in sorted(found)]
+
+
+def _reads_all(run: Path) -> bool:
+    """Tell whether the checks of a run that has ended read every held-out row."""
+    path = run / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return "measured_rows" in summary and summary["measured_rows"] == summary["held_out_rows"]
 
 
 def step_metrics(project: Path) -> str:
     """Return the result file of a job."""
     stream = io.StringIO()
     rows = steps(project)
-    rewards = [name for name in _LOGGED.values() if name not in _COLUMNS and any(name in row for row in rows)]
-    writer = csv.DictWriter(stream, [*_COLUMNS, *rewards])
+    names = [*_COLUMNS][:_ALWAYS] + [name for name in [*_COLUMNS][_ALWAYS:] if any(name in row for row in rows)]
+    writer = csv.DictWriter(stream, [_COLUMNS[name] for name in names])
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({_COLUMNS[name]: value for name, value in row.items()} for row in rows)
     return stream.getvalue()
 
 
@@ -93,20 +108,12 @@ def checkpoints(job: dict[str, Any], run: Path, project: Path, ended: list[int])
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     best = summary["best_step"] or summary["steps"]
     measured = {each["step"]: each for each in steps(project)}
-    whole = "measured_rows" in summary and summary["measured_rows"] == summary["held_out_rows"]
     served = {step: (epoch_name(job["fine_tuned_model"], step), run / EPOCHS / str(step)) for step in ended}
     served[best] = job["fine_tuned_model"], run
     return [
-        _checkpoint(job, step, served[step], _metrics(measured.get(step, {"step": step}), whole=whole))
+        _checkpoint(job, step, served[step], measured.get(step, {"step": step}))
         for step in sorted(served, reverse=True)
     ]
-
-
-def _metrics(found: dict[str, Any], *, whole: bool) -> dict[str, Any]:
-    """Return what was measured after a step; `whole`: on all held-out rows."""
-    if whole and found.get("valid_loss") is not None:
-        return found | {"full_valid_loss": found["valid_loss"]}
-    return found
 
 
 def _checkpoint(job: dict[str, Any], step: int, served: tuple[str, Path], metrics: dict[str, Any]) -> dict[str, Any]:

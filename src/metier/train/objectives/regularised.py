@@ -56,7 +56,7 @@ class Regularised:
         nats = cross_entropy(logits, forest.token, reduction="none", label_smoothing=smoothing)
         if expected is not None:
             nats = nats + self._settings.kl_to_base * divergence(expected, logits)
-        return weighted(nats, forest)
+        return weighted(nats, forest, right=score.right(logits, forest))
 
 
 def divergence(expected: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -15,11 +15,15 @@ from metier.forest.way import Way
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Loss:
-    """An undivided loss: `total` in nats (a scalar that carries the gradient), `weight` to divide by, `rows` [S]."""
+    """An undivided loss: `total` in nats (a scalar that carries the gradient), `weight` to divide by, `rows` [S].
+
+    `right`: the weight of the labels than which no token is likelier, a scalar; None where that is not what is learnt.
+    """
 
     total: torch.Tensor
     weight: float
     rows: torch.Tensor
+    right: torch.Tensor | None = None
 
 
 class Objective(Protocol):
@@ -37,10 +41,15 @@ def label_weight(forest: Forest) -> float:
     return forest.weight.sum(dtype=torch.float64).item()
 
 
-def weighted(nats: torch.Tensor, forest: Forest) -> Loss:
-    """Return the loss of a forest whose labels cost `nats` [M], each times its weight."""
+def weighted(nats: torch.Tensor, forest: Forest, *, right: torch.Tensor | None = None) -> Loss:
+    """Return the loss of a forest whose labels cost `nats` [M], each times its weight; `right` bool [M]."""
     products = nats * forest.weight
-    return Loss(total=products.sum(), weight=label_weight(forest), rows=by_sequence(forest, products.detach()))
+    return Loss(
+        total=products.sum(),
+        weight=label_weight(forest),
+        rows=by_sequence(forest, products.detach()),
+        right=None if right is None else (right * forest.weight).sum(dtype=torch.float64),
+    )
 
 
 class Supervised:
@@ -55,4 +64,5 @@ class Supervised:
 
     def loss(self, model: torch.nn.Module, forest: Forest) -> Loss:
         """Weighted negative log-likelihood, summed."""
-        return weighted(self._way.losses(model, forest), forest)
+        judged = self._way.judged(model, forest)
+        return weighted(judged.nats, forest, right=judged.right)
