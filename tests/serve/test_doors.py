@@ -60,9 +60,9 @@ def test_no_door_opens_without_the_scope_that_it_needs(client: TestClient, keys:
         path = re.sub(r"{[^}]*}", "x", written)
         if path == "/health":
             continue
-        needed = scope_of(path)
-        lesser = {name: bearer(keys[1][name]) for name in ("infer", "train") if name != needed}
         for method in METHODS:
+            needed = scope_of(path, method)
+            lesser = {name: bearer(keys[1][name]) for name in ("infer", "train") if name != needed}
             for who, headers in (bad | lesser).items():
                 status = client.request(method, path, headers=headers, content=b"{}").status_code
                 assert status in (401, 403), (who, method, path, status)

@@ -251,6 +251,10 @@ class Shelf:
         """Those in memory, least recently used first."""
         return tuple(self._held)
 
+    def knows(self, name: str) -> bool:
+        """Tell whether an adapter is known and can still be read: its folder may have been deleted meanwhile."""
+        return name in self._folders and self._folders[name].is_dir()
+
     def know(self, name: str, folder: Path) -> None:
         """Make an adapter known; one of that name is replaced."""
         self.forget(name)

@@ -137,7 +137,7 @@ class Pool:
             return name
 
         def know(engine: Engine) -> None:
-            if name not in engine.adapters.names:
+            if not engine.adapters.knows(name):  # what was deleted may stand elsewhere too: in a version, say
                 engine.adapters.know(name, folder)
 
         await worker.call(know)

@@ -100,6 +100,9 @@ JOBS = _table(
     Column("queued_ns", BigInteger),  # many are made within one second, and wait in the order in which they came
 )
 
+DELETED = _table("deleted_models", *_texts(64, "job"), *_columns(_INT, "created"), size=256)
+"""Names of models of jobs that were deleted: not served from then on, whatever is still on the disk."""
+
 EVENTS = _table(
     "events",
     *_texts(64, "job"),

@@ -108,6 +108,15 @@ class Rollouts:
         """Return the last rollout of every name, from memory."""
         return list(self._latest.values())
 
+    def answered_by(self, model: str) -> str | None:
+        """Return a name that a model answers for, or may answer for while its rollout runs; None: none."""
+        self.refresh()
+        for rollout in self.aliases():
+            running = rollout.state == "running"
+            if model in ((rollout.stable, rollout.candidate) if running else (rollout.model(rollout.arm("")),)):
+                return rollout.alias
+        return None
+
     def all(self) -> list[Rollout]:
         """Return every rollout there was, newest first."""
         with self._database.connect() as connection:

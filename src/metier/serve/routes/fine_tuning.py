@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 
-from metier.serve.desk import caller_of, desk_of
+from metier.serve.desk import Desk, caller_of, desk_of
+from metier.serve.keys import Caller
 from metier.serve.refusal import Refusal, unsupported
 from metier.serve.routes.lists import After, Limit, done
 from metier.serve.routes.streams import as_json
@@ -177,3 +178,35 @@ async def job_checkpoints(id: str, request: Request, after: After = None, limit:
     """List what of a job can be served: the step that was judged best and its last epochs, once it is done."""
     found = await asyncio.to_thread(_jobs(request).checkpoints, caller_of(request), id)
     return as_json(paged(found, Page(after=after, limit=limit)))
+
+
+@ROUTER.delete("/models/{name:path}")
+async def delete_model(name: str, request: Request) -> Response:
+    """Delete a model that a job of the caller's made."""
+    return await done(_deleted, desk_of(request), caller_of(request), name)
+
+
+def _deleted(desk: Desk, caller: Caller, name: str) -> dict[str, object]:
+    """Delete a model.
+
+    Raises:
+        Refusal: no job of the caller's made one of that name, or it answers for another name.
+    """
+    jobs = desk.jobs
+    assert jobs is not None
+    row = jobs.maker(caller, name)
+    if row is None:
+        if name not in jobs.names() and desk.catalogue.find(name) is not None:
+            raise Refusal(
+                409, f"model {name[:80]!r}: no job made it; the base, runs and versions stay as long as their files",
+                param="model", code="not_deletable",
+            )  # fmt: skip
+        raise Refusal(404, f"no model {name[:80]!r} that a job of yours made", param="model", code="model_not_found")
+    if (alias := desk.rollouts.answered_by(name)) is not None:
+        raise Refusal(
+            409, f"model {name[:80]!r} answers for {alias!r}; wanted: another rollout of that name first",
+            param="model", code="model_in_use",
+        )  # fmt: skip
+    if not jobs.delete(row, name):
+        raise Refusal(404, f"no model {name[:80]!r} that a job of yours made", param="model", code="model_not_found")
+    return {"id": name, "object": "model", "deleted": True}

@@ -61,7 +61,8 @@ class Foreman(threading.Thread):
         self.join(timeout=60)
 
     def _take_over(self) -> None:
-        """Queue again what a server that died was running, and end what is left of it."""
+        """Queue again what a server that died was running, end what is left of it, and delete what it had begun to."""
+        self._jobs.sweep()
         for row in self._jobs.in_state("running"):
             _end_orphan(self._jobs.place(row.id))
             self._jobs.change(row.id, ("running",), status="queued")

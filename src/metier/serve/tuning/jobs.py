@@ -7,6 +7,7 @@ from its last checkpoint.
 import json
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from metier.model.find import Base
 from metier.serve.keys import Caller
 from metier.serve.refusal import Refusal
 from metier.serve.settings import GraderSettings
-from metier.serve.tables import EVENTS, JOBS
+from metier.serve.tables import DELETED, EVENTS, JOBS
 from metier.serve.tuning import project, results
 from metier.serve.tuning.files import Files
 from metier.serve.webhooks import Webhooks
@@ -45,6 +46,7 @@ class Jobs:
         self._folder = folder.resolve()  # trainings work elsewhere: what is relative here is nothing there
         self._base = base
         self._webhooks = webhooks
+        self._chosen: dict[str, dict[str, Any]] = {}
         self.files = files
         self.graders = graders or GraderSettings()
 
@@ -77,7 +79,7 @@ class Jobs:
         Raises:
             Refusal: there is none, or it is somebody else's.
         """
-        return _written(self._row(caller, id))
+        return self._written(self._row(caller, id))
 
     def all(self, caller: Caller) -> list[dict[str, Any]]:
         """Return the caller's jobs, newest first."""
@@ -85,7 +87,8 @@ class Jobs:
         if not caller.may("admin"):
             wanted = wanted.where(JOBS.c.owner == caller.owner)
         with self._database.connect() as connection:
-            return [_written(row) for row in connection.execute(wanted).all()]
+            rows = connection.execute(wanted).all()
+        return [self._written(row) for row in rows]
 
     def turn(self, caller: Caller, id: str, *, to: str, only: tuple[str, ...]) -> dict[str, Any]:
         """Change a job's status; the foreman sees it.
@@ -124,14 +127,47 @@ class Jobs:
 
     def names(self) -> dict[str, Path]:
         """Return the names that jobs gave to what they trained, and to its last epochs, with their folders."""
-        found: dict[str, Path] = {}
+        gone = self._deleted()
+        models = [self._models(row) for row in self.in_state("succeeded")]
+        return {name: folder for each in models for name, folder in each.items() if name not in gone}
+
+    def _models(self, row: Any) -> dict[str, Path]:
+        """Return what a job that has succeeded gave names to, deleted or not."""
+        run = self._folder / row.run
+        steps = {results.epoch_name(row.model, step): run / results.EPOCHS / str(step) for step in _epochs(row)}
+        return {row.model: run} | steps
+
+    def maker(self, caller: Caller, name: str) -> Any:
+        """Return the job of the caller's that made a model; None: none did, or the model was deleted."""
+        rows = [row for row in self.in_state("succeeded") if name in self._models(row) and _may(caller, row)]
+        return rows[0] if rows and name not in self._deleted() else None
+
+    def delete(self, row: Any, name: str) -> bool:
+        """Delete a model that a job made; tell whether it was there.
+
+        The name goes first, in one transaction: a server that dies before the files are gone deletes them when it
+        starts again (`sweep`). What the job measured and said stays.
+        """
+        try:
+            with self._database.begin() as connection:
+                connection.execute(DELETED.insert().values(id=name, job=row.id, created=int(time.time())))
+        except sql.exc.IntegrityError:  # somebody else was faster
+            return False
+        results.clear(self._models(row)[name])
+        self.note(row.id, f"Model deleted: {name}")
+        return True
+
+    def sweep(self) -> None:
+        """Delete the files of models that were deleted when a server died."""
+        gone = self._deleted()
         for row in self.in_state("succeeded"):
-            if row.model and row.run:
-                run = self._folder / row.run
-                found |= {row.model: run} | {
-                    results.epoch_name(row.model, step): run / results.EPOCHS / str(step) for step in _epochs(row)
-                }
-        return found
+            for name, folder in self._models(row).items():
+                if name in gone:
+                    results.clear(folder)
+
+    def _deleted(self) -> frozenset[str]:
+        with self._database.connect() as connection:
+            return frozenset(connection.execute(sql.select(DELETED.c.id)).scalars())
 
     def note(self, id: str, message: str, level: str = "info") -> None:
         """Write down that something happened."""
@@ -156,7 +192,9 @@ class Jobs:
         row = self._row(caller, id)
         if row.status != "succeeded" or not row.model or not row.run:
             return []
-        return results.checkpoints(_written(row), self._folder / row.run, self.place(id), _epochs(row))
+        found = results.checkpoints(self._written(row), self._folder / row.run, self.place(id), _epochs(row))
+        gone = self._deleted()
+        return [each for each in found if each["fine_tuned_model_checkpoint"] not in gone]
 
     def place(self, id: str) -> Path:
         """Return the folder of a job's project; the id is one of ours."""
@@ -197,9 +235,22 @@ class Jobs:
     def _row(self, caller: Caller, id: str) -> Any:
         with self._database.connect() as connection:
             row = connection.execute(sql.select(JOBS).where(JOBS.c.id == id)).first()
-        if row is None or not (row.owner == caller.owner or caller.may("admin")):
+        if row is None or not _may(caller, row):
             raise Refusal(404, f"no fine-tuning job {id[:80]!r}", param="fine_tuning_job_id", code="not_found")
         return row
+
+    def _written(self, row: Any) -> dict[str, Any]:
+        """Return a job as the API writes it, with numbers in the place of `auto` as soon as its training chose them."""
+        chosen = self._chosen.get(row.id)
+        if chosen is None:
+            chosen = results.chosen(self.place(row.id))
+            if row.status in ENDED:
+                self._chosen[row.id] = chosen
+        return _written(row, chosen)
+
+
+def _may(caller: Caller, row: Any) -> bool:
+    return row.owner == caller.owner or caller.may("admin")
 
 
 def _asked(row: Any) -> JobBody:
@@ -210,9 +261,10 @@ def _epochs(row: Any) -> list[int]:
     return json.loads(row.epochs) if row.epochs else []
 
 
-def _written(row: Any) -> dict[str, Any]:
+def _written(row: Any, known: Mapping[str, Any]) -> dict[str, Any]:
     body = _asked(row)
-    chosen = project.hyperparameters(body).model_dump()
+    asked = project.hyperparameters(body).model_dump()
+    chosen = {name: known.get(name, value) if value == "auto" else value for name, value in asked.items()}
     method = body.method.type if body.method is not None else "supervised"
     rewards = project.reinforcement(body)
     grader = {} if rewards is None else {"grader": {"name": rewards.grader["type"]} | rewards.grader}

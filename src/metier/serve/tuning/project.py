@@ -12,7 +12,7 @@ from metier.core.settings import parse_overrides
 from metier.model.find import Base
 from metier.serve.refusal import Refusal, unsupported
 from metier.serve.settings import GraderSettings
-from metier.serve.tuning import grading
+from metier.serve.tuning import grading, results
 from metier.serve.wire.tuning import (
     Hyperparameters,
     JobBody,
@@ -31,9 +31,6 @@ _OF_REWARDS = (".advantage", ".answers", ".max_new_tokens", ".held_out_answers")
 
 _KEPT_EPOCHS = 3
 """Last epochs whose models are served beside the best one."""
-
-_ANSWERS = 8
-"""Answers to each prompt where `compute_multiplier` is 1."""
 
 
 def check(body: JobBody, graders: GraderSettings) -> None:
@@ -145,7 +142,7 @@ def _of_method(chosen: Hyperparameters) -> dict[str, Any]:
         samples, multiplier = chosen.eval_samples, chosen.compute_multiplier
         interval = {} if chosen.eval_interval == "auto" else {"train.check.steps": chosen.eval_interval}
         held_out = {} if samples == "auto" else {f"{_REWARDS}.held_out_answers": samples}
-        answers = {} if multiplier == "auto" else {f"{_REWARDS}.answers": max(2, round(_ANSWERS * multiplier))}
+        answers = {} if multiplier == "auto" else {f"{_REWARDS}.answers": max(2, round(results.ANSWERS * multiplier))}
         return held_out | answers | interval
     return {}
 

@@ -3,8 +3,14 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
+
+from metier.core import artefact
+
+ANSWERS = 8
+"""Answers to each prompt where `compute_multiplier` is 1."""
 
 EPOCHS = "epochs"
 """Folder in a run of the models of its last epochs, by the step after which each ended."""
@@ -114,6 +120,39 @@ def checkpoints(job: dict[str, Any], run: Path, project: Path, ended: list[int])
         _checkpoint(job, step, served[step], measured.get(step, {"step": step}))
         for step in sorted(served, reverse=True)
     ]
+
+
+def clear(folder: Path) -> None:
+    """Delete the weights of a model and what they could be had from; what was measured stays. Done twice, done once."""
+    artefact.remove(folder / "model")
+    for name in ("checkpoints", "parity-reference"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def chosen(project: Path) -> dict[str, Any]:
+    """Return the hyperparameters of a job's training as the API names them, those that are known by now."""
+    runs = [path.parent for path in (project / ".metier" / "runs").glob("*/choices.json")]
+    if not runs:
+        return {}
+    run = max(runs, key=lambda path: path.stat().st_mtime)
+    train = json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]["train"]
+    made = {each["name"]: each["value"] for each in json.loads((run / "choices.json").read_text(encoding="utf-8"))}
+    rewards = train["objective"]["reinforce"]
+    found = {
+        "n_epochs": _number(made.get("train.epochs")),
+        "batch_size": train["rows_per_step"],
+        "learning_rate_multiplier": train["schedule"]["multiplier"],
+        "beta": train["objective"]["prefer"]["beta"],
+        "eval_samples": rewards["held_out_answers"],
+        "compute_multiplier": rewards["answers"] / ANSWERS,
+        "eval_interval": train["check"]["steps"],
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _number(value: float | None) -> float | None:
+    """Return a whole number as one: the hosted API counts epochs."""
+    return int(value) if value is not None and value == int(value) else value
 
 
 def _checkpoint(job: dict[str, Any], step: int, served: tuple[str, Path], metrics: dict[str, Any]) -> dict[str, Any]:
