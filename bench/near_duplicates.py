@@ -2,7 +2,8 @@
 
 `python -m bench.near_duplicates --environments FOLDER` builds the peers' own environment below FOLDER when it is not
 there (they are no dependencies of ours), and prints the tables of the results page. Seconds are CPU seconds of one
-thread, reading the JSON Lines file included. Rows come from the corpora beside the checkout (`bench.places.shared`).
+thread, reading the JSON Lines file included; each contender is timed in a process of its own, after its imports. Rows
+come from the corpora beside the checkout (`bench.places.shared`).
 """
 
 import argparse
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -154,40 +156,47 @@ def ours(path: Path) -> tuple[float, list[int]]:
     return time.process_time() - started, found.tolist()
 
 
-def compare(python: Path, count: int) -> str:
-    """Run the three contenders on one file; return a table."""
+def compare(python: Path, count: int, rounds: int) -> str:
+    """Run the three contenders on one file, in turn, each time in a process of its own; return a table."""
     path = cache() / f"near-{count}.jsonl"
     size = timing_file(path, count)
-    results = {}
-    for name in ("datasketch", "text-dedup"):
-        script = Path(__file__).parent / "contenders" / "near_duplicates.py"
-        done = subprocess.run([str(python), str(script), name, str(path)], check=True, capture_output=True, text=True)
-        results[name] = tuple(json.loads(done.stdout.splitlines()[-1]))
-    results["metier"] = ours(path)
-    reference = results["metier"][1]
+    script = Path(__file__).parent / "contenders" / "near_duplicates.py"
+    lines = {name: [str(python), str(script), name, str(path)] for name in ("datasketch", "text-dedup")}
+    lines["metier"] = [sys.executable, "-m", "bench.near_duplicates", "--file", str(path)]
+    seconds, results = {name: list[float]() for name in lines}, dict[str, list[int]]()
+    for _ in range(rounds):
+        for name, line in lines.items():
+            done = subprocess.run(line, check=True, capture_output=True, text=True)
+            taken, found = json.loads(done.stdout.splitlines()[-1])
+            seconds[name].append(taken)
+            assert results.setdefault(name, found) == found, f"{name} found other clusters in another round"
+    reference = results["metier"]
     table = [
-        "| | CPU s | MB/s a core | duplicates found | rows kept or dropped otherwise than metier |",
+        f"| | CPU s, median of {rounds} (least, most) | MB/s a core | duplicates found "
+        "| rows kept or dropped otherwise than metier |",
         "|---|---|---|---|---|",
     ]
-    for name, (seconds, found) in results.items():
+    for name, found in results.items():
+        middle, least, most = median(seconds[name]), min(seconds[name]), max(seconds[name])
         dropped = [row != first for row, first in enumerate(found)]
         other = sum(one != (row != first) for row, (one, first) in enumerate(zip(dropped, reference, strict=True)))
         table.append(
-            f"| {name} | {seconds:.1f} | {size / 1e6 / seconds:.1f} | {sum(dropped):,} | {other / count:.2%} |"
+            f"| {name} | {middle:.2f} ({least:.2f}–{most:.2f}) | {size / 1e6 / middle:.1f} "
+            f"({size / 1e6 / most:.1f}–{size / 1e6 / least:.1f}) | {sum(dropped):,} | {other / count:.2%} |"
         )
     told = [f"{count:,} rows, {size / 1e6:.1f} MB of text\n", *table, "", *_differences(path, results)]
     return "\n".join(told)
 
 
-def _differences(path: Path, results: Mapping[str, tuple[float, list[int]]]) -> Iterator[str]:
+def _differences(path: Path, results: Mapping[str, list[int]]) -> Iterator[str]:
     """Yield the lines of a table that says who is right where metier and a peer differ."""
     with path.open(encoding="utf-8") as stream:
         texts = [json.loads(line)["text"] for line in stream]
     yield "| against | dropped only by | rows | four words in five common | Jaccard of five-word runs ≥ 0.5 |"
     yield "|---|---|---|---|---|"
-    for name, (_, theirs) in results.items():
+    for name, theirs in results.items():
         if name != "metier":
-            for side, rows, by_words, by_runs in differences(texts, theirs, results["metier"][1]):
+            for side, rows, by_words, by_runs in differences(texts, theirs, results["metier"]):
                 yield f"| {name} | {name if side == 'theirs' else side} | {rows} | {by_words} | {by_runs} |"
 
 
@@ -199,7 +208,12 @@ def main() -> None:
     parser.add_argument("--timed-rows", type=int, default=20_000, help="rows of the speed table")
     parser.add_argument("--planted", type=int, default=1000, help="pairs of each kind")
     parser.add_argument("--crowd", type=int, help="plant the copies among so many rows of 21 words, and no more")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each contender is timed")
+    parser.add_argument("--file", type=Path, help="time metier on this file, in this process, and nothing else")
     chosen = parser.parse_args()
+    if chosen.file is not None:
+        print(json.dumps(ours(chosen.file)))
+        return
     print(json.dumps(describe(), indent=1))
     if chosen.crowd is not None:
         started = time.process_time()
@@ -207,8 +221,8 @@ def main() -> None:
         print(f"{time.process_time() - started:.0f} CPU seconds, for the rows alone and with their copies")
         return
     print(planted(rows(chosen.rows), chosen.planted)[0], flush=True)
-    print(compare(environment(chosen.environments), chosen.timed_rows))
-    print(f"peak memory of metier's process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(compare(environment(chosen.environments), chosen.timed_rows, chosen.rounds))
+    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":

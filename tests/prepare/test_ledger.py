@@ -2,9 +2,11 @@
 
 import numpy as np
 import psutil
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metier.prepare import ledger
 from metier.prepare.ledger import Ledger, Pages, Records, unnamed
 
 
@@ -40,9 +42,17 @@ def test_a_column_is_no_memory_once_it_is_let_go(tmp_path):
     assert list(tmp_path.iterdir()) == []  # a file without a name
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(0, 199), max_size=20))
-def test_rows_are_read_where_they_stand(tmp_path_factory, numbers):
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 199), max_size=20), st.sampled_from((0, 40, 1 << 13)), st.sampled_from((64, 1 << 22)))
+def test_rows_are_read_where_they_stand(tmp_path_factory, numbers, near, most):
+    """However far apart rows are read together, and however much is read before it is sorted out."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(ledger, "NEAR", near)
+        changed.setattr(ledger, "_MOST_BYTES", most)
+        _are_read_where_they_stand(tmp_path_factory, numbers)
+
+
+def _are_read_where_they_stand(tmp_path_factory, numbers):
     folder = tmp_path_factory.getbasetemp()
     owner = Ledger({}, folder)
     stream = unnamed(owner, folder)

@@ -10,13 +10,19 @@ import weakref
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 import numpy as np
 
-_NEAR = 16
+NEAR = 1 << 13
+"""Rows that are so many bytes from one another, or fewer, are read at once: asking for them apart takes longer."""
+
+_MOST_BYTES = 1 << 22
+"""So much, about, is read before the rows that are wanted are taken out of it."""
+
 TOGETHER = 1 << 13
 """So many rows wait in memory before they are written."""
 
@@ -66,18 +72,26 @@ class Records:
             content = os.pread(self._stream.fileno(), len(numbers) * size, int(numbers[0]) * size)
             return np.frombuffer(content, self._kind)
         wanted, places = np.unique(numbers, return_inverse=True)
-        edges = np.flatnonzero(np.diff(wanted) > _NEAR)
-        firsts, lasts = wanted[np.append(0, edges + 1)], wanted[np.append(edges, len(wanted) - 1)]
-        size, descriptor = self._kind.itemsize, self._stream.fileno()
-        content = b"".join(
-            os.pread(descriptor, (last - first + 1) * size, first * size)
-            for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)
-        )
-        counts = lasts - firsts + 1
-        starts = np.repeat(
-            np.cumsum(counts) - counts - firsts, np.diff(np.concatenate([[0], edges + 1, [len(wanted)]]))
-        )
-        return np.frombuffer(content, self._kind)[(wanted + starts)[places]].reshape(numbers.shape)
+        begins = wanted * self._kind.itemsize
+        apart = (np.diff(begins) > NEAR) | (np.diff(begins // _MOST_BYTES) > 0)
+        spans = np.concatenate([[0], np.flatnonzero(apart) + 1, [len(wanted)]])
+        sizes = begins[spans[1:] - 1] - begins[spans[:-1]] + self._kind.itemsize
+        found = np.empty(len(wanted), self._kind)
+        for part in np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(np.cumsum(sizes) // _MOST_BYTES)) + 1):
+            self._read(wanted, spans[part[0] : part[-1] + 2], sizes[part], found)
+        return found.take(places).reshape(numbers.shape)
+
+    def _read(self, wanted: np.ndarray, spans: np.ndarray, sizes: np.ndarray, found: np.ndarray) -> None:
+        """Read some of the rows `wanted`, int64 [N], ascending, into `found`, of the same length.
+
+        Span i is from spans[i] to spans[i + 1] of them, and is sizes[i] bytes long.
+        """
+        descriptor, size = self._stream.fileno(), self._kind.itemsize
+        firsts = wanted[spans[:-1]]
+        content = b"".join(map(os.pread, repeat(descriptor), sizes.tolist(), (firsts * size).tolist()))
+        before = np.cumsum(sizes // size) - sizes // size - firsts
+        places = wanted[spans[0] : spans[-1]] + np.repeat(before, np.diff(spans))
+        found[spans[0] : spans[-1]] = np.frombuffer(content, self._kind).take(places)
 
 
 def unnamed(owner: object, folder: Path, *, buffering: int = -1) -> Any:

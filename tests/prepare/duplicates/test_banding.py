@@ -111,6 +111,17 @@ def test_every_key_that_meets_another_is_kept_and_the_kept_ones_are_in_order(has
     assert (np.diff(buckets.astype(np.int64)) >= 0).all()
 
 
-def test_most_keys_that_meet_no_other_are_not_sorted():
-    keys = np.random.default_rng(0).integers(0, 1 << 63, 100_000).astype(np.uint64)
-    assert len(banding._meeting_some(keys)) < len(keys) / 5
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 300), max_size=80), min_size=1, max_size=4), st.integers(1, 90))
+def test_no_hash_that_meets_another_is_left_out_before_the_rest_is_sorted(turns, count):
+    """Planted: a table of few slots, and what earlier hashes left in it."""
+    slots = banding._Slots(count)
+    for hashes in turns:
+        kept = set(slots.sharing(np.array(hashes, np.uint32)).tolist())
+        assert {place for place, value in enumerate(hashes) if hashes.count(value) > 1} <= kept
+        assert len({hashes[place] & int(slots._mask) for place in kept}) * 2 <= len(kept)
+
+
+def test_most_hashes_that_meet_no_other_are_not_sorted():
+    hashes = np.random.default_rng(0).integers(0, 1 << 32, 100_000).astype(np.uint32)
+    assert len(banding._Slots(len(hashes)).sharing(hashes)) < len(hashes) / 5

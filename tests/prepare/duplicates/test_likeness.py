@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from metier.prepare.duplicates import likeness
+from metier.prepare.duplicates.frame import NO_FRAME
 from metier.prepare.duplicates.likeness import alike
 from metier.prepare.duplicates.shelf import Compared, Shelf, fill
-
-NO_FRAME = np.empty(0, np.uint64)
 
 
 def _shelf(texts, folder) -> Shelf:

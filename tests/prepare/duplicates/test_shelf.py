@@ -3,10 +3,14 @@
 import tracemalloc
 
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from metier.prepare import ledger
 from metier.prepare.duplicates import shelf as room
 from metier.prepare.duplicates.shelf import Compared, fill
+from metier.prepare.duplicates.words import fold
 
 
 def _rows(count: int, settings: int) -> list[Compared]:
@@ -50,5 +54,20 @@ def test_rows_far_from_one_another_are_read_as_near_ones_are(tmp_path, monkeypat
     shelf = fill(_rows(100, 10), tmp_path / "texts").compared(np.arange(100))
     numbers = np.array([[3, 99], [3, 50], [4, 0]])
     before = shelf.of(numbers).tolist()
-    monkeypatch.setattr(ledger, "_NEAR", 0)
+    monkeypatch.setattr(ledger, "NEAR", 0)
     assert shelf.of(numbers).tolist() == before == shelf.rows[numbers].tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 99), min_size=1, max_size=30), st.sampled_from((0, 20, 1 << 13)))
+def test_texts_are_taken_in_the_order_asked_for_whatever_stands_between(tmp_path_factory, numbers, near):
+    """Planted: rows that go back, rows asked for twice, and texts between that nobody asked for."""
+    folder = tmp_path_factory.mktemp("shelf")
+    rows = [Compared("", f"question {row}", "answer" * (row % 5), 0) for row in range(100)]
+    shelf = fill(rows, folder / "texts").compared(np.arange(100))
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(room, "NEAR", near)
+        texts = shelf.take(np.array(numbers))
+    expected = fold([tuple(rows[number][1:3]) for number in numbers])
+    assert texts.buffer.tobytes() == expected.buffer.tobytes()
+    assert texts.starts.tolist() == expected.starts.tolist()

@@ -28,8 +28,7 @@ _TOGETHER = 1 << 19
 
 _MOST_PAIRS = 1 << 18
 _REMEMBERED_BITS = 20
-_SLOT_BITS = 21
-_PRIME = 0x9E3779B1
+_MOST_SLOT_BITS = 21
 
 
 class Further(NamedTuple):
@@ -68,7 +67,7 @@ def gather(sketches: Sketches, usable: np.ndarray, alike: Alike, clusters: Clust
 
 
 def _keys(sketches: Sketches, usable: np.ndarray) -> Iterator[tuple[np.ndarray, Further]]:
-    """Yield uint64 keys, and what knows further places of theirs; equal hashes come together.
+    """Yield uint64 keys that may meet another, and what knows further places of theirs; equal hashes come together.
 
     A key is the hash of a band in the upper half; in the lower, the row and which of the bands here, as one number.
     """
@@ -76,18 +75,50 @@ def _keys(sketches: Sketches, usable: np.ndarray) -> Iterator[tuple[np.ndarray, 
     if not count:
         return
     bands, parts = max(1, _TOGETHER // count), -(-count // _TOGETHER)
+    rows, slots = np.flatnonzero(usable), _Slots(-(-count // parts))
     for first in range(0, BANDS, bands):
         behind = min(first + bands, BANDS)
-        hashes = sketches.bands(first, behind)
+        every = sketches.bands(first, behind)
         for part in range(parts):
             lowest, highest = (-(-(place << 32) // parts) for place in (part, part + 1))
-            chosen = usable if parts == 1 else usable & (hashes >= lowest) & (hashes <= highest - 1)
-            places = np.flatnonzero(np.broadcast_to(chosen, hashes.shape))
-            keys = hashes.ravel()[places].astype(np.uint64)
-            keys <<= np.uint64(32)
-            keys |= places.astype(np.uint64)
+            found = []
+            for band, hashes in enumerate(every):
+                chosen = rows
+                if parts > 1:
+                    chosen = rows[(hashes[rows] >= lowest) & (hashes[rows] <= highest - 1)]
+                chosen = chosen[slots.sharing(hashes[chosen])]
+                places = (chosen + band * count).astype(np.uint64)
+                found.append((hashes[chosen].astype(np.uint64) << np.uint64(32)) | places)
+            keys = np.concatenate(found)
             if len(keys):
                 yield keys, Further(sketches, first, behind, count)
+
+
+class _Slots:
+    """Leaves out most of the hashes that no other is equal to: nearly all are, and sorting them takes longest.
+
+    Args:
+        count: of hashes at a time, about.
+    """
+
+    def __init__(self, count: int) -> None:
+        bits = min((4 * count).bit_length(), _MOST_SLOT_BITS)
+        self._mask = np.uint32((1 << bits) - 1)
+        self._last, self._shared = np.empty(1 << bits, np.uint32), np.zeros(1 << bits, bool)
+
+    def sharing(self, hashes: np.ndarray) -> np.ndarray:
+        """Return where hashes, uint32, stand that share a slot with another, ascending, int64.
+
+        Of those that share one the last one written stays in it, and shows the others that it is there.
+        """
+        slots = (hashes & self._mask).astype(np.int64)
+        numbers = np.arange(len(hashes), dtype=np.uint32)
+        self._last[slots] = numbers
+        beaten = slots[self._last[slots] != numbers]
+        self._shared[beaten] = True
+        found = np.flatnonzero(self._shared[slots])
+        self._shared[beaten] = False
+        return found
 
 
 class _Fresh:
@@ -98,32 +129,16 @@ class _Fresh:
 
     def of(self, pairs: np.ndarray) -> np.ndarray:
         """Return the pairs that have not been seen, int64 [P, 2], each once, in order."""
-        names = np.unique((pairs[:, 0].astype(np.uint64) << np.uint64(32)) | pairs[:, 1].astype(np.uint64))
+        names = np.sort((pairs[:, 0].astype(np.uint64) << np.uint64(32)) | pairs[:, 1].astype(np.uint64))
+        names = names[_begins(names)]
         spots = (names * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _REMEMBERED_BITS)
         names, spots = names[new := self._seen[spots] != names], spots[new]
         self._seen[spots] = names
         return np.stack([names >> np.uint64(32), names & np.uint64(0xFFFFFFFF)], 1).astype(np.int64)
 
 
-def _meeting_some(keys: np.ndarray) -> np.ndarray:
-    """Leave out most of the keys that no other shares its hash with: nearly all are, and sorting them takes longest.
-
-    Of the keys that share a slot of a table the last one written stays in it, and shows the others that it is there.
-    """
-    slots = (keys >> np.uint64(32)).astype(np.uint32)
-    slots *= np.uint32(_PRIME)
-    slots >>= np.uint32(32 - _SLOT_BITS)
-    last = np.zeros(1 << _SLOT_BITS, np.uint32)
-    numbers = np.arange(len(keys), dtype=np.uint32)
-    last[slots] = numbers
-    shared = np.zeros(1 << _SLOT_BITS, bool)
-    shared[slots[last[slots] != numbers]] = True
-    return keys[shared[slots]]
-
-
 def _crowded(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return buckets, uint64, and places, int64, of the keys whose hash others have too, in order."""
-    keys = _meeting_some(keys)
+    """Return buckets, uint64, and places, int64, of the keys whose hash others have too, in order; sorts the keys."""
     keys.sort()
     hashes = keys >> np.uint64(32)
     same = np.concatenate([[False], hashes[1:] == hashes[:-1], [False]])

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metier.prepare.duplicates.frame import in_frame
+from metier.prepare.duplicates.frame import Frame, in_frame
 from metier.prepare.duplicates.shelf import Shelf
 from metier.prepare.duplicates.words import Words, mixed, runs_of, words_of
 
@@ -36,7 +36,7 @@ class _Items(NamedTuple):
     owners: np.ndarray
 
 
-def alike(shelf: Shelf, pairs: np.ndarray, frame: np.ndarray, least: float) -> np.ndarray:
+def alike(shelf: Shelf, pairs: np.ndarray, frame: Frame, least: float) -> np.ndarray:
     """Tell which pairs of rows are near-duplicates.
 
     A pair is one when what must be equal is equal (kind and label), at least the share `least` of the words is common
@@ -60,17 +60,17 @@ def alike(shelf: Shelf, pairs: np.ndarray, frame: np.ndarray, least: float) -> n
     return result
 
 
-def _judge(shelf: Shelf, pairs: np.ndarray, frame: np.ndarray, least: float) -> np.ndarray:
+def _judge(shelf: Shelf, pairs: np.ndarray, frame: Frame, least: float) -> np.ndarray:
     rows, inverse = np.unique(pairs.ravel(), return_inverse=True)
     sides = inverse.reshape(-1, 2)
     texts = shelf.take(rows)
     words = words_of(texts)
     covered = in_frame(words, frame)
-    if len(frame):
+    if len(frame.runs):
         own = np.bincount(words.owners[~covered], minlength=texts.starts.size)
         covered &= own[words.owners] > 0  # a part that is nothing but frame is compared whole
     singles = _Items(words.hashes[~covered], words.owners[~covered])
-    short = np.bincount(singles.owners // 2, minlength=len(rows))[sides].min(1) < SHORT_WORDS
+    short = np.bincount(singles.owners >> 1, minlength=len(rows))[sides].min(1) < SHORT_WORDS
     result = np.zeros(len(pairs), bool)
     long = np.flatnonzero(~short)
     long = long[_possible(singles, sides[long], least, "words")]
@@ -104,7 +104,7 @@ def _possible(items: _Items, sides: np.ndarray, least: float, kind: str) -> np.n
     rows = np.unique(left)
     numbers = np.full(count + 1, -1)
     numbers[rows] = np.arange(len(rows))
-    of = numbers[np.minimum(items.owners // 2, count)]
+    of = numbers[np.minimum(items.owners >> 1, count)]
     spots = (items.hashes >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64) + (of << _BUCKET_BITS)
     table = np.bincount(spots[of >= 0], minlength=len(rows) << _BUCKET_BITS).astype(np.uint32)
     table = table.reshape(-1, 1 << _BUCKET_BITS)
@@ -140,7 +140,7 @@ def _in_order(items: _Items, sides: np.ndarray, least: float) -> np.ndarray:
     """Tell where no more pairs of neighbouring words are broken than the changed words explain, two for each."""
     needed = np.zeros(int(sides.max()) + 2, bool)
     needed[sides] = True
-    kept = needed[np.minimum(items.owners // 2, len(needed) - 1)]
+    kept = needed[np.minimum(items.owners >> 1, len(needed) - 1)]
     owners = items.owners[kept]
     runs = runs_of(items.hashes[kept], owners, 2)
     found = _shared(_Items(runs[runs != 0], owners[runs != 0]), sides)

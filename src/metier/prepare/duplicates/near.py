@@ -6,12 +6,12 @@ import numpy as np
 
 from metier.prepare.duplicates.banding import gather
 from metier.prepare.duplicates.clusters import Clusters
-from metier.prepare.duplicates.frame import frame_of, in_frame
+from metier.prepare.duplicates.frame import Frame, frame_of, in_frame, touched
 from metier.prepare.duplicates.likeness import alike
 from metier.prepare.duplicates.shelf import Shelf
 from metier.prepare.duplicates.signatures import EMPTY, signatures
 from metier.prepare.duplicates.sketches import Sketches
-from metier.prepare.duplicates.words import mixed, places_of, windows_of, words_at
+from metier.prepare.duplicates.words import Spots, mixed, places_of, windows_of, words_at
 
 _BATCH_BYTES = 1 << 19
 _PAIRS = 1 << 14
@@ -65,19 +65,21 @@ def _join_equal(shelf: Shelf, clusters: Clusters) -> np.ndarray:
     return first
 
 
-def _sketch(shelf: Shelf, frame: np.ndarray, sketches: Sketches) -> np.ndarray:
+def _sketch(shelf: Shelf, frame: Frame, sketches: Sketches) -> np.ndarray:
     """Sketch every row; return which rows have any window outside of the frame, bool [rows]."""
     sketched = np.zeros(len(shelf), bool)
     for rows in shelf.batches(_BATCH_BYTES):
         texts = shelf.take(rows)
         places = places_of(texts)
         letters, owners = windows_of(texts.buffer)[places.begins], places.owners
-        covered = in_frame(words_at(texts, places, letters), frame) if len(frame) else None
+        some = touched(letters, owners, frame)
+        covered = in_frame(words_at(texts, Spots(*(column[some] for column in places)), letters[some]), frame)
         windows = _pairs_of_words(letters, owners)
-        if covered is not None:
-            own = ~covered
+        if covered.any():
+            own = np.ones(len(windows), bool)
+            own[some] = ~covered
             windows, owners = windows[own], owners[own]
-        found = signatures(windows, owners // 2, len(rows))
+        found = signatures(windows, owners >> 1, len(rows))
         sketched[rows[0] : rows[-1] + 1] = found[:, 0] != EMPTY
         sketches.add(found)
     sketches.seal()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -13,7 +14,8 @@ from typing import Any, BinaryIO, NamedTuple, Self
 import numpy as np
 
 from metier.prepare.duplicates.words import Texts, fold, mixed
-from metier.prepare.ledger import Pages, Records, unnamed
+from metier.prepare.ledger import NEAR, Pages, Records, unnamed
+from metier.prepare.memory import keep_freed
 
 MOST_CHARACTERS = 1 << 20
 """A longer part of a row is compared by its first million characters."""
@@ -93,12 +95,24 @@ class Shelf:
         begins, ends = rows["begin"], rows["end"]
         places = np.append(0, np.cumsum(ends - begins))
         starts = np.stack([places[:-1], places[:-1] + rows["answer"] - begins], 1)
-        edges = np.append(np.flatnonzero(begins[1:] != ends[:-1]) + 1, len(rows)) if len(rows) else ()
-        descriptor, first, parts = self._texts.fileno(), 0, []
-        for behind in edges:
-            parts.append(os.pread(descriptor, int(ends[behind - 1] - begins[first]), int(begins[first])))
-            first = behind
-        return Texts(np.frombuffer(b"".join(parts), np.uint8), starts)
+        return Texts(np.frombuffer(b"".join(self._pieces(begins, ends)), np.uint8), starts)
+
+    def _pieces(self, begins: np.ndarray, ends: np.ndarray) -> Iterator[bytes | memoryview]:
+        """Yield what stands from each of `begins` to its end, in order, several together where nothing is between."""
+        between = begins[1:] - ends[:-1]
+        spans = [0, *(np.flatnonzero((between < 0) | (between > NEAR)) + 1).tolist(), len(begins)]
+        lasting = np.concatenate([[0], np.cumsum(between != 0)])
+        for first, behind in pairwise(spans):
+            if first == behind:
+                continue
+            start = int(begins[first])
+            content = os.pread(self._texts.fileno(), int(ends[behind - 1]) - start, start)
+            if lasting[first] == lasting[behind - 1]:
+                yield content
+                continue
+            seen = memoryview(content)
+            for begin, end in zip(begins[first:behind].tolist(), ends[first:behind].tolist(), strict=True):
+                yield seen[begin - start : end - start]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +173,7 @@ class Shelving:
 
     def __enter__(self) -> Self:
         """Open the files."""
+        keep_freed()
         self._texts, self._table = self.path.open("wb"), _beside(self.path).open("wb")
         return self
 
@@ -204,7 +219,12 @@ def folded(rows: Items[Compared]) -> Sheaf:
     """Fold some rows, each by itself."""
     if not rows:
         return Sheaf(b"", np.empty(0, _FOLDED))
-    texts = fold([tuple(part[:MOST_CHARACTERS] for part in row[:3]) for row in rows])
+    texts = fold(
+        [
+            (setting[:MOST_CHARACTERS], asked[:MOST_CHARACTERS], answered[:MOST_CHARACTERS])
+            for setting, asked, answered, _ in rows
+        ]
+    )
     return _sheaf(texts, [row.exact for row in rows])
 
 

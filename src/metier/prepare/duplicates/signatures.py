@@ -17,7 +17,8 @@ PLACES = BANDS * ROWS_PER_BAND
 
 EMPTY = np.uint32(0xFFFFFFFF)
 _ROUNDS = 4
-_ROUND_BITS = np.uint64(28)
+_ROUND_BITS = 28
+_VALUE = np.uint32((1 << _ROUND_BITS) - 1)
 _ODD = 0x9E3779B97F4A7C15
 _BORROWED = 8
 
@@ -37,25 +38,26 @@ def signatures(windows: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
     found = np.full(count * PLACES, EMPTY, np.uint32)
     for turn in range(_ROUNDS):
         _lower(found, hashes, firsts, turn)
-        open_rows = (found.reshape(-1, PLACES) == EMPTY).any(1)
-        still = open_rows[firsts // PLACES]
-        if not still.any():
-            break
-        if not still.all():
-            hashes, firsts = hashes[still], firsts[still]
     table = found.reshape(-1, PLACES)
     _borrow(table)
     return table
 
 
 def _lower(found: np.ndarray, hashes: np.ndarray, firsts: np.ndarray, turn: int) -> None:
-    """Let every hash take its place where it is the lowest; those of later turns never beat earlier ones."""
+    """Let every hash take its place where it is the lowest; those of later turns never beat earlier ones.
+
+    All hashes take part in all turns: to ask which rows have an empty place left costs more than it spares.
+    """
     drawn = hashes * np.uint64(pow(_ODD, 2 * turn + 1, 1 << 64))
-    values = (drawn & np.uint64((1 << 28) - 1)) | (np.uint64(turn) << _ROUND_BITS)
+    values = drawn.astype(np.uint32)
+    values &= _VALUE
+    values |= np.uint32(turn << _ROUND_BITS)
     drawn >>= np.uint64(32)
     drawn *= np.uint64(PLACES)
     drawn >>= np.uint64(32)
-    np.minimum.at(found, firsts + drawn.view(np.int64), values.astype(np.uint32))
+    spots = drawn.view(np.int64)
+    spots += firsts
+    np.minimum.at(found, spots, values)
 
 
 def _borrow(table: np.ndarray) -> None:

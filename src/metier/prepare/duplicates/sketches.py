@@ -18,6 +18,9 @@ _TOGETHER = 1 << 11
 """So many rows are written at a time: every band is a place of its own in the file."""
 
 _SKETCH = np.dtype([("places", "u1", PLACES)])
+_ONES = np.uint64(0x0101010101010101)
+"""Times this, the upper byte of a number is the sum of its bytes."""
+
 _FACTORS = mixed(np.arange(1, ROWS_PER_BAND + 1, dtype=np.uint64)) | np.uint64(1)
 _ADDED = mixed(np.arange(BANDS, dtype=np.uint64))
 
@@ -89,7 +92,8 @@ class Sketches:
     def agreeing(self, pairs: np.ndarray) -> np.ndarray:
         """Return in what share of their places the rows of pairs, int64 [P, 2], agree."""
         found = Records(self._short, _SKETCH).of(pairs)["places"]
-        return np.count_nonzero(found[:, 0] == found[:, 1], axis=1) / PLACES
+        eights = (found[:, 0] == found[:, 1]).view(np.uint64).sum(1)  # eight counts, of at most 20 each, in one number
+        return ((eights * _ONES) >> np.uint64(56)) / PLACES
 
 
 def _band_hashes(found: np.ndarray) -> np.ndarray:

@@ -3,9 +3,11 @@
 import unicodedata
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as arrow
 
 _KEPT_SIGNS = "/%&@#\\$+<=>^`|~"
 _TABLE = bytes(
@@ -15,6 +17,7 @@ _TABLE = bytes(
 """Letters and digits stay, symbols too (+ and < tell things apart, so do / and %); other punctuation is a space."""
 
 _PART_END = "\0"
+_SPACE = np.uint8(32)
 PADDING = 7
 """Spaces behind every row, so that a window of eight bytes can begin at each of its own."""
 
@@ -50,38 +53,47 @@ def fold(rows: Sequence[tuple[str, ...]]) -> Texts:
 
     A part without any letter, digit or symbol ("?!") is kept by the names of its characters.
     """
-    parts, width = [part for row in rows for part in row], len(rows[0])
+    parts, width = list(chain.from_iterable(rows)), len(rows[0])
     filled = [index for index, part in enumerate(parts) if part]
     folded = [b""] * len(parts)
-    for index, part in zip(filled, _folded([parts[index] for index in filled]) if filled else (), strict=True):
+    for index, part in zip(filled, _folded([parts[index] for index in filled]), strict=True):
         folded[index] = part or b"".join(b"u%x " % ord(character) for character in "".join(parts[index].split()))
     lengths = np.fromiter(map(len, folded), np.int64, len(folded))
-    folded[width - 1 :: width] = [part + _ROW_END for part in folded[width - 1 :: width]]
     starts = np.append(0, np.cumsum(lengths)[:-1]) + PADDING * (np.arange(len(folded)) // width)
-    return Texts(np.frombuffer(b"".join(folded), np.uint8), starts.reshape(-1, width))
+    pieces = [_ROW_END] * (len(rows) * (width + 1))
+    for column in range(width):
+        pieces[column :: width + 1] = folded[column::width]
+    return Texts(np.frombuffer(b"".join(pieces), np.uint8), starts.reshape(-1, width))
 
 
 def _folded(parts: Sequence[str]) -> list[bytes]:
     """Return texts as words with one space behind each, in UTF-8."""
-    further = [index for index, part in enumerate(parts) if not part.isascii()]
-    if further:
-        parts = list(parts)
-        plain = _plain(_joined([parts[index] for index in further])).split(_PART_END)
-        for index, part in zip(further, plain, strict=True):
-            parts[index] = part
-    content = np.frombuffer(_joined(parts).encode("utf-8", "replace").translate(_TABLE), np.uint8)
-    spaces, kept = content == 32, np.ones(len(content), bool)
-    np.logical_and(spaces[1:], spaces[:-1], out=kept[1:])
-    kept[1:] ^= True  # of several spaces the first
-    stripped = (part.strip() for part in content[kept].tobytes().split(b"\0"))
-    return [part + b" " if part else part for part in stripped]
+    folded = [b""] * len(parts)
+    plain = [part.isascii() for part in parts]
+    for ascii_only in (True, False):
+        numbers = [number for number, found in enumerate(plain) if found is ascii_only]
+        if not numbers:
+            continue
+        chosen = parts if len(numbers) == len(parts) else [parts[number] for number in numbers]
+        words = _words_of(chosen, ascii_only=ascii_only)
+        if len(words) != len(numbers):  # some text holds the sign that parts end with
+            words = _words_of([part.replace(_PART_END, " ") for part in chosen], ascii_only=ascii_only)
+        for number, part in zip(numbers, words, strict=True):
+            folded[number] = part
+    return folded
 
 
-def _joined(parts: Sequence[str]) -> str:
-    joined = _PART_END.join(parts)
-    if joined.count(_PART_END) == len(parts) - 1:
-        return joined
-    return _PART_END.join(part.replace(_PART_END, " ") for part in parts)
+def _words_of(parts: Sequence[str], *, ascii_only: bool) -> list[bytes]:
+    """Return the words of texts; another number of texts when one of them holds `_PART_END`."""
+    joined = f" {_PART_END}".join(parts)
+    text = joined if ascii_only else _plain(joined)
+    content = np.frombuffer(f"{text} ".encode("utf-8", "replace").translate(_TABLE), np.uint8)
+    kept = content != _SPACE
+    kept[1:] |= content[:-1] > _SPACE  # a space behind a word; a part begins behind a zero
+    bits = arrow.py_buffer(np.packbits(kept, bitorder="little"))
+    chosen = arrow.Array.from_buffers(arrow.bool_(), len(kept), [None, bits])
+    found = arrow.array(content).filter(chosen).to_numpy()  # several times as fast as content[kept]
+    return found.tobytes().split(_PART_END.encode())
 
 
 def _plain(text: str) -> str:

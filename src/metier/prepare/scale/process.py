@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from metier.core.errors import MetierError
+from metier.prepare.memory import keep_freed
 
 _OBJECTS = 50_000
 """So many more objects than were let go are looked through for circles; a piece makes some ten thousand."""
@@ -14,6 +15,7 @@ _OBJECTS = 50_000
 
 def serve(connection: Connection) -> None:
     """Take a job and then pieces; answer each with its outcome or with the error that working on it raised."""
+    keep_freed()
     try:
         work = connection.recv().opened()
         gc.set_threshold(_OBJECTS)
