@@ -59,6 +59,7 @@ CHANGES: dict[str, Entry] = {
     "check.best": ({"check": {"best": "word_f1"}}, "log"),
     "check.rows": ({"check": {"metrics": ["ended"], "rows": 1}}, "log"),
     "check.every": ({"check": {"metrics": ["ended"], "every": 2}}, "log"),
+    "check.loss_rows": ({"check": {"loss_rows": 1}}, "log"),
     "check.steps": ({"check": {"steps": 5}}, "log"),
     "check.max_new_tokens": ({"check": {"metrics": ["ended"], "max_new_tokens": 1}, "learning_rate": 2e-2}, "log"),
     "check.keep_epochs": ({"check": {"keep_epochs": 1}}, "epochs"),

@@ -13,6 +13,11 @@ class Calendar:
     order: Ordered
     settings: TrainSettings
 
+    @property
+    def checks(self) -> int:
+        """Number of checks of the whole run, those at the ends of epochs that are kept left out."""
+        return self._checks_after(0)
+
     def is_check(self, done: int) -> bool:
         """Tell whether a check falls after `done` steps."""
         if self._checks_after(done) < self._checks_after(done - 1):

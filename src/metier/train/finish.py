@@ -106,7 +106,7 @@ def write_summary(run: Path, place: checkpoint.Place, fit: Fit, material: Materi
         "tokens": place.tokens,
         "seconds": place.seconds,
         "seconds_with_loading": perf_counter() - started,
-        "held_out_rows": len(material.validation) // fit.together,
+        "held_out_rows": material.held_out_rows,
         "measured_rows": len(fit.validation) // fit.together,
         "best_step": place.best_step,
         "best_validation_loss": place.best_loss,

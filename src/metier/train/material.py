@@ -40,6 +40,11 @@ class Material:
         """Number of training rows."""
         return len(self.train) // self.view.together
 
+    @property
+    def held_out_rows(self) -> int:
+        """Number of validation rows."""
+        return len(self.validation) // self.view.together
+
 
 def gather(snapshot: Path, base: Base, run: Path, settings: TrainingPlan, progress: Progress) -> Material:
     """Load, prove and render the rows of a snapshot; rendered rows are cached beside the runs."""

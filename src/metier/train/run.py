@@ -5,7 +5,6 @@ import os
 import shutil
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 
@@ -14,8 +13,7 @@ from metier.core.progress import Progress
 from metier.model.arithmetic import float32_means_float32
 from metier.model.find import Base
 from metier.model.load import device_here
-from metier.text.rendered import Rendered
-from metier.train import choices, device, frozen, preferring, replay
+from metier.train import choices, device, frozen, held_out, preferring, replay
 from metier.train.assemble import disturbed, objective, order, with_states, without_states
 from metier.train.finish import Ended, finish, write_settings, write_summary
 from metier.train.fit import Fit
@@ -28,8 +26,6 @@ from metier.train.planning.run import settle
 from metier.train.quiz import quiz
 from metier.train.reinforcing.run import rewarded
 from metier.train.sweep import auto
-
-_VALIDATION_ROWS = 256
 
 
 def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, progress: Progress) -> Path:
@@ -77,6 +73,8 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
             chosen = [threads, *planned, *loaded.chosen, *material.renderer.choices]
             if settings.train.learning_rate == "auto":
                 fit, chosen = auto.decide(fit, chosen, progress)
+            if fit.validation:
+                chosen.append(held_out.loss_rows(fit.settings, material.held_out_rows, fit.order))
             for choice in chosen:
                 progress.chose(choice)
             fit = dataclasses.replace(fit, quiz=asked_rows)
@@ -106,6 +104,8 @@ def assembled(
     sizes = (material.trained_rows, len(material.general or ()))
     tokens = train.micro_batch_tokens or UNPLANNED_TOKENS
     train = train.model_copy(update={"schedule": schedule, "micro_batch_tokens": tokens})
+    steps = order(train, sizes, chosen["train.epochs"], settings.seed, curriculum=material.view.curriculum)
+    judged = held_out.loss_rows(train, material.held_out_rows, steps).value
     fit = Fit(
         run_folder=run,
         model=model,
@@ -113,8 +113,8 @@ def assembled(
         way=way,
         attention=disturbed(way.attention, train.regularise, material.train),
         rendered=material.train if material.general is None else replay.Mixed(material.train, material.general),
-        validation=_validation_sample(material.validation, material.view.together),
-        order=order(train, sizes, chosen["train.epochs"], settings.seed, curriculum=material.view.curriculum),
+        validation=held_out.sample(material.validation, material.view.together, judged),
+        order=steps,
         settings=train,
         peak_rate=chosen["train.learning_rate"],
         seed=settings.seed,
@@ -132,11 +132,3 @@ def assembled(
     if not material.view.plain:
         return without_states(fit, progress, f"the objective {material.view.objective.name} reads whole models")
     return with_states(fit, settings.model.frozen_cache_gb, progress, folder=states or run / frozen.FOLDER)
-
-
-def _validation_sample(rendered: Rendered, together: int) -> list[Any]:
-    """Return the sequences of at most 256 validation rows, evenly spread, so that a check costs seconds on any data."""
-    rows = len(rendered) // together
-    count = min(_VALIDATION_ROWS, rows)
-    chosen = [place * rows // count for place in range(count)]
-    return [rendered.sequence(row * together + place) for row in chosen for place in range(together)]

@@ -203,6 +203,10 @@ class CheckSettings(Settings):
     """Let rows be answered at every so many checks, counted from the last one. Where a metric is `best`, the checks
     between decide nothing."""
 
+    loss_rows: int | None = Field(None, ge=1)
+    """Validation rows whose loss a check measures, at most, evenly spread. null: 256, or in a short run, from 64 on,
+    as many as keep all checks below a tenth of its cost."""
+
     steps: int | None = Field(None, ge=1)
     """Steps from one check to the next; the last one comes at the end. null: `train.checks` of them, evenly spread."""
 

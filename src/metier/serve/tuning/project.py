@@ -29,8 +29,9 @@ _REWARDS = "train.objective.reinforce"
 _OF_REWARDS = (".advantage", ".answers", ".max_new_tokens", ".held_out_answers")
 """What a setting of a request may say of rewards: never what grades, or which judge is asked."""
 
-_KEPT_EPOCHS = 3
-"""Last epochs whose models are served beside the best one."""
+_BY_ITSELF: dict[str, Any] = {"train.check.keep_epochs": 3, "train.check.loss_rows": 256}
+"""Settings of jobs that say nothing else: models of the last epochs are served beside the best one, and checks read
+as many held-out rows as hosted fine-tuning tells the full loss of."""
 
 
 def check(body: JobBody, graders: GraderSettings) -> None:
@@ -99,7 +100,7 @@ def overrides(body: JobBody) -> list[str]:
         Refusal: a setting that a request may not make.
     """
     chosen = hyperparameters(body)
-    settings: dict[str, Any] = {"train.check.keep_epochs": _KEPT_EPOCHS} | (body.settings or {})
+    settings: dict[str, Any] = _BY_ITSELF | (body.settings or {})
     for name in settings:
         _require_allowed(name)
     said = _of_method(chosen) | {

@@ -14,7 +14,7 @@ from metier.forest.frozen import lowest_trained
 from metier.model.adapt import count_parameters
 from metier.model.find import Base
 from metier.model.settings import ModelSettings
-from metier.train import choices, frozen
+from metier.train import choices, frozen, held_out
 from metier.train.fit import Fit
 from metier.train.loading import Loaded, adapted, bare
 from metier.train.material import Material
@@ -70,7 +70,8 @@ class Bench:
         seat = self._seated(plan)
         seat.start.restore()
         loaded = replace(seat.loaded, chosen=self._chosen(seat.loaded, plan))
-        evenly = plan.train.check.model_copy(update={"steps": None, "keep_epochs": 0})
+        rows = plan.train.check.loss_rows or held_out.MOST  # the same for long trials and short ones
+        evenly = plan.train.check.model_copy(update={"steps": None, "keep_epochs": 0, "loss_rows": rows})
         settings = plan.train.model_copy(update={"checks": checks, "check": evenly, "checkpoint_every": None})
         states = self._folder / f"{frozen.FOLDER}-{lowest_trained(seat.loaded.model)}-{plan.model.precision}"
         plan = replace(plan, train=settings)

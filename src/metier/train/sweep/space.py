@@ -26,6 +26,7 @@ _FIXED = {
     "train.check.metrics": "trials are compared by their validation loss",
     "train.check.best": "trials are compared by their validation loss",
     "train.check.rows": "trials are compared by their validation loss",
+    "train.check.loss_rows": "trials are compared on the same rows",
     "train.check.every": "trials are compared by their validation loss",
     "train.check.steps": "the rungs decide when trials are measured",
     "train.check.keep_epochs": "it does not change what is trained",
