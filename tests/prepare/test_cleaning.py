@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metier.core import artefact, extras
 from metier.core.errors import MissingExtraError, SettingsError
-from metier.prepare.cleaning.mislabelled import doubted
+from metier.prepare.cleaning.mislabelled import doubted, probabilities
 from metier.prepare.cleaning.settings import CleanSettings
 from tests.prepare.workshop import Workshop, decisions, raw, rows, tickets
 
@@ -261,7 +261,7 @@ def planted(count, flips):
 
 def test_flipped_labels_are_doubted_and_others_are_not():
     texts, labels, flipped, _ = planted(400, 20)
-    found = doubted(texts, labels)
+    found = doubted(probabilities(texts, labels), labels)
     doubts = {place for place, *_ in found}
     assert len(doubts & flipped) >= 0.8 * len(flipped)
     assert len(doubts - flipped) <= 0.2 * len(doubts)
@@ -278,6 +278,19 @@ def test_a_doubted_label_is_listed_with_the_likely_one(workshop):
     assert "against" in mine(result, "mislabelled")[0]["detail"]
     assert mine(workshop.prepare(name, clean={"mislabelled": "off"}), "mislabelled") == []
     assert workshop.prepare(name, clean={"mislabelled": "drop"}).dropped == {"label is probably another": 4}
+
+
+def test_labels_that_the_words_do_not_tell_are_not_doubted(workshop):
+    """Half of pubmedqa's yes, no and maybe were called wrong by a probe that was right no oftener than "yes" is."""
+    texts, *_ = planted(300, 0)
+    drawn = np.random.default_rng(1).choice(3, len(texts), p=[0.55, 0.35, 0.1])
+    records = [{"text": text, "label": ["yes", "no", "maybe"][said]} for text, said in zip(texts, drawn, strict=True)]
+    result = workshop.prepare(workshop.lines("t.jsonl", records), clean={"mislabelled": "drop"})
+    assert mine(result, "mislabelled") == []
+    assert result.dropped == {}
+    (said,) = [choice for choice in workshop.heard.choices if choice.name == "rows looked at for a wrong label"]
+    assert said.value == 0
+    assert "no better than the shares of the labels" in said.reason
 
 
 PARTS = [*"ab <>&;-\n\r\t", "\u200b", "\u00a0", "é", "Ã", "©", "<br>", "&amp;", "> ", "-- \n", "ha"]

@@ -2,7 +2,8 @@
 
 Each row is judged by a linear classifier (TF-IDF of words and pairs of words) that has not seen it. Its label is
 doubted when the classifier is at least as sure of another label as it is, on average, of rows that bear that label
-(Northcutt, Jiang and Chuang, "Confident learning", JAIR 2021).
+(Northcutt, Jiang and Chuang, "Confident learning", JAIR 2021). A classifier to which the words say nothing is no judge:
+where it is not surely less surprised at the labels than their shares alone would be, no label is doubted.
 """
 
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ class Mislabelled:
 
     def __init__(self, spool: Spool, seen: Seen, *, drops: bool) -> None:
         self._action: Action = "drop" if drops else "flag"
+        self._choices = seen.choices
         places = spool.places
         labelled = int(((places.labels >= 0) & spool.alive).sum())
         draws = np.ascontiguousarray(places.ids[:, :4]).view(">u4")[:, 0]
@@ -57,23 +59,40 @@ class Mislabelled:
             return
         texts = [asked(row) for row in spool.rows(numbers[enough])]
         known, given = np.unique(labels[enough], return_inverse=True)
-        for place, instead, sure, share in doubted(texts, given):
+        chances = probabilities(texts, given)
+        if not tells(chances, given):
+            reason = "the words of the texts tell their labels no better than the shares of the labels do"
+            self._choices.append(Reasoned(name="rows looked at for a wrong label", value=0, reason=reason))
+            return
+        for place, instead, sure, share in doubted(chances, given):
             name = spool.places.label_names[codes[known[instead]]]
             detail = f"{name!r} at {sure:.0%} against {share:.0%} for its own"
             yield spool.decision(int(numbers[enough][place]), RULE, self._action, REASON, detail)
 
 
-def doubted(texts: list[str], labels: np.ndarray) -> list[tuple[int, int, float, float]]:
+def tells(chances: np.ndarray, labels: np.ndarray) -> bool:
+    """Tell whether a probe is surely less surprised at the labels than their shares are (by two standard errors).
+
+    Args:
+        chances: float64 [N, K], what the probe says of rows that it has not seen.
+        labels: int [N], those that the rows bear.
+    """
+    count = len(labels)
+    shares = np.bincount(labels)[labels] / count
+    gains = np.log(np.maximum(chances[np.arange(count), labels], 1e-12)) - np.log(shares)
+    return bool(gains.mean() > 2 * gains.std() / count**0.5)
+
+
+def doubted(chances: np.ndarray, labels: np.ndarray) -> list[tuple[int, int, float, float]]:
     """Return what is probably mislabelled, the most doubtful first.
 
     Args:
-        texts: N texts.
-        labels: int [N], each of K labels at least five times.
+        chances: float64 [N, K], what a probe says of rows that it has not seen.
+        labels: int [N], those that the rows bear.
 
     Returns:
         (place, the label that it probably has, the probability of that one, the probability of its own).
     """
-    chances = _probabilities(texts, labels)
     count, kinds = chances.shape
     own = chances[np.arange(count), labels]
     usual = np.array([own[labels == kind].mean() for kind in range(kinds)])
@@ -84,8 +103,8 @@ def doubted(texts: list[str], labels: np.ndarray) -> list[tuple[int, int, float,
     return [(int(place), int(best[place]), float(chances[place, best[place]]), float(own[place])) for place in order]
 
 
-def _probabilities(texts: list[str], labels: np.ndarray) -> np.ndarray:
-    """Return float64 [N, K]: what a probe that has not seen a row says of it."""
+def probabilities(texts: list[str], labels: np.ndarray) -> np.ndarray:
+    """Return float64 [N, K]: what a probe that has not seen a row says of it; each label stands five times or more."""
     words = extras.load("sklearn.feature_extraction.text", EXTRA)
     linear = extras.load("sklearn.svm", EXTRA)
     selection = extras.load("sklearn.model_selection", EXTRA)
