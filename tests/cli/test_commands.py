@@ -62,6 +62,10 @@ def test_version(metier):
     assert metier("--version", "--json").json == {"version": __version__}
 
 
+def test_json_may_stand_before_the_command(metier):
+    assert metier("--json", "doctor").json["report"]["title"] == "metier doctor"
+
+
 def test_init_makes_a_project_and_says_what_to_do_next(metier, tmp_path):
     result = metier("init", "my-task")
     assert result.code == 0

@@ -74,3 +74,11 @@ def test_little_memory_or_disk_is_remarked(tmp_path):
     assert machine._verdict(nothing_missing, 1 << 30, 1 << 40).good is None
     assert machine._verdict(nothing_missing, 1 << 40, 1 << 30).good is None
     assert machine._verdict(nothing_missing, 1 << 40, 1 << 40).good is True
+
+
+def test_what_else_is_missing_is_said_beside_ready(metier, monkeypatch):
+    monkeypatch.setitem(extras.EXTRAS, "sql", ("a_module_nobody_has",))
+    result = metier("doctor")
+    assert result.code == 0
+    assert "everything is installed" not in result.out
+    assert "sql" in result.out.rpartition("Ready to train. Not installed, for who needs them:")[2]

@@ -49,6 +49,16 @@ def test_sentences_are_left_out_first_then_intervals_go_below():
     assert any("(53.4 to 77.8)" in line and "%" not in line for line in narrow)
 
 
+def test_many_columns_stand_closer_before_a_word_breaks():
+    head = ["way", "micro-batch", "weights", "gradients", "optimiser", "activations", "program", "all", "fits", "epoch"]
+    sizes = ("2,048", "7.2 MiB", "1.3 MiB", "2.6 MiB", "77.6 MiB", "601 MiB", "689 MiB", "yes", "27 s")
+    way = ("QLoRA (nf4), checkpointing", *sizes)
+    lines = shown(Table(title="t", columns=tuple(head), rows=(way,)), 100).splitlines()
+    assert max(map(len, lines)) <= 100
+    words = set(" ".join(lines).split())
+    assert {"micro-", "batch", "gradients", "optimiser", "activations", "program", "checkpointing"} <= words
+
+
 def test_one_column_and_no_rows_are_shown_too():
     assert "name" in shown(Table(title="t", columns=("name",), rows=()), 10)
     assert "x" * 10 in shown(Table(title="t", columns=("name",), rows=(("x" * 90,),)), 20)

@@ -43,10 +43,19 @@ def test_long_tables_and_many_examples_are_cut_and_said_to_be():
     table = Table(title="t", columns=("n",), rows=tuple((number,) for number in range(50)))
     report = Report(title="r", verdict=Verdict(text="v", good=True), tables=(table,), examples=(example,) * 9)
     text = shown(lambda console: terminal.show(page_of(report), console))
-    assert "35 more rows are in the report file" in text
-    assert "6 more rows are in the report file" in text
+    assert "35 more rows; --json tells all of them" in text
+    assert "6 more rows; --json tells all of them" in text
+    assert "report file" not in text, "most commands write none"
     assert "2,000" in text
     assert text.count("p") < 3 * 700
+
+
+def test_a_handful_of_rows_is_not_left_out():
+    table = Table(title="t", columns=("n",), rows=tuple((f"row {number}",) for number in range(22)))
+    report = Report(title="r", verdict=Verdict(text="v", good=True), tables=(table,))
+    text = shown(lambda console: terminal.show(page_of(report), console))
+    assert "row 21" in text
+    assert "more rows" not in text
 
 
 def test_sparklines_rise_and_fall():

@@ -82,6 +82,8 @@ def metier(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
+    if json:  # said before the command, it is meant for the command
+        context.default_map = {context.invoked_subcommand: {"json": True}}
 
 
 def main() -> None:

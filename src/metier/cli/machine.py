@@ -112,7 +112,10 @@ def _verdict(missing: dict[str, tuple[str, ...]], memory: int, disk: int) -> Ver
         line = extras.install_line("train")
         return Verdict(text=f"Data can be prepared here; to train and evaluate, first: {line}", good=False)
     if memory < _LITTLE_MEMORY:
-        return Verdict(text=f"Everything is installed, but {size(memory)} of memory is little.", good=None, asked=False)
+        return Verdict(text=f"It can train here, but {size(memory)} of memory is little.", good=None, asked=False)
     if disk < _LITTLE_DISK:
-        return Verdict(text=f"Everything is installed, but only {size(disk)} of disk is free.", good=None, asked=False)
+        return Verdict(text=f"It can train here, but only {size(disk)} of disk is free.", good=None, asked=False)
+    others = [name for name, absent in missing.items() if absent]
+    if others:
+        return Verdict(text=f"Ready to train. Not installed, for who needs them: {', '.join(others)}.", good=True)
     return Verdict(text="Ready: everything is installed.", good=True)

@@ -75,7 +75,7 @@ def show_report(report: Report, console: Console) -> None:
         console.print()
         console.print(_example(example))
     if len(report.examples) > _EXAMPLES_SHOWN:
-        console.print(Text(f"{len(report.examples) - _EXAMPLES_SHOWN} more rows are in the report file", "dim"))
+        console.print(Text(f"{len(report.examples) - _EXAMPLES_SHOWN} more rows; --json tells all of them", "dim"))
 
 
 def verdict(answer: Verdict, title: str) -> Panel:
@@ -134,7 +134,7 @@ def _figure(figure: Figure) -> Group:
     parts_: list[Text | Grid] = [Text(visible(figure.title), "bold"), body]
     hidden = max((len(series.x) for series in figure.series), default=0) - _BARS_SHOWN
     if figure.kind == "bars" and hidden > 0:
-        parts_.append(Text(f"{hidden} more are in the report file", "dim"))
+        parts_.append(Text(f"{hidden} more; --json tells all of them", "dim"))
     return Group(*parts_)
 
 
