@@ -97,3 +97,11 @@ def test_the_page_shows_data_tokens_and_ten_rows(workshop, base):
     assert page(path, "metier-tiny", renderer, Silent()) == found
     assert "Rows drawn at random" in html.render(found)
     assert [chapter.name for chapter in page(path, "", None, Silent()).chapters] == ["data"]
+
+
+def test_a_format_that_many_files_are_in_is_told_once(workshop):
+    for number in range(4):
+        workshop.lines(f"all/{'abcd'[number]}.jsonl", tickets(40)[number * 10 : number * 10 + 10])
+    facts = dict(report(workshop.prepare("all").path).facts)
+    assert facts["format of 4 files"].startswith("label (")
+    assert [name for name in facts if name.startswith("format of")] == ["format of 4 files"]

@@ -57,6 +57,11 @@ def test_recognised(record, expected):
     assert expected in FORMATS
 
 
+def test_an_input_may_be_a_list_of_texts():
+    row = read({"instruction": "Sum up", "input": ["One.", "Two."], "output": "Both."})
+    assert said(row) == [("user", "Sum up\n\nOne.\nTwo."), ("assistant", "Both.")]
+
+
 def test_confidence_is_the_share_that_fits():
     assert recognise([{"text": "t", "label": "l"}] * 97 + [{"text": "t"}] * 3).confidence == 0.97
 

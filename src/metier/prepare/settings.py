@@ -12,7 +12,7 @@ from metier.prepare.cleaning.settings import CleanSettings
 from metier.prepare.contamination.settings import ContaminationSettings
 from metier.prepare.duplicates.settings import DedupeSettings
 from metier.prepare.protect.settings import ProtectSettings
-from metier.prepare.reading.settings import QuerySettings, ReadSettings, SourceSettings
+from metier.prepare.reading.settings import Column, QuerySettings, ReadSettings, SourceSettings
 from metier.prepare.synthesise.settings import SynthesiseSettings
 from metier.text.formats import ColumnRole, FormatName
 
@@ -123,8 +123,10 @@ class PrepareSettings(Settings):
     format: Literal["auto"] | FormatName = "auto"
     """What the rows look like. `auto`: recognised in each file by its columns, and printed."""
 
-    columns: dict[ColumnRole, str] = Field(default_factory=dict)
+    columns: dict[ColumnRole, Column] = Field(default_factory=dict)
     """What the columns are for when their names do not say it, e.g. `{text: body, label: queue, group: customer}`.
+    Several are put together, an empty line between them (`text: [subject, body]`); `fields.summary` is a value inside
+    another, `comments.0.body` one in a list.
     Rows of one `group` never come into two splits; `slice` is reported on its own; `weight` multiplies a row's loss;
     `time` is when a row came about, `difficulty` a number that says how hard it is; rows whose `synthetic` is true are
     only trained on."""

@@ -31,6 +31,7 @@ from metier.prepare.protect.tally import Kept
 from metier.prepare.reading.intake import Books, Intake, open_file
 from metier.prepare.reading.part import DataFile
 from metier.prepare.reading.sources import sources
+from metier.prepare.reading.split_names import overlooked
 from metier.prepare.scale.entrance import Entrance
 from metier.prepare.scale.run import opened
 from metier.prepare.scale.work import Job
@@ -42,7 +43,7 @@ from metier.prepare.summary import report
 __all__ = ["SnapshotResult", "prepare", "report"]
 
 KIND = "snapshot"
-_RECIPE = 7
+_RECIPE = 8
 """Goes up when the same files and settings give other rows, so that no old snapshot is taken for a new one."""
 
 
@@ -190,7 +191,7 @@ def _divide(inputs: _Inputs, spool: Spool, duplicates: Duplicates, decisions: De
         division = divide(spool.places, inputs.settings, alive=spool.alive, clusters=clusters, files=roles, seed=seed)
     except DataError as error:
         raise decisions.blamed(error) from error
-    division.warnings += duplication.warnings(decisions)
+    division.warnings += [*duplication.warnings(decisions), *overlooked(inputs.files)]
     return division
 
 

@@ -14,6 +14,7 @@ _MOST_ROWS = 40
 _WEIGHTY = 0.02
 """Warnings that concern a smaller part of the rows do not change the verdict."""
 
+_FORMAT = "format of "
 _SPLITS = ("train", "validation", "test")
 _DONE = {"drop": "dropped", "change": "changed", "flag": "flagged"}
 
@@ -40,13 +41,23 @@ def report(path: Path, more: tuple[Warning, ...] = ()) -> Report:
             *((f"{split} rows", counts[split]) for split in _SPLITS),
             *((("of them repeated", facts["repeated"]),) if facts["repeated"] else ()),
             ("dropped", sum(dropped.values())),
-            *((choice["name"], f"{choice['value']} ({choice['reason']})") for choice in facts["choices"]),
+            *_choices(facts["choices"]),
             ("snapshot", path.name),
         ),
         tables=tuple(_tables(path, facts, warnings)),
         figures=tuple(_figures(facts)),
         command="metier prepare",
     )
+
+
+def _choices(choices: list[dict[str, Any]]) -> Iterator[tuple[str, Cell]]:
+    """Yield what was chosen and why; a format that several files are in stands there once."""
+    told: dict[str, list[str]] = {}
+    for choice in choices:
+        told.setdefault(f"{choice['value']} ({choice['reason']})", []).append(choice["name"])
+    for value, names in told.items():
+        together = len(names) > 1 and all(name.startswith(_FORMAT) for name in names)
+        yield from [(f"{_FORMAT}{len(names)} files", value)] if together else ((name, value) for name in names)
 
 
 def _verdict(facts: Mapping[str, Any], warnings: tuple[Warning, ...]) -> Verdict:

@@ -194,11 +194,52 @@ def test_records_under_their_ids_and_pairs_under_a_key(workshop):
     name = workshop.write("u.json", json.dumps(pairs, indent=1))
     message = str(_message(workshop, name))
     assert "one JSON object with 2 lists in it (train, test); wanted: a list of objects, or one object" in message
-    assert message.endswith(f"do: say which, for example data.train: {name}#train")
+    assert message.endswith(f"do: say which, for example data: {{train: {name}#train, test: {name}#test}}")
     expect_all(workshop.prepare("u.json#train", columns={"text": "column 1", "label": "column 2"}))
     assert "no 'tset' in it; wanted: one of train, test; do: did you mean 'test'?" in str(
         _message(workshop, "u.json#tset")
     )
+
+
+def test_a_page_of_conversations_as_intercom_exports_it(workshop):
+    part = {"type": "conversation_part", "part_type": "comment", "author": {"type": "admin"}}
+    talks = [
+        {"id": str(n), "source": {"body": f"<p>where is {n}</p>", "author": {"type": "user"}},
+         "conversation_parts": {"conversation_parts": [part | {"body": f"<p>there is {n}</p>"}]}}
+        for n in range(30)
+    ]  # fmt: skip
+    export = {"type": "conversation.list", "conversations": talks, "pages": {"next": None}}
+    for name, indent in (("t.json", None), ("u.json", 1)):
+        result = workshop.prepare(workshop.write(name, json.dumps(export, indent=indent)))
+        said = [[turn.content for turn in row.messages] for split in rows(result).values() for row in split]
+        assert sorted(said) == sorted([f"where is {n}", f"there is {n}"] for n in range(30))
+
+
+def test_files_that_are_called_like_splits_are_not_mixed_without_a_word(workshop):
+    held_out = [{"text": f"held {n}", "label": "ab"[n % 2]} for n in range(20)]
+    names = [
+        workshop.lines("shop/train.jsonl", RECORDS),
+        workshop.lines("shop/web-dev.jsonl", held_out[:10]),
+        workshop.lines("shop/test-00000-of-00001.jsonl", held_out[10:]),
+    ]
+    (said,) = [warning for warning in workshop.prepare("shop").warnings if "names say otherwise" in warning]
+    assert "shop/web-dev.jsonl and shop/test-00000-of-00001.jsonl; to keep that: data.validation, data.test" in said
+    named = workshop.prepare(dict(zip(("train", "validation", "test"), names, strict=True)))
+    assert not [warning for warning in named.warnings if "names say otherwise" in warning]
+    assert len(rows(named)["test"]) == 10
+    workshop.lines("test/train-a.jsonl", RECORDS)
+    workshop.lines("test/train-latest.jsonl", held_out)
+    assert not [warning for warning in workshop.prepare("test").warnings if "names say otherwise" in warning]
+
+
+def test_a_file_of_pairs_is_refused_with_its_text_and_its_label(workshop):
+    pairs = {
+        "train": [[f"what is the state of order {n}", ("order", "bill")[n % 2]] for n in range(30)],
+        "test": [["t", "l"]],
+    }
+    name = workshop.write("u.json", json.dumps(pairs))
+    message = str(_message(workshop, f"{name}#train"))
+    assert "prepare.columns: {text: column 1, label: column 2}" in message
 
 
 def test_xml(workshop):

@@ -1,10 +1,10 @@
 """The one function of this folder: training rows → changed copies whose answers still hold → a file of marked rows."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from metier.core import artefact, extras, seeds
 from metier.core.errors import InputError
@@ -14,7 +14,7 @@ from metier.core.types import Row
 from metier.prepare.augment.settings import AugmentSettings, Way
 from metier.prepare.augment.swap import SWAPPED, pools, swapped
 from metier.prepare.augment.wording import with_other_case, with_other_order, with_typos, words_of
-from metier.prepare.made import made_line
+from metier.prepare.made import Columns, made_line
 from metier.prepare.protect.detect import detector
 from metier.prepare.synthesise.quality import Measure, fault, measure
 from metier.prepare.synthesise.task import Task, task_of, with_input
@@ -49,7 +49,7 @@ def augment(
     *,
     folder: Path,
     seed: int,
-    columns: Mapping[Any, str],
+    columns: Columns,
     progress: Progress,
 ) -> Augmentation:
     """Make changed copies of the training rows of a snapshot and write them; validation and test rows are never used.

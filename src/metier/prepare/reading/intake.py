@@ -2,14 +2,16 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
 from metier.core.errors import DataError
 from metier.core.types import Dropped, Row
 from metier.prepare.candidate import Candidate
+from metier.prepare.reading.composed import Named, is_there, plain, require, with_made
 from metier.prepare.reading.gather import GATHERED, gathered
 from metier.prepare.reading.part import DataFile
 from metier.prepare.reading.pieces import Piece, Reading, can_be_cut, cut, grouped
@@ -93,18 +95,23 @@ def open_file(file: DataFile, settings: PrepareSettings, *, report: Callable[[in
     if not usable:
         raise _unreadable(file, sample)
     wanted = file.own.format if file.own and file.own.format != "auto" else settings.format
-    named = {**settings.columns, **(file.own.columns if file.own else {})}
-    recognised = recognise(usable, columns=_present(named, usable), wanted=wanted, where=file.name)
+    columns, made = _columns({**settings.columns, **(file.own.columns if file.own else {})}, usable, file.name)
+    composed = partial(with_made, made=made, columns=frozenset(columns.values()))
+    sample_composed = [composed(record) for record in sample] if made else sample
+    usable = [record.value for record in sample_composed if record.value is not None]
+    if not usable:
+        raise _unreadable(file, sample_composed)
+    recognised = recognise(usable, columns=columns, wanted=wanted, where=file.name)
     found = _wrapped(recognised, usable) if settings.read.unwrap else ()
     reading = Reading(
         name=file.name, role=file.role, layout=file.layout, recognised=recognised, wraps=found,
-        longest=settings.read.longest * MILLION,
+        longest=settings.read.longest * MILLION, made=made,
     )  # fmt: skip
     if cuttable and recognised.format not in GATHERED:
         pieces = cut(file.parts[0], reading, report)
     else:
         whole = records(file, settings.read.encoding, settings.read, report) if cuttable else chain(sample, stream)
-        pieces = grouped(gathered(whole, recognised, settings.read.ours, file.name), reading)
+        pieces = grouped(gathered(map(composed, whole), recognised, settings.read.ours, file.name), reading)
     unwrapping = f"; taken off: {', '.join(found)}" if found else ""
     return Intake(file=file, recognised=recognised, pieces=pieces, unwrapping=unwrapping)
 
@@ -151,10 +158,17 @@ def _wrapped(recognised: Recognised, usable: list[dict[str, Any]]) -> tuple[str,
     return wrapping.found([row for row in rows if not isinstance(row, Dropped)])
 
 
-def _present(columns: Mapping[str, str], values: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Leave out a group, slice, weight … that this file lacks: a test file often has only the needed columns."""
-    names = {name for value in values for name in value}
-    return {role: name for role, name in columns.items() if name in names or role not in SHARED_ROLES}
+def _columns(
+    named: Named, values: Sequence[Mapping[str, Any]], where: str
+) -> tuple[dict[str, str], tuple[tuple[str, ...], ...]]:
+    """Return which column is used as what, and of what those are made that are not there as they stand.
+
+    A group, slice, weight … that this file lacks is left out: a test file often has only the needed columns.
+    """
+    present = {role: said for role, said in named.items() if role not in SHARED_ROLES or is_there(said, values)}
+    columns, made = plain(present, {name for value in values for name in value})
+    require(made, values, where)
+    return columns, made
 
 
 def _unreadable(file: DataFile, sample: list[Record]) -> DataError:

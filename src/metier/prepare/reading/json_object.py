@@ -7,6 +7,7 @@ from typing import Any
 from metier.core.errors import DataError
 from metier.core.table import nearest
 from metier.prepare.reading.record import Record, unusable
+from metier.prepare.reading.split_names import SPLITS
 from metier.prepare.reading.strict_json import DECODER, json_name
 
 USUAL = (
@@ -22,10 +23,19 @@ USUAL = (
     "traces",
     "observations",
     "tickets",
-)  # fmt: skip"""Keys under which rows usually stand."""
+    "issues",
+    "cases",
+    "entries",
+    "documents",
+    "samples",
+)
+"""Keys under which rows usually stand."""
 
 _WHOLE = {"resourceSpans", "messages", "conversations", "instruction", "prompt"}
 """Keys of an object that is a record itself."""
+
+_TALKS = {"conversation_parts", "messages", "turns", "conversations", "source"}
+"""Keys of a conversation that holds its turns."""
 
 
 def rows_of(name: str, text: str, piece: str | None) -> Iterator[Record]:
@@ -48,7 +58,7 @@ def rows_of(name: str, text: str, piece: str | None) -> Iterator[Record]:
         return
     if not isinstance(value, dict):
         raise DataError(f"{name}: {json_name(value)}", "an object with rows in it, or a list of objects")
-    if _WHOLE & value.keys():
+    if _is_record(value):
         yield _record(1, value)
         return
     found = _rows_under(value)
@@ -59,7 +69,14 @@ def rows_of(name: str, text: str, piece: str | None) -> Iterator[Record]:
 
 def holds_rows(value: Any) -> bool:
     """Tell whether an object is not a record itself but holds them under one of the usual keys."""
-    return isinstance(value, dict) and not _WHOLE & value.keys() and any(_is_rows(value.get(key)) for key in USUAL)
+    return isinstance(value, dict) and not _is_record(value) and any(_is_rows(value.get(key)) for key in USUAL)
+
+
+def _is_record(value: Mapping[str, Any]) -> bool:
+    """Tell whether an object is a record itself; a list of whole conversations is none (Intercom's exports)."""
+    listed = value.get("conversations")
+    whole = isinstance(listed, list) and any(isinstance(each, dict) and _TALKS & each.keys() for each in listed[:9])
+    return bool(_WHOLE & value.keys() - ({"conversations"} if whole else set()))
 
 
 def _not_one(name: str, error: ValueError | RecursionError) -> DataError:
@@ -128,10 +145,16 @@ def _nothing(name: str, value: Mapping[str, Any]) -> DataError:
     shown = ", ".join(keys[:8]) + (" …" if len(keys) > 8 else "")
     wanted = "a list of objects, or one object a line"
     if lists:
-        return DataError(
-            f"{name}: one JSON object with {len(lists)} lists in it ({shown})", wanted,
-            f"say which, for example data.train: {name}#{'train' if 'train' in lists else lists[0]}",
-        )  # fmt: skip
+        found = f"{name}: one JSON object with {len(lists)} lists in it ({shown})"
+        return DataError(found, wanted, f"say which, for example {_named_splits(name, lists)}")
     return DataError(
         f"{name}: one JSON object that holds no rows ({shown})", wanted, "write the rows as a list: [ {…}, {…} ]"
     )
+
+
+def _named_splits(name: str, lists: list[str]) -> str:
+    """Return what to write under `data`, with all three splits where the lists are called so."""
+    called = {split: next((key for key in lists if key.lower() in words), None) for split, words in SPLITS.items()}
+    if called["train"] is None or not (called["validation"] or called["test"]):
+        return f"data.train: {name}#{called['train'] or lists[0]}"
+    return f"data: {{{', '.join(f'{split}: {name}#{key}' for split, key in called.items() if key)}}}"

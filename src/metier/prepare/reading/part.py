@@ -40,7 +40,7 @@ class Own(NamedTuple):
 
     entry: int
     name: str
-    columns: Mapping[str, str]
+    columns: Mapping[str, str | tuple[str, ...]]
     format: str
     weight: float | None
 

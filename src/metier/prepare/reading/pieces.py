@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from metier.prepare.candidate import Role
+from metier.prepare.reading.composed import with_made
 from metier.prepare.reading.json_rows import holds_lines, lines
 from metier.prepare.reading.part import DataFile, Layout, Part
 from metier.prepare.reading.record import Record
@@ -27,7 +28,8 @@ _FURTHER_BYTES = bytes(range(0x80, 0xC0))
 class Reading:
     """What has to be known of a file to read a piece of it; small, for it travels with every piece.
 
-    `wraps` are foreign templates to take off, `longest` the most characters of a line.
+    `wraps` are foreign templates to take off, `longest` the most characters of a line, `made` columns that are made of
+    others (records that are `ready` have them).
     """
 
     name: str
@@ -36,6 +38,7 @@ class Reading:
     recognised: Recognised
     wraps: tuple[str, ...] = ()
     longest: int = 1 << 26
+    made: tuple[tuple[str, ...], ...] = ()
 
 
 class Piece(NamedTuple):
@@ -55,7 +58,9 @@ class Piece(NamedTuple):
         if not self.data:
             return iter(self.ready)
         text = io.StringIO(self.data.decode("utf-8", "surrogateescape"), newline="")
-        return lines(self.reading.name, text, self.first, self.reading.longest)
+        found = lines(self.reading.name, text, self.first, self.reading.longest)
+        made, columns = self.reading.made, frozenset(self.reading.recognised.columns.values())
+        return (with_made(record, made, columns) for record in found) if made else found
 
 
 def can_be_cut(file: DataFile, encoding: str, settings: ReadSettings) -> bool:

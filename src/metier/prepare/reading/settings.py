@@ -1,9 +1,9 @@
 """How files become records: headers, sheets and keys, documents in chunks, who is our side of a conversation."""
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from metier.core.settings import Settings
 from metier.prepare.reading.part import Layout
@@ -24,6 +24,17 @@ class QuerySettings(Settings):
     """What messages and sources call the answer."""
 
 
+def _one_or_several(value: Any) -> str:
+    return "Several" if isinstance(value, list | tuple) else "One"
+
+
+Column = Annotated[
+    Annotated[str, Tag("One")] | Annotated[tuple[str, ...], Field(min_length=1), Tag("Several")],
+    Discriminator(_one_or_several),
+]
+"""A column by its name, the way to a value inside one (`fields.summary`), or several to put together."""
+
+
 class SourceSettings(Settings):
     """One thing to read, with what is true of it alone."""
 
@@ -33,7 +44,7 @@ class SourceSettings(Settings):
     format: Literal["auto"] | FormatName = "auto"
     """What its rows look like. `auto`: as `prepare.format` says."""
 
-    columns: dict[ColumnRole, str] = Field(default_factory=dict)
+    columns: dict[ColumnRole, Column] = Field(default_factory=dict)
     """What its columns are for, laid over `prepare.columns`."""
 
     weight: float | None = Field(None, gt=0)

@@ -1,7 +1,7 @@
 """The one function of this folder: tasks → recipes → answers, paid once → filters → a file of marked rows."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from metier.core.errors import DataError, InputError
 from metier.core.progress import Progress
 from metier.core.progress import Task as Bar
 from metier.core.types import LabelledRow, Row, TextRow
-from metier.prepare.made import made_line
+from metier.prepare.made import Columns, made_line
 from metier.prepare.synthesise.journal import Journal
 from metier.prepare.synthesise.prompt import Prompts
 from metier.prepare.synthesise.quality import Seen, fault, measure
@@ -61,7 +61,7 @@ class Workplace:
     store: Path
     progress: Progress
     seed: int = 0
-    columns: Mapping[Any, str] = field(default_factory=dict)
+    columns: Columns = field(default_factory=dict)
 
 
 def synthesise(
@@ -252,7 +252,7 @@ def _why_not(row: Row | None, like: Any, of_document: bool) -> str:
     return fault(row, like or measure([Task(row, "", "")]), asked_of_document=of_document)
 
 
-def _write(result: Synthesis, kitchen: Kitchen, columns: Mapping[Any, str]) -> None:
+def _write(result: Synthesis, kitchen: Kitchen, columns: Columns) -> None:
     """Write what was kept as JSON lines that say of themselves that they are synthetic, and how they came about."""
     settings = kitchen.settings
     said = {

@@ -53,6 +53,8 @@ def recognise(
         refusals.two_labels(names, chosen, where)
     if best is None:
         raise refusals.unrecognised(records, wanted, where)
+    if best.format == "text" and wanted == "auto" and "text" not in chosen:
+        refusals.label_left_out(records, best.columns["text"], best.unused, where)
     return best
 
 

@@ -14,6 +14,17 @@ _LONGEST_NAME = 60
 _LONG = 20
 """Characters that a column must hold on average to be proposed as a text."""
 
+_LONGEST_OF_A_TICKET = 2000
+"""Characters of a text on average, above which it is a document and what stands beside it is about that."""
+
+_FEWEST_OF_A_LABEL = 5
+_LONGEST_LABEL = 60
+_ABOUT = {"source", "split", "language", "lang", "locale", "author", "url", "link", "license", "licence", "encoding",
+          "book", "chapter", "section", "file", "filename", "path", "subset", "dataset", "format", "mime_type", "type",
+          "date", "created_at", "updated_at", "time", "timestamp", "year", "status", "state", "to", "from", "cc",
+          "mail_from", "sender", "recipient", "thread", "subject", "title", "headline"}  # fmt: skip
+"""Columns beside a text that say where it comes from and are seldom what is to be learnt."""
+
 
 def unknown_columns(chosen: Mapping[str, str], names: Counter[str], where: str) -> None:
     """Refuse a column that the user names and the file lacks."""
@@ -32,6 +43,51 @@ def two_labels(names: Counter[str], chosen: Mapping[str, str], where: str) -> No
             "one",
             f"say which: prepare.columns: {{label: {labels[0]}}}",
         )
+
+
+def label_left_out(records: Sequence[Mapping[str, Any]], text: str, unused: Sequence[str], where: str) -> None:
+    """Refuse to learn texts as they stand where a column beside them looks like what is to be learnt of them.
+
+    Args:
+        records: the first of a file.
+        text: the column that would be learnt.
+        unused: the columns that no row would carry.
+        where: the file.
+    """
+    lengths = [len(value) for record in records if isinstance(value := record.get(text), str)]
+    if sum(lengths) > _LONGEST_OF_A_TICKET * len(lengths):
+        return
+    kinds = {name: found for name in unused if len(found := _names_in(records, name)) > 1}
+    if not kinds:
+        return
+    shown = "; ".join(
+        f"{short(name)!r} holds {', '.join(map(repr, list(found)[:3]))}{' …' if len(found) > 3 else ''}"
+        for name, found in list(kinds.items())[:3]
+    )
+    heading = next((name for name in unused if plain_name(name) in ("subject", "title", "headline")), None)
+    words = f"[{short(heading)}, {short(text)}]" if heading else short(text)
+    raise DataError(
+        f"{where}: texts, and beside them what could be their labels: {shown}",
+        "a word on what is learnt: a label of each text, or the texts themselves",
+        f"prepare.columns: {{text: {words}, label: {short(next(iter(kinds)))}}}; or prepare.format: text",
+    )
+
+
+def _names_in(records: Sequence[Mapping[str, Any]], name: str) -> Counter[str]:
+    """Return the names in a column that could be one of labels, the most frequent first; none when it is no such one.
+
+    Nearly every record has one, they are short, and each stands five times or more in the mean.
+    """
+    values = [value.strip() for record in records if isinstance(value := record.get(name), str) and value.strip()]
+    found = Counter(values)
+    rare = len(values) < 0.9 * len(records) or len(values) < _FEWEST_OF_A_LABEL * len(found)
+    if plain_name(name) in _ABOUT or rare or any(len(value) > _LONGEST_LABEL or _is_number(value) for value in found):
+        return Counter()
+    return Counter(dict(found.most_common()))
+
+
+def _is_number(value: str) -> bool:
+    return value.replace(".", "", 1).replace(",", "").lstrip("+-").isdigit()
 
 
 def mixture(
@@ -82,7 +138,17 @@ def unrecognised(records: Sequence[Mapping[str, Any]], wanted: str, where: str) 
 def _advice(records: Sequence[Mapping[str, Any]], names: Counter[str]) -> str:
     if any(len(name) > _LONGEST_NAME or name.strip().isdigit() for name in names):
         return "its first row does not look like names of columns; if it is a row: prepare.read.header: false"
+    kinds = [name for name in names if len(_names_in(records, name)) > 1]
+    texts = [name for name in names if name not in kinds and _is_message(records, name)]
+    if kinds and len(texts) == 1:
+        return f"name the columns, for example prepare.columns: {{text: {short(texts[0])}, label: {short(kinds[0])}}}"
     return f"name the columns, for example prepare.columns: {_proposal(records, names)}"
+
+
+def _is_message(records: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Tell whether a column holds texts that are longer than a name."""
+    said = [value for record in records if isinstance(value := record.get(name), str)]
+    return len(said) > len(records) / 2 and sum(map(len, said)) >= _LONG * len(said)
 
 
 def _proposal(records: Sequence[Mapping[str, Any]], names: Counter[str]) -> str:

@@ -100,7 +100,11 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         "alpaca",
         {"instruction": ("instruction",), "output": ("output", "response", "completion", "answer")},
-        lambda found: is_plain(found["instruction"]) and _is_said(found["output"]) and is_plain(found.get("input")),
+        lambda found: (
+            is_plain(found["instruction"])
+            and _is_said(found["output"])
+            and (is_plain(found.get("input")) or _is_texts(found["input"]))
+        ),
         {"input": ("input", "context"), **_SYSTEM},
     ),
     Shape(
