@@ -140,7 +140,7 @@ def test_too_many_and_impossible_requests_are_refused() -> None:
         engine.submit(Request(ids=[3], listen=Said().hear))
         engine.step()
         engine.submit(Request(ids=[3], listen=Said().hear))
-        with pytest.raises(BusyError, match="1 requests wait"):
+        with pytest.raises(BusyError, match="2 requests wait"):
             engine.submit(Request(ids=[3], listen=Said().hear))
     with opened(build()) as engine:
         with pytest.raises(DataError, match="256, the model's context"):
@@ -149,6 +149,30 @@ def test_too_many_and_impossible_requests_are_refused() -> None:
             engine.submit(Request(ids=[], listen=Said().hear))
         with pytest.raises(ModelError, match="adapter 'x': not known"):
             engine.submit(Request(ids=[3], listen=Said().hear, adapter="x"))
+
+
+def test_what_is_asked_at_once_counts_as_one() -> None:
+    """A decision of twenty answers takes no more places than a chat, unless its prompts are too many tokens."""
+    asked = [Request(ids=[3, 4], listen=Said().hear, most_tokens=1) for _ in range(20)]
+    with opened(build(), Limits(together=2, waiting=1, waiting_tokens=60)) as engine:
+        engine.submit_all(asked)
+        engine.submit(asked[0])
+        assert (engine.asked, engine.waiting) == (2, 21)
+        with pytest.raises(BusyError, match="2 requests wait"):
+            engine.submit_all(asked[:10])
+        engine.submit(asked[0])
+        with pytest.raises(BusyError, match="3 requests wait"):
+            engine.submit(asked[0])
+        while engine.busy():
+            engine.step()
+        assert engine.asked == 0
+        engine.submit_all(asked * 2)
+        assert engine.waiting == 40, "alone, it may be as long as it is"
+        engine.abandon("enough")
+        assert engine.asked == 0
+        with pytest.raises(DataError, match="at least one token"):
+            engine.submit_all([*asked, Request(ids=[], listen=Said().hear)])
+        assert (engine.asked, engine.waiting) == (0, 0), "all of it or nothing"
 
 
 def test_bias_and_penalties_change_what_is_written() -> None:

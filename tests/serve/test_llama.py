@@ -138,6 +138,30 @@ def test_an_answer_follows_its_schema(sides: Sides) -> None:
     assert json.loads(answer.choices[0].message.content or "")["kind"] in ("card", "loan")
 
 
+def test_json_that_is_cut_off_ends_for_its_length(sides: Sides) -> None:
+    """As with hosted models: 200 and what there is, whoever answers, whole or streamed."""
+    front, own, name, _ = sides
+    for client, model in ((front, name), (own, MODEL)):
+        for shape in ({"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "a", "schema": KIND}}):
+            asked: dict[str, Any] = {"model": model, "messages": ASKED, "response_format": shape, "max_tokens": 1}
+            whole = client.chat.completions.create(**asked, temperature=0)
+            assert (whole.choices[0].finish_reason, whole.usage.completion_tokens) == ("length", 1)  # pyrefly: ignore
+            parts = list(client.chat.completions.create(**asked, temperature=0, stream=True))
+            assert parts[-1].choices[0].finish_reason == "length"
+            said = "".join(part.choices[0].delta.content or "" for part in parts)
+            assert said.strip() == (whole.choices[0].message.content or "").strip()  # llama.cpp streams no white end
+
+
+def test_a_token_that_is_none_has_no_bias(sides: Sides) -> None:
+    front, own, name, _ = sides
+    for client, model in ((front, name), (own, MODEL)):
+        for size in ("268", "99999999999999999999"):
+            with pytest.raises(openai.BadRequestError, match="ids below 268") as refused:
+                client.chat.completions.create(model=model, messages=ASKED, logit_bias={size: 1}, max_tokens=1)
+            assert refused.value.param == "logit_bias"
+        assert client.chat.completions.create(model=model, messages=ASKED, logit_bias={"267": 1}, max_tokens=1)
+
+
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("n", {"n": 2}), ("seed", {"seed": -1}), ("seed", {"seed": 2**32}), ("logit_bias", {"logit_bias": {"x": 1}}),
     ("parallel_tool_calls", {"tools": TOOLS, "parallel_tool_calls": False}),

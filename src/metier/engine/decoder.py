@@ -6,8 +6,10 @@ just computing is waited for. A request's answer depends on nobody else's, up to
 """
 
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import torch
 
@@ -42,6 +44,8 @@ class Engine:
         self._prefix = PrefixCache(limits.prefix_bytes if self._slots is not None else 0)
         self._waiting: FairQueue[Run] = FairQueue()
         self._active: list[Run] = []
+        self._asked: Counter[int] = Counter()  # tokens of the prompts that were asked together, as long as one is left
+        self._numbers = count()
         self._held: dict[int, Adapter] = {}
         self._coming: set[bytes] = set()
 
@@ -66,13 +70,40 @@ class Engine:
         return self._prefix.size
 
     def submit(self, request: Request) -> Run:
-        """Let a request wait for its turn.
+        """Let a request wait for its turn; raises as `submit_all` does."""
+        return self.submit_all([request])[0]
+
+    def submit_all(self, requests: Sequence[Request]) -> list[Run]:
+        """Let what somebody asked at once wait for its turn, all of it or nothing.
+
+        However many answers are wanted (`n` of them, or the chance of each that is on offer), they count as one among
+        those that may wait, as long as their prompts are not more tokens than all that wait may have together.
 
         Raises:
-            DataError: its prompt is empty or leaves no room for an answer.
+            DataError: a prompt is empty or leaves no room for an answer.
             BusyError: too many wait already.
-            ModelError: its adapter is not known or cannot be read.
+            ModelError: an adapter is not known or cannot be read.
         """
+        limits = [self._limit(request) for request in requests]
+        tokens = sum(len(request.ids) for request in requests)
+        most = self.limits.waiting + self.limits.together
+        if len(self._asked) >= most or (self._asked and self._asked.total() + tokens > self.limits.waiting_tokens):
+            raise BusyError(f"{len(self._asked)} requests wait already", do="try again in a moment")
+        runs = [Run(request, limit, self._owner(request)) for request, limit in zip(requests, limits, strict=True)]
+        group = next(self._numbers)
+        for run in runs:
+            run.group = group
+            self._asked[group] += len(run.request.ids)
+            self._waiting.put(run.request.owner, run)
+        return runs
+
+    @property
+    def asked(self) -> int:
+        """How many requests wait or are answered, whatever the number of their answers."""
+        return len(self._asked)
+
+    def _limit(self, request: Request) -> int:
+        """Return the most tokens of a request's prompt and answer, or refuse it as `submit_all` says."""
         if not request.ids:
             raise DataError("a prompt without a token", "at least one token to continue")
         limit = len(request.ids) + request.most_tokens
@@ -84,16 +115,14 @@ class Engine:
             )
         if not self.way.possible(limit):
             raise DataError(f"{limit:,} tokens for one answer", "what fits into memory", "lower max_tokens")
-        if len(self._waiting) + len(self._active) >= self.limits.waiting + self.limits.together:
-            raise BusyError(f"{len(self._waiting)} requests wait already", do="try again in a moment")
+        return limit
+
+    def _owner(self, request: Request) -> str:
+        """Return whose keys and values a request's prompt has."""
         adapter = self.adapters.get(request.adapter, self._in_use()) if request.adapter is not None else None
         if request.adapter is not None and adapter is None:
-            owner = secrets.token_hex(8)  # not read yet: what it shares is found out when it is
-        else:
-            owner = adapter.owner if adapter is not None else ""
-        run = Run(request, limit, owner)
-        self._waiting.put(request.owner, run)
-        return run
+            return secrets.token_hex(8)  # not read yet: what it shares is found out when it is
+        return adapter.owner if adapter is not None else ""
 
     @torch.inference_mode()
     def states(self, ids: list[int], adapter: str | None) -> torch.Tensor:
@@ -247,6 +276,9 @@ class Engine:
             self.way.free(run.slot)
         self._held.pop(id(run), None)
         self._coming.difference_update(run.blocks)
+        self._asked[run.group] -= len(run.request.ids)
+        if self._asked[run.group] <= 0:
+            del self._asked[run.group]
 
     def _in_use(self) -> set[str]:
         return {adapter.name for adapter in self._held.values()}

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 class Limits:
     """How much an engine takes on.
 
-    `together`: most answers at once; `waiting`: most requests in the queue; `read_tokens`: most tokens of prompts a
-    step; `prefix_bytes` and `adapter_bytes`: memory of beginnings and of adapters.
+    `together`: most answers at once; `waiting`: most requests in the queue, `waiting_tokens`: most tokens of all their
+    prompts (where somebody waits already); `read_tokens`: most tokens of prompts a step; `prefix_bytes` and
+    `adapter_bytes`: memory of beginnings and of adapters.
     """
 
     together: int = 16
     waiting: int = 1 << 30
+    waiting_tokens: int = 1 << 60
     read_tokens: int = 256
     prefix_bytes: int = 256 << 20
     adapter_bytes: int = 1 << 30

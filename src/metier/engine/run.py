@@ -12,7 +12,7 @@ class Run:
     """A request on its way.
 
     `ids`: prompt and answer; `computed`: tokens whose keys are known; `slot`: -1 while it waits. `limit`: most tokens
-    of prompt and answer. `blocks`: names of the prompt's whole blocks.
+    of prompt and answer. `blocks`: names of the prompt's whole blocks. `group`: what it was asked together with.
     """
 
     def __init__(self, request: Request, limit: int, owner: str) -> None:
@@ -21,6 +21,7 @@ class Run:
         self.limit = limit
         self.owner = owner
         self.slot = -1
+        self.group = -1
         self.computed = self.cached = 0
         self.blocks = names(self.ids, owner)
         self.kept = 0

@@ -23,6 +23,8 @@ from metier.text.render import Renderer, open_renderer
 
 _MIB = 1 << 20
 _MOST_RENDERERS = 64
+_WAITING_TOKENS = 1 << 24
+"""Of all prompts that wait for one base, each answer with its own: 128 MiB of numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,6 +121,7 @@ class Pool:
         chosen = self._settings
         return Limits(
             together=chosen.limits.together, waiting=chosen.limits.waiting, read_tokens=chosen.limits.read_tokens,
+            waiting_tokens=_WAITING_TOKENS,
             prefix_bytes=chosen.memory.prefix_mib * _MIB, adapter_bytes=chosen.memory.adapters_mib * _MIB,
         )  # fmt: skip
 

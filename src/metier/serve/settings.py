@@ -17,7 +17,8 @@ class LimitSettings(Settings):
     """Most answers that a base writes at once; more wait."""
 
     waiting: int = Field(256, ge=0)
-    """Most requests that wait for a base; more are answered with 429 and Retry-After."""
+    """Most requests that wait for a base; more are answered with 429 and Retry-After. However many answers a request
+    wants (`n`, the answers on offer of a decision), it is one."""
 
     read_tokens: int = Field(256, ge=16)
     """Most tokens of new prompts in one pass: more reads prompts faster, less lets running answers flow evenly."""

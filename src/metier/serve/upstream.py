@@ -5,7 +5,7 @@ Keys, limits, the audit log and traces stay here. What the other server says is 
 
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -38,7 +38,7 @@ class Upstream:
         self._client: Any = self._library.AsyncClient(
             base_url=address.rstrip("/"), headers=headers, timeout=seconds, follow_redirects=False, trust_env=False
         )
-        self._known: tuple[float, frozenset[str]] = (-_KNOWN_SECONDS, frozenset())
+        self._known: tuple[float, dict[str, int | None]] = (-_KNOWN_SECONDS, {})
 
     async def models(self) -> dict[str, Any]:
         """Return what it serves.
@@ -48,17 +48,22 @@ class Upstream:
         """
         return await self._asked("GET", "/models", None)
 
-    async def require(self, name: str) -> None:
-        """Check that it serves a model: llama.cpp's server answers by whatever name it is asked.
+    async def require(self, name: str, bias: Mapping[str, float]) -> None:
+        """Check that it serves a model, and that tokens are the model's: llama.cpp's server minds neither.
 
         Raises:
-            Refusal: it does not, or does not answer.
+            Refusal: it does not serve it, does not answer, or `bias` names a token that is none.
         """
         now = time.monotonic()
         if name not in self._known[1] or now - self._known[0] > _KNOWN_SECONDS:
-            self._known = (now, _names(await self.models()))
+            self._known = (now, _vocabularies(await self.models()))
         if name not in self._known[1]:
             raise Refusal(404, f"model {name[:80]!r} is not served here", param="model", code="model_not_found")
+        size = self._known[1][name]
+        if size is not None and (strange := [each for each in bias if not each.isdecimal() or int(each) >= size]):
+            raise Refusal(
+                400, f"logit_bias: {strange[0][:40]!r} is no token; wanted: ids below {size}", param="logit_bias"
+            )
 
     async def whole(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return its answer; raises as `models` does, and what it refuses itself."""
@@ -91,10 +96,14 @@ class Upstream:
         await self._client.aclose()
 
 
-def _names(listed: Any) -> frozenset[str]:
-    """Return the names in a list of models, the further ones of llama.cpp's too."""
+def _vocabularies(listed: Any) -> dict[str, int | None]:
+    """Return the names in a list of models, the further ones of llama.cpp's too, with their tokens where it says so."""
     try:
-        return frozenset(str(name) for each in listed["data"] for name in (each["id"], *(each.get("aliases") or ())))
+        return {
+            str(name): (each.get("meta") or {}).get("n_vocab")
+            for each in listed["data"]
+            for name in (each["id"], *(each.get("aliases") or ()))
+        }
     except (KeyError, TypeError, AttributeError) as error:
         raise _gone() from error
 
@@ -167,7 +176,7 @@ class Handed:
             self._record()
 
     async def _begin(self) -> None:
-        await self._upstream.require(self._body["model"])
+        await self._upstream.require(self._body["model"], self._body.get("logit_bias") or {})
         self._model = self._body["model"]
         self._desk.limiter.reserve(self._asking.caller, self._wanted)
         self._reserved = self._wanted

@@ -185,7 +185,7 @@ class Worker(threading.Thread):
 
     def _admit(self, engine: Engine, work: _Work) -> None:
         self._works.drop(lambda other: other.future.done())
-        if len(self._works) + engine.waiting + engine.active >= self._limits.waiting + self._limits.together:
+        if len(self._works) + engine.asked >= self._limits.waiting + self._limits.together:
             raise BusyError(f"{len(self._works)} requests wait already", do="try again in a moment")
         self._works.put(work.owner, work)
 
@@ -215,14 +215,12 @@ class Worker(threading.Thread):
 
     def _submit(self, engine: Engine, requests: Sequence[Request], box: "_Box", runs: list[Run]) -> None:
         try:
-            for number, request in enumerate(requests):
-                runs.append(engine.submit(replace(request, listen=partial(self._hear, box, number))))
+            heard = [replace(each, listen=partial(self._hear, box, number)) for number, each in enumerate(requests)]
+            runs += engine.submit_all(heard)
         except MetierError as error:
-            _cancel(engine, runs)
             self._hear(box, 0, error)
         except LIBRARY_FAULTS:
             LOG.exception("%s could not take a request", self.name)
-            _cancel(engine, runs)
             self._hear(box, 0, RunError("the server could not do this; see its log"))
 
     def _hear(self, box: "_Box", number: int, event: Event | MetierError) -> None:
