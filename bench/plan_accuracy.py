@@ -41,6 +41,12 @@ CONFIGURATIONS = [
         # other adapters
         ("S", "balanced", "ia3", False, 1024, "none"),
         ("S", "balanced", "bottleneck", False, 1024, "none"),
+        # learnt tokens in front of every row, which is computed alone
+        ("S", "balanced", "prompt", False, 1024, "none"),
+        ("S", "balanced", "prompt", True, 1024, "none"),
+        ("S", "unshared", "prefix", False, 1024, "none"),
+        ("40M", "balanced", "prompt", False, 512, "none"),
+        ("40M", "balanced", "prefix", False, 1024, "none"),
         # a base in fewer bits
         ("S", "balanced", "lora", False, 1024, "int8"),
         ("S", "balanced", "lora", False, 1024, "nf4"),
@@ -55,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--predict", help="a configuration as JSON; prints what is predicted as JSON")
     parser.add_argument("--measure", help="a configuration as JSON; prints what is measured as JSON")
+    parser.add_argument("--methods", nargs="+", help="only these methods; all without")
     parser.add_argument("--bits", nargs="+", default=["none", "int8", "nf4"], help="only bases in these formats")
     parser.add_argument("--out", type=Path, default=Path("docs/results") / f"{date.today()}-plan.md")
     arguments = parser.parse_args()
@@ -63,7 +70,8 @@ def main() -> None:
             print(json.dumps(do(json.loads(wanted))))
             return
     results = []
-    for configuration in [each for each in CONFIGURATIONS if each["bits"] in arguments.bits]:
+    methods = arguments.methods or [each["method"] for each in CONFIGURATIONS]
+    for configuration in [e for e in CONFIGURATIONS if e["bits"] in arguments.bits and e["method"] in methods]:
         results.append(_apart(configuration))
         arguments.out.write_text(page(results), encoding="utf-8")
     print(arguments.out)
@@ -89,8 +97,10 @@ def _work(chosen: dict[str, Any]) -> tuple[Any, list[Any]]:
 
     from bench import rows, shapes
     from metier.core.types import Sequence
-    from metier.forest.way import Way
+    from metier.forest.way import ALONE, Way
     from metier.model.find import find
+    from metier.model.settings import ModelSettings
+    from metier.model.ways.virtual import stands_in_front
 
     torch.set_num_threads(1)
     steps = [
@@ -101,7 +111,8 @@ def _work(chosen: dict[str, Any]) -> tuple[Any, list[Any]]:
         for examples in rows.steps(chosen["work"], shapes.SHAPES[chosen["shape"]].vocabulary, STEPS)
     ]
     base = find(str(shapes.folder(chosen["shape"])), Path())
-    return base, [Way().arrange(sequences, chosen["tokens"]) for sequences in steps]
+    way = ALONE if stands_in_front(chosen["method"], ModelSettings()) else Way()
+    return base, [way.arrange(sequences, chosen["tokens"]) for sequences in steps]
 
 
 def predict(chosen: dict[str, Any]) -> dict[str, Any]:
@@ -135,12 +146,13 @@ def measure(chosen: dict[str, Any]) -> dict[str, float]:
     """Train the steps; return the peak of resident memory in bytes and the CPU seconds of a step but the first."""
     import torch
 
-    from metier.forest.way import probe
+    from metier.forest.way import ALONE, probe
     from metier.model.adapt import adapt
     from metier.model.load import load_base
     from metier.model.lora import packed_frozen
     from metier.model.quantise.freeze import quantise
     from metier.model.settings import ModelSettings
+    from metier.model.ways.virtual import stands_in_front
     from metier.train.loop import Arithmetic, step
     from metier.train.objectives.supervised import Supervised
     from metier.train.optimisers.build import build
@@ -148,8 +160,8 @@ def measure(chosen: dict[str, Any]) -> dict[str, float]:
 
     base, work = _work(chosen)
     model = load_base(base, device=torch.device("cpu"))
-    way = probe(model)
     settings = ModelSettings(method=chosen["method"], quantise=chosen["bits"])
+    way = ALONE if stands_in_front(chosen["method"], settings) else probe(model)
     adapted = quantise(adapt(model, base, chosen["method"], settings, seed=0), chosen["bits"], torch.device("cpu"))
     if chosen["checkpointing"]:
         model.gradient_checkpointing_enable({"use_reentrant": False})

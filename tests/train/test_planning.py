@@ -136,28 +136,77 @@ def test_the_alternatives_are_those_that_the_settings_go_with(tiny_base, lora, w
     assert done not in others
 
 
-@pytest.mark.parametrize("method", [{"method": "ia3"}, {"method": "bottleneck"}, {"method": "peft", "peft": VERA}])
-def test_every_adapter_in_a_forest_is_planned(method, tiny_base):
+ADAPTERS: list[dict[str, Any]] = [
+    {"method": "ia3"},
+    {"method": "bottleneck"},
+    {"method": "peft", "peft": VERA},
+    {"method": "prompt"},
+    {"method": "prefix"},
+    {"method": "prefix", "virtual": {"projection": 8}},
+    {"method": "peft", "peft": {"type": "P-TUNING", "config": {"num_virtual_tokens": 4}}},
+]
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_every_adapter_is_planned(method, tiny_base):
     """Its weights beside the base's, and the activations of a micro-batch: more of them in a larger one."""
     setting = Setting(base=find(str(tiny_base), tiny_base), model=ModelSettings.model_validate(method), process=0)
     found = []
     for tokens in (64, 1024):
-        work = arrange(rows(variable_first=False), tokens)
+        known = [replace(row, ids=row.ids % 268) for row in rows(variable_first=False)]
+        work = setting.arrange(known, tokens, method["method"])
         configuration = Configuration(method=method["method"], checkpointing=False, micro_batch_tokens=tokens)
         found.append(simulate(setting, configuration, work))
     few, many = found
     assert 0 < few.trained == many.trained
     assert few.memory.weights == many.memory.weights > 4 * few.trained
     assert 0 < few.memory.activations < many.memory.activations
+    pace = measure(setting, configuration, work)
+    assert pace is not None
+    assert pace.forest > 0
+
+
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+def test_rows_behind_learnt_tokens_are_counted_and_gone_through_one_by_one(method, tiny_base):
+    """Nothing is shared, and recomputing keeps less; where all lay in one forest, less would be computed."""
+    setting = Setting(base=find(str(tiny_base), tiny_base), model=ModelSettings(method=method), process=0)
+    made = packed(rows(variable_first=False))
+    order = Order(len(made), 16, len(made), 0)
+    planned = choose(setting, method, rendered=made, order=order, asked=(1024, False), room=1 << 40)
+    beside = choose(setting, "lora", rendered=made, order=order, asked=(1024, False), room=1 << 40)
+    assert planned.usage.shared == 16 * 227 > 4 * beside.usage.shared
+    work = setting.arrange(planned.usage.heaviest, 1024, method)
+    assert work.computed == 16 * 227
+    if method == "prompt":
+        less = replace(planned.simulation.configuration, checkpointing=True)
+        assert simulate(setting, less, work).memory.activations < planned.simulation.memory.activations / 2
+
+
+def test_attention_that_is_gone_through_keeps_no_scores(tiny_base):
+    """Rows of twice the length take twice the memory, as in the kernel, not four times, as scores would."""
+    model = ModelSettings.model_validate({"method": "prompt", "virtual": {"tokens": 4}})
+    setting = Setting(base=find(str(tiny_base), tiny_base), model=model, process=0)
+    configuration = Configuration(method="prompt", checkpointing=False, micro_batch_tokens=1)
+    held = []
+    for length in (117, 237):
+        ids = np.random.default_rng(0).integers(3, 268, length).astype(np.int32)
+        row = Sequence(ids=ids, weights=np.eye(length, dtype=np.float32)[-1], row_id="0")
+        held.append(simulate(setting, configuration, setting.arrange([row], 1, "prompt")).memory.activations)
+    assert held[1] == pytest.approx(2 * held[0], rel=0.1)
 
 
 def test_a_way_that_the_planner_does_not_know_takes_the_fallback_and_says_why(run_to_end):
-    run = run_to_end(plan({"method": "prompt"}, micro_batch_tokens=None))
+    run = run_to_end(plan({"method": "bottleneck", "quantise": "int8"}, micro_batch_tokens=None))
     chosen = {entry["name"]: entry for entry in json.loads((run / "choices.json").read_text())}
     assert chosen["train.micro_batch_tokens"]["value"] == UNPLANNED_TOKENS
-    assert (
-        "not planned: method prompt, whose rows are computed one by one" in chosen["train.micro_batch_tokens"]["reason"]
-    )
+    assert "not planned: method bottleneck on a base in int8" in chosen["train.micro_batch_tokens"]["reason"]
+
+
+def test_no_template_is_blamed_where_nothing_is_shared_anyway(run_to_end):
+    heard = Listener()
+    run_to_end(plan({"method": "prompt"}, micro_batch_tokens=None, max_steps=1), "prompt", heard)
+    assert any(line.startswith("plan: ") for line in heard.said)
+    assert not any("cheaper" in line or "costs" in line for line in heard.said)
 
 
 def test_bfloat16_on_a_cpu_takes_the_micro_batches_of_a_cpu(tiny_base):

@@ -52,7 +52,7 @@ def base(tiny_base: Path) -> Base:
 
 def test_the_prompt_of_a_pair_is_counted_once_and_each_answer_is_counted():
     order = Pairs(Order(12, 4, 12, 0))
-    found = usage(columns(answers(), ()), order, 4096, together=2)
+    found = usage(columns(answers(), ()), order, lambda rows: arrange(rows, 4096, together=2))
     assert found.steps == 3
     assert found.packed == 12 * 2 * 45
     assert found.padded == 12 * 2 * 45
@@ -68,7 +68,7 @@ def test_a_pair_is_planned_in_one_forest_however_small_the_budget(base):
     sizes = {}
     for name, chosen in (("pairs", PreferSettings()), ("words", None)):
         setting = Setting(base=base, model=plan().model, process=0, prefers=chosen)
-        work = setting.arrange(first, 40)
+        work = setting.arrange(first, 40, "full")
         sizes[name] = largest(work).tokens
         assert all(len(indices) % setting.together == 0 for indices, _ in work.forests)
         configuration = Configuration(method="full", checkpointing=False, micro_batch_tokens=40)
@@ -79,7 +79,7 @@ def test_a_pair_is_planned_in_one_forest_however_small_the_budget(base):
         Way().arrange([rendered.sequence(number) for number in order.step(step)], 40, together=2).computed
         for step in range(order.steps)
     )
-    assert usage(rendered, order, 40, together=2).shared == trained
+    assert usage(rendered, order, lambda rows: arrange(rows, 40, together=2)).shared == trained
 
 
 def material_of(run: Path, base: Base, snapshot: Path):

@@ -157,22 +157,25 @@ class Trunk:
 
     def said(self, name: str) -> torch.Tensor:
         """Return what was reached as `name`, for all places of trunks that predict labels, as a leaf."""
-        return self.made(name, None)[0]
+        return self.made(name, "", None)[0]
 
     def made(
-        self, name: str, make: Callable[[torch.Tensor, Forest], tuple[torch.Tensor, ...]] | None
+        self, name: str, what: str, make: Callable[[torch.Tensor, Forest], tuple[torch.Tensor, ...]] | None
     ) -> tuple[torch.Tensor, ...]:
-        """Return what `make` makes of what was reached as `name`, for all labels of trunks, as leaves; made once.
+        """Return what `make` makes of what was reached as `name`, for all trunks in one, as leaves; made once.
 
-        Without `make`: that itself, for all places that predict labels.
+        Args:
+            name: as it was given to `reach`.
+            what: is made, by name: for all labels, or for all places that predict labels, as `make` has it.
+            make: None: what was reached is left as it is, by place.
         """
-        key, base = (name, make is not None), self.forest.trunk
+        key, base = (name, what), self.forest.trunk
         if name not in self._reached:  # no labels here
             assert base is not None
-            return base.made(name, make)
+            return base.made(name, what, make)
         if key not in self._leaves:
             if base is not None and len(base.labels):
-                base.made(name, make)
+                base.made(name, what, make)
             reached = self._reached[name]
             self._keep(key, (reached,) if make is None else make(reached, self.forest.to(reached.device)), axis=0)
         return self._leaves[key]

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -30,16 +31,52 @@ class Judged:
 
 
 def logits(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
-    """Return the logits float [M, V] that predict each label. Call inside `attend.packed(model)`."""
-    walk = Walk(forest)
+    """Return the logits float [M, V] that predict each label. Call inside `attend.packed(model)`.
+
+    Those of places in a trunk are made there, once for all forests that hang from it.
+    """
+    walk, decoded = Walk(forest), type[Any]
 
     def at_source(head: torch.nn.Module, args: tuple[Any, ...]) -> tuple[torch.Tensor]:
-        here = args[0] if walk.at_labels else args[0][:, forest.source]
-        return (_with_held(here[0], forest, "hidden")[None],)
+        return (_at_source(args[0], forest, walk)[None],)
 
-    with _before_head(model, at_source):
-        output = run(model, forest, walk)
-    return output.logits[0, forest.row]
+    def seen(decoder: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        nonlocal decoded
+        decoded = type(output)
+
+    handle = inner_model(model).base_model.register_forward_hook(seen)
+    try:
+        with _before_head(model, at_source):
+            here = run(model, forest, walk).logits[0]
+    finally:
+        handle.remove()
+    if len(forest.held):
+        assert forest.trunk is not None
+        (held,) = forest.trunk.made("hidden", "logits", lambda hidden, _: (_behind(model, hidden, decoded),))
+        here = torch.cat([here, held[forest.held].to(here.dtype)])
+    return here[forest.row]
+
+
+def _behind(model: torch.nn.Module, hidden: torch.Tensor, decoded: type[Any]) -> torch.Tensor:
+    """Return what a model says, at least float32 [Q, V], of what its head reads [Q, E]: its layers are passed over.
+
+    Args:
+        model: with a head.
+        hidden: as `hidden` returns it.
+        decoded: what the model's decoder returns.
+    """
+    inner = inner_model(model)
+    decoder = inner.base_model
+    before = vars(decoder).get("forward")
+    decoder.forward = lambda *args, **kwargs: decoded(last_hidden_state=hidden[None])
+    try:
+        with _before_head(model, lambda head, args: (hidden[None],)):
+            said = inner(input_ids=hidden.new_zeros(1, len(hidden), dtype=torch.int64), use_cache=False).logits[0]
+    finally:
+        del decoder.forward
+        if before is not None:
+            decoder.forward = before
+    return at_least_float32(said)
 
 
 def hidden(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
@@ -86,7 +123,7 @@ def head_judged(model: torch.nn.Module, forest: Forest) -> Judged:
     nats, right = judge(hidden(model, forest), forest)
     if len(forest.held):
         assert forest.trunk is not None
-        above = forest.trunk.made("hidden", judge)
+        above = forest.trunk.made("hidden", "judged", judge)
         nats, right = (torch.cat(both)[forest.told] for both in zip((nats, right), above, strict=True))
     return Judged(nats=nats, right=right)
 
@@ -213,16 +250,11 @@ def states_alone(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
 
 
 def _by_path(forest: Forest, read: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """Read [M, ...] of a sequence's tokens [1, T] at its places int64 [M_i], sequence by sequence."""
-    place = torch.empty(len(forest.row), dtype=torch.int64)
-    parts, done = [], 0
-    for number in range(len(forest.lengths)):
-        labels = torch.nonzero(forest.sequence == number)[:, 0]
-        if not len(labels):
-            continue
-        path = forest.path(number)
-        keep = torch.searchsorted(path, forest.source[forest.row[labels]])
-        parts.append(read(forest.ids[:, path], keep))
-        place[labels.cpu()] = torch.arange(done, done + len(labels))
-        done += len(labels)
-    return torch.cat(parts)[place.to(parts[0].device)]
+    """Read [M, ...] of a sequence's tokens [1, T] at its places int64 [M_i], sequence by sequence, as labels lie."""
+    parts = []
+    for sequence in forest.sequences:
+        keep = np.flatnonzero(sequence.weights) - 1
+        if len(keep):
+            ids = sequence.ids[None, : keep[-1] + 1].astype(np.int64)
+            parts.append(read(*(torch.from_numpy(each).to(forest.ids.device) for each in (ids, keep))))
+    return torch.cat(parts)

@@ -56,9 +56,8 @@ def add_any(model: PreTrainedModel, base: Base, settings: ModelSettings, *, seed
     """
     if settings.peft is None:
         raise SettingsError("model.method peft without model.peft", "peft: {type: NAME, config: {…}}")
-    kinds = {kind.value.lower(): config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-    name = settings.peft.type.lower().replace("-", "_")
-    kind = find(kinds, name, "model.peft.type")
+    name = known_as(settings.peft.type)
+    kind = find(configurations(), name, "model.peft.type")
     if name in _REFUSED:
         raise SettingsError(f"model.peft.type {name!r}: {_REFUSED[name]}", "another method")
     values = _checked(name, kind, settings.peft.config)
@@ -73,6 +72,16 @@ def add_any(model: PreTrainedModel, base: Base, settings: ModelSettings, *, seed
             "a start that needs none, such as pissa or olora",
         )
     return wrap(model, base, config, seed=seed, where=f"model.peft ({name})")
+
+
+def configurations() -> dict[str, type[PeftConfig]]:
+    """Return the library's classes of configurations by their methods' names."""
+    return {kind.value.lower(): config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+
+
+def known_as(name: str) -> str:
+    """Return the name of a method as the library writes it."""
+    return name.lower().replace("-", "_")
 
 
 def _checked(name: str, kind: type[PeftConfig], values: Mapping[str, Any]) -> dict[str, Any]:

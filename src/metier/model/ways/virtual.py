@@ -19,7 +19,7 @@ from metier.core import seeds
 from metier.core.errors import ModelError, SettingsError
 from metier.model.find import Base
 from metier.model.settings import ModelSettings
-from metier.model.ways.library import wrap
+from metier.model.ways.library import configurations, known_as, wrap
 from metier.text.tokenizer import Tokenizer
 
 IN_CACHE = (PeftType.PREFIX_TUNING, PeftType.CARTRIDGE)
@@ -193,6 +193,14 @@ def _start_as(adapted: PeftModel, model: PreTrainedModel, ids: torch.Tensor, *, 
 def unpackable(model: torch.nn.Module) -> str:
     """Say why the rows of a model must be computed one by one, or ""."""
     return ONE_BY_ONE if isinstance(model, Virtual) else ""
+
+
+def stands_in_front(method: str, settings: ModelSettings) -> bool:
+    """Tell whether a method learns tokens in front of every text; see `unpackable`."""
+    if method != "peft" or settings.peft is None:
+        return method in ("prompt", "prefix")
+    kind = configurations().get(known_as(settings.peft.type))
+    return kind is not None and issubclass(kind, PromptLearningConfig)
 
 
 def peft_of(model: torch.nn.Module) -> PeftModel | None:

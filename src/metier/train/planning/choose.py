@@ -1,6 +1,7 @@
 """Choose micro-batches and checkpointing so that a run fits, and refuse one that cannot, before weights are loaded."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from metier.core.errors import SettingsError
 from metier.core.types import Reasoned
@@ -93,11 +94,11 @@ def choose(
     planned = None
     for recompute in [checkpointing] if checkpointing is not None else [False, True]:
         for budget in budgets:
-            counted = usage(rendered, order, budget, together=setting.together)
+            counted = usage(rendered, order, partial(setting.arrange, budget=budget, method=method))
             configuration = Configuration(
                 method=method, checkpointing=recompute, micro_batch_tokens=budget, quantise=setting.model.quantise
             )
-            simulation = simulate(setting, configuration, setting.arrange(counted.heaviest, budget))
+            simulation = simulate(setting, configuration, setting.arrange(counted.heaviest, budget, method))
             planned = Planned(simulation=simulation, usage=counted, room=room)
             if planned.fits:
                 return planned

@@ -1,6 +1,9 @@
 """How long a step takes here: a model of the same shape, but with few layers, is trained for a moment."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter, process_time
 
 import torch
@@ -9,7 +12,6 @@ from transformers import PreTrainedModel
 from metier.core.errors import MissingExtraError, ModelError
 from metier.forest import score
 from metier.forest.arrange import Arrangement
-from metier.forest.way import Way
 from metier.model.adapt import count_parameters
 from metier.model.lora import packed_frozen
 from metier.model.quiet import LIBRARY_FAULTS
@@ -69,7 +71,7 @@ def measure(setting: Setting, configuration: Configuration, work: Arrangement) -
         short = [outline(setting.base.folder, layers=length) for length in lengths]
         if setting.device == "cpu" and count_parameters(short[-1]) > _MOST_NUMBERS:
             return None
-        found = [_paced(model, setting, configuration, work) for model in short]
+        found = _timed(short, setting, configuration, work)
     except (MissingExtraError, ModelError, *LIBRARY_FAULTS):
         return None
     few, more = found[0], found[-1]
@@ -83,10 +85,25 @@ def measure(setting: Setting, configuration: Configuration, work: Arrangement) -
     )  # fmt: skip
 
 
-def _paced(
-    model: PreTrainedModel, setting: Setting, configuration: Configuration, work: Arrangement
-) -> tuple[float, float, float, float]:
-    """Return the seconds of trunk, largest forest (forwards, backwards) and update."""
+def _timed(
+    models: list[PreTrainedModel], setting: Setting, configuration: Configuration, work: Arrangement
+) -> list[list[float]]:
+    """Return for each model the seconds of trunk, largest forest (forwards, backwards) and update.
+
+    They take turns, so that a machine that is slower for a while is so for all: their difference is what counts.
+    """
+    with ExitStack() as computing:
+        goes = [_prepared(model, setting, configuration, work, computing) for model in models]
+        for go in goes:
+            go()  # the first is slower: memory is new, kernels are chosen
+        turns = [[go() for go in goes] for _ in range(_GOES)]
+    return [[min(seconds) for seconds in zip(*turn, strict=True)] for turn in zip(*turns, strict=True)]
+
+
+def _prepared(
+    model: PreTrainedModel, setting: Setting, configuration: Configuration, work: Arrangement, computing: ExitStack
+) -> Callable[[], tuple[float, float, float, float]]:
+    """Return how to go through a step of a model once."""
     device = torch.device(setting.device)
     model.to_empty(device=device)
     model.tie_weights()
@@ -95,33 +112,31 @@ def _paced(
             if tensor.is_floating_point():
                 tensor.fill_(0.01)  # what stands in new memory may be slow to compute with
     trained = adapted(model, setting, configuration)
-    objective = setting.objective(Way())
+    way = setting.way(configuration.method)
     optimiser = build(trained, setting.optimiser, setting.regularise)
     arithmetic = Arithmetic(device=device, bfloat16=setting.bfloat16)
-    _go(trained, objective, optimiser, work, arithmetic)  # the first is slower: memory is new, kernels are chosen
-    goes = zip(*(_go(trained, objective, optimiser, work, arithmetic) for _ in range(_GOES)), strict=True)
-    trunk, reading, back, update = (min(seconds) for seconds in goes)
-    return trunk, reading, back, update
+    objective = setting.objective(way)
+    computing.enter_context(way.attention(trained))
+    computing.enter_context(packed_frozen(trained, arithmetic.dtype))
+    return partial(_go, trained, objective, optimiser, work, arithmetic)
 
 
 def _go(
     model: torch.nn.Module, objective: Objective, optimiser: Optimiser, work: Arrangement, arithmetic: Arithmetic
 ) -> tuple[float, float, float, float]:
-    way, forest = Way(), largest(work).to(arithmetic.device)
+    forest = largest(work).to(arithmetic.device)
     clock = _Clock(arithmetic.device)
-    with way.attention(model), packed_frozen(model, arithmetic.dtype):
-        clock.lap()  # a run packs once
-        with arithmetic.autocast():
-            for trunk in forest.trunks:
-                score.read_trunk(model, trunk)
-            down = clock.lap()
-            loss = objective.loss(model, forest)
-            read = clock.lap()
-        (loss.total / loss.weight).backward()
-        learnt = clock.lap()
-        for trunk in reversed(forest.trunks):
-            trunk.backward()
-        back = clock.lap()
+    with arithmetic.autocast():
+        for trunk in forest.trunks:
+            score.read_trunk(model, trunk)
+        down = clock.lap()
+        loss = objective.loss(model, forest)
+        read = clock.lap()
+    (loss.total / loss.weight).backward()
+    learnt = clock.lap()
+    for trunk in reversed(forest.trunks):
+        trunk.backward()
+    back = clock.lap()
     torch.nn.utils.clip_grad_norm_([weight for weight in model.parameters() if weight.requires_grad], 1.0)
     optimiser.step()
     update = clock.lap()

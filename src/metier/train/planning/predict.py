@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 
 from metier.core.errors import SettingsError
 from metier.core.types import Sequence
-from metier.forest.arrange import Arrangement, arrange
-from metier.forest.way import Way
+from metier.forest.arrange import Arrangement
+from metier.forest.way import ALONE, Way
 from metier.model.adapt import adapt, count_parameters
 from metier.model.configuration import read_config
 from metier.model.find import Base
@@ -19,6 +19,7 @@ from metier.model.quantise.freeze import Quantisation, quantise
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.settings import ModelSettings
 from metier.model.shapes import outline, sizes
+from metier.model.ways.virtual import stands_in_front
 from metier.text.targets import Targets
 from metier.train.objectives.classify import Headed
 from metier.train.objectives.prefer import TOGETHER, Prefer
@@ -115,9 +116,13 @@ class Setting:
         """How many sequences a row is, which have to be computed in one forest."""
         return 1 if self.prefers is None else TOGETHER
 
-    def arrange(self, sequences: Many[Sequence], budget: int) -> Arrangement:
+    def way(self, method: str) -> Way:
+        """Return how a run computes a model that a method has adapted, if its base can lie in a forest."""
+        return ALONE if stands_in_front(method, self.model) else Way()
+
+    def arrange(self, sequences: Many[Sequence], budget: int, method: str) -> Arrangement:
         """Arrange a step as a run would."""
-        return arrange(sequences, budget, together=self.together)
+        return self.way(method).arrange(list(sequences), budget, together=self.together)
 
     def objective(self, way: Way) -> Objective:
         """Return what a step computes: the loss on words, of pairs, or of a head."""
@@ -192,11 +197,13 @@ def adapted(model: PreTrainedModel, setting: Setting, configuration: Configurati
 
 
 def _peak(setting: Setting, configuration: Configuration, work: Arrangement, layers: int | None) -> int:
-    model, way = adapted_outline(setting, configuration, layers), Way()
+    model, way = adapted_outline(setting, configuration, layers), setting.way(configuration.method)
     try:
         try:
             return go_through(model, work, way, setting.objective(way))
         except LIBRARY_FAULTS:
+            if not way.packed:
+                raise
             slower = Way(labels_only=False, plain_head=False)
             return go_through(model, work, slower, setting.objective(slower))
     except LIBRARY_FAULTS as error:

@@ -1,6 +1,7 @@
 """Plan a run from its rendered rows and its base's configuration; no weight is loaded."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from metier.core.errors import SettingsError
 from metier.core.memory import resident, room
 from metier.core.progress import Progress
 from metier.core.types import Reasoned
+from metier.forest.arrange import Arrangement
 from metier.model.adapt import choose_method, may_be_rounded
 from metier.model.arithmetic import rates
 from metier.model.find import Base
@@ -16,33 +18,37 @@ from metier.model.load import device_here
 from metier.model.quantise.freeze import Quantisation
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline
+from metier.model.ways.virtual import stands_in_front
 from metier.text.rendered import Rendered
 from metier.train import choices
 from metier.train.batches import Order, Ordered
 from metier.train.plan import TrainingPlan
 from metier.train.planning import pairs
 from metier.train.planning.choose import UNPLANNED_TOKENS, Planned, choose, require_fit
-from metier.train.planning.lint import misplaced
+from metier.train.planning.lint import Misplaced, misplaced
 from metier.train.planning.pace import Pace, measure
 from metier.train.planning.predict import Configuration, Setting, simulate
 from metier.train.planning.report import Plan
+from metier.train.planning.tokens import usage
 from metier.train.preferring import Pairs
 from metier.train.views import View
 
 _CHOSEN = ("train.micro_batch_tokens", "model.gradient_checkpointing")
-_ALONE = ("prompt", "prefix")
-"""Methods whose rows are computed one by one, behind learnt tokens, which the planner cannot go through."""
 
 
 def choose_for(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> Planned:
     """Choose how a run computes; see `choose`."""
     setting, method = setting_of(base, settings, view)
-    rows = len(rendered) // view.together
-    order: Ordered = Order(rows, settings.train.rows_per_step, rows, settings.seed, curriculum=view.curriculum)
-    if view.prefers:
-        rendered, order = pairs.unasked(rendered), Pairs(order)
+    rendered, order = _epoch_of(settings, rendered, view)
     asked = (settings.train.micro_batch_tokens, settings.model.gradient_checkpointing)
     return choose(setting, method, rendered=rendered, order=order, asked=asked, room=_room())
+
+
+def _epoch_of(settings: TrainingPlan, rendered: Rendered, view: View) -> tuple[Rendered, Ordered]:
+    """Return the rows of an epoch and the order in which they are drawn."""
+    rows = len(rendered) // view.together
+    order = Order(rows, settings.train.rows_per_step, rows, settings.seed, curriculum=view.curriculum)
+    return (pairs.unasked(rendered), Pairs(order)) if view.prefers else (rendered, order)
 
 
 def settle(
@@ -82,7 +88,7 @@ def settle(
         planned, "`metier plan` lists what would fit: LoRA, a smaller train.micro_batch_tokens, or a smaller base"
     )
     progress.say(planned.line())
-    found = misplaced(planned.usage.heaviest, planned.simulation.configuration.micro_batch_tokens)
+    found = _misplaced(planned, settings)
     if found is not None:
         progress.say(found.said())
     asked = settings.model.gradient_checkpointing, settings.train.micro_batch_tokens
@@ -96,7 +102,7 @@ def _not_planned(settings: TrainingPlan, view: View) -> str:
     method, quantise = settings.model.method, settings.model.quantise
     if quantise != "none" and method not in ("auto", "lora"):
         return f"method {method} on a base in {quantise}"
-    return f"method {method}, whose rows are computed one by one" if method in _ALONE else ""
+    return ""
 
 
 def _without_plan(settings: TrainingPlan, reason: str) -> list[Reasoned]:
@@ -126,20 +132,23 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         SettingsError: the architecture does not let itself be gone through, or nothing is known of such a run.
     """
     if not_planned := _not_planned(settings, view):
-        wanted = (
-            "full, layers, LoRA (also on a base in fewer bits), bottleneck, ia3, peft; words, preferences or a head"
-        )
+        wanted = "any method, on a base in fewer bits LoRA; words, preferences or a head"
         raise SettingsError(f"metier plan: {not_planned}", wanted)
     torch.set_num_threads(choices.threads(settings.train).value)
     setting, _ = setting_of(base, settings, view)
     chosen = choose_for(base, settings, rendered, view)
     done = chosen.simulation.configuration
+    counted = {setting.way(done.method): chosen.usage}
     alternatives = []
     for other in _others(base, settings, done):
         if view.targets is not None and other.quantise != "none":
             continue
-        simulation = simulate(setting, other, setting.arrange(chosen.usage.heaviest, other.micro_batch_tokens))
-        planned = Planned(simulation=simulation, usage=chosen.usage, room=chosen.room)
+        arrange = partial(setting.arrange, budget=other.micro_batch_tokens, method=other.method)
+        way = setting.way(other.method)
+        if way not in counted:
+            counted[way] = usage(*_epoch_of(settings, rendered, view), arrange)
+        simulation = simulate(setting, other, arrange(counted[way].heaviest))
+        planned = Planned(simulation=simulation, usage=counted[way], room=chosen.room)
         alternatives.append((planned, epoch(planned, setting)))
     found = paced(chosen, setting)
     return Plan(
@@ -147,7 +156,7 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         seconds=None if found is None else of_epoch(chosen, setting, found),
         before=pairs.seconds(rendered, found) if found is not None and view.prefers else None,
         alternatives=tuple(alternatives),
-        misplaced=misplaced(chosen.usage.heaviest, done.micro_batch_tokens),
+        misplaced=_misplaced(chosen, settings),
         choices=tuple(chosen.choices(settings.model.gradient_checkpointing, settings.train.micro_batch_tokens)),
     )
 
@@ -176,13 +185,26 @@ def epoch(planned: Planned, setting: Setting) -> float | None:
 def paced(planned: Planned, setting: Setting) -> Pace | None:
     """Time the heaviest step of an epoch; None: the base is too large to be tried here, or cannot be."""
     configuration = planned.simulation.configuration
-    return measure(setting, configuration, setting.arrange(planned.usage.heaviest, configuration.micro_batch_tokens))
+    return measure(setting, configuration, _heaviest(planned, setting))
 
 
 def of_epoch(planned: Planned, setting: Setting, pace: Pace) -> float:
     """Return the seconds of an epoch: those of its heaviest step, by its share of the tokens."""
-    work = setting.arrange(planned.usage.heaviest, planned.simulation.configuration.micro_batch_tokens)
+    work = _heaviest(planned, setting)
     return pace.seconds(work) * planned.usage.shared / work.computed
+
+
+def _heaviest(planned: Planned, setting: Setting) -> Arrangement:
+    done = planned.simulation.configuration
+    return setting.arrange(planned.usage.heaviest, done.micro_batch_tokens, done.method)
+
+
+def _misplaced(planned: Planned, settings: TrainingPlan) -> Misplaced | None:
+    """Look for fixed text behind something variable, where beginnings are shared."""
+    done = planned.simulation.configuration
+    if stands_in_front(done.method, settings.model):
+        return None
+    return misplaced(planned.usage.heaviest, done.micro_batch_tokens)
 
 
 def setting_of(base: Base, settings: TrainingPlan, view: View) -> tuple[Setting, str]:

@@ -7,14 +7,18 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
 
 from metier.forest import score
 from metier.forest.arrange import Arrangement
+from metier.forest.attend import inner_model
 from metier.forest.forest import Forest
 from metier.forest.way import Way
 from metier.train.objectives.supervised import Objective
 from metier.train.planning.heap import Heap
 
+_NAME = "metier_gone_through"
 _NUMBERS = torch.ops.aten._local_scalar_dense.default
 
 
@@ -54,6 +58,44 @@ class Watch(TorchDispatchMode):
         return result
 
 
+@contextmanager
+def _in_one_kernel(model: torch.nn.Module) -> Iterator[None]:
+    """Go through a model's own attention in one kernel, as devices compute it.
+
+    Where nothing is computed torch takes none, but writes all scores out.
+    """
+    inner = inner_model(model)
+    before = str(inner.config._attn_implementation)
+    if before != "sdpa":
+        yield
+        return
+    AttentionInterface.register(_NAME, _attend)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    inner.set_attn_implementation(_NAME)
+    try:
+        yield
+    finally:
+        inner.set_attn_implementation(before)
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return the attention output [B, T, H, D] as the library's `sdpa` gives it, which repeats keys behind a mask."""
+    if attention_mask is not None:
+        key, value = (tensor.repeat_interleave(query.shape[1] // tensor.shape[1], dim=1) for tensor in (key, value))
+        attention_mask = torch.where(attention_mask, 0.0, query.new_full((), float("-inf")))
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    output = kernel(query, key, value, 0.0, attention_mask is None, attn_mask=attention_mask, scale=scaling)[0]
+    return output.transpose(1, 2).contiguous(), None
+
+
 def _flat(value: Any) -> Iterator[Any]:
     if isinstance(value, (tuple, list)):
         for part in value:
@@ -84,7 +126,8 @@ def go_through(model: torch.nn.Module, work: Arrangement, way: Way, objective: O
     """
     forest = largest(work).to(torch.device("meta"))
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    with way.attention(model), _watching(model) as watch:
+    attention = way.attention if way.packed else _in_one_kernel
+    with attention(model), _watching(model) as watch:
         for trunk in forest.trunks:
             score.read_trunk(model, trunk)
         if len(work.forests) > 1:  # what earlier forests left

@@ -1,9 +1,10 @@
 """What an epoch consists of in tokens: padded, packed and shared, as the run's own order draws its steps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from metier.core.types import Sequence
-from metier.forest.arrange import arrange
+from metier.forest.arrange import Arrangement
 from metier.text.rendered import Rendered
 from metier.train.batches import Ordered
 
@@ -32,14 +33,13 @@ class Usage:
         return self.padded / self.shared
 
 
-def usage(rendered: Rendered, order: Ordered, budget: int, *, together: int = 1) -> Usage:
+def usage(rendered: Rendered, order: Ordered, arrange: Callable[[list[Sequence]], Arrangement]) -> Usage:
     """Count the tokens of an epoch, from at most 32 of its steps, evenly spread.
 
     Args:
         rendered: the training rows.
         order: of one epoch.
-        budget: most tokens computed at once.
-        together: so many neighbours stand in one forest.
+        arrange: lays out a step as a run would.
     """
     steps = order.steps
     chosen = sorted({place * steps // min(steps, _MOST_STEPS) for place in range(min(steps, _MOST_STEPS))})
@@ -50,7 +50,7 @@ def usage(rendered: Rendered, order: Ordered, budget: int, *, together: int = 1)
         lengths = [len(sequence) for sequence in sequences]
         padded += len(lengths) * max(lengths)
         packed += sum(lengths)
-        shared += arrange(sequences, budget, together=together).computed
+        shared += arrange(sequences).computed
         labels += sum(int((sequence.weights != 0).sum()) for sequence in sequences)
         if sum(lengths) > sum(map(len, heaviest)):
             heaviest = sequences
