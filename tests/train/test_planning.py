@@ -28,6 +28,7 @@ from metier.model.settings import ModelSettings
 from metier.text.rendered import Rendered
 from metier.text.targets import Targets
 from metier.train.batches import Order
+from metier.train.material import gather
 from metier.train.optimisers.build import build, state_bytes
 from metier.train.planning import run as planning
 from metier.train.planning.choose import UNPLANNED_TOKENS, choose, fastest_tokens
@@ -318,3 +319,12 @@ def test_what_cannot_fit_is_refused_before_weights_are_loaded(tiny_base, tiny_sn
         train(tiny_snapshot, base, run=tmp_path / "s" / "runs" / "r", settings=plan(), progress=Silent())
     assert caught.value.exit_code == 2
     assert "metier plan" in caught.value.do
+
+
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+def test_learnt_tokens_under_a_head_are_refused_in_a_plan_as_in_a_run(method, tiny_base, tiny_snapshot, tmp_path):
+    base, settings = find(str(tiny_base), tiny_base), plan({"method": method})
+    material = gather(tiny_snapshot, base, tmp_path / "run", settings, Silent())
+    headed = replace(material.view, targets=Targets(kind="classify", labels=("a", "b")))
+    with pytest.raises(SettingsError, match=f"model.method '{method}' under a head"):
+        planning.make(base, settings, material.train, headed)

@@ -14,6 +14,7 @@ from metier.forest.arrange import Arrangement
 from metier.model.adapt import choose_method, may_be_rounded
 from metier.model.arithmetic import rates
 from metier.model.find import Base
+from metier.model.head import require_method
 from metier.model.load import device_here
 from metier.model.quantise.freeze import Quantisation
 from metier.model.quiet import LIBRARY_FAULTS
@@ -135,7 +136,9 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         wanted = "any method, on a base in fewer bits LoRA; words, preferences or a head"
         raise SettingsError(f"metier plan: {not_planned}", wanted)
     torch.set_num_threads(choices.threads(settings.train).value)
-    setting, _ = setting_of(base, settings, view)
+    setting, method = setting_of(base, settings, view)
+    if view.targets is not None:
+        require_method(method, settings.model)
     chosen = choose_for(base, settings, rendered, view)
     done = chosen.simulation.configuration
     counted = {setting.way(done.method): chosen.usage}
