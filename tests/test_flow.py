@@ -91,6 +91,24 @@ def test_a_moved_project_finds_its_run_and_a_renamed_one_names_it_anew(copy, don
     assert flow.locate(place, flow.prepare(place).path).id == "hues-" + done[1].run.id.removeprefix("colours-")
 
 
+def test_a_project_in_a_folder_of_another_name_trains_nothing_again(done, tmp_path):
+    moved = Path(shutil.copytree(done[0], tmp_path / "tints"))
+    outcome = flow.run(opened(moved))
+    assert skipped(outcome)[:4] == STAGES[:4], "the page alone bears the new name"
+    assert outcome.run.id == done[1].run.id
+
+
+def test_a_moved_project_reads_its_own_snapshot(copy, done):
+    settings = copy / ".metier" / "runs" / done[1].run.id / "settings.json"
+    settings.write_text(settings.read_text().replace(str(done[0].resolve()), "/a/place/that/is/gone"))
+    assert "/a/place/that/is/gone" in settings.read_text()
+    place = opened(copy)
+    run = flow.named(place, done[1].run.id)
+    assert run.snapshot.is_relative_to(copy)
+    shutil.rmtree(run.path / "parity")
+    assert not flow.prove(place, run).skipped
+
+
 def test_replayed_rows_count_by_their_content(copy):
     rows = copy / "general.jsonl"
 

@@ -12,6 +12,7 @@ from metier.model.find import Base
 from metier.model.settings import ModelSettings
 from metier.project import Place, find_run, name_of, text_settings, train_settings
 from metier.resolved import base_of, grader_by_content, replay_by_content, template_by_content
+from metier.text.rows import snapshot_behind
 from metier.text.settings import TextSettings
 from metier.train.plan import TrainingPlan
 from metier.train.settings import TrainSettings
@@ -59,6 +60,8 @@ def locate(place: Place, snapshot: Path, *, weights: bool = True) -> Run:
     named = replace(named, train=grader_by_content(replay_by_content(plan.train), place.folder))
     identity = named.run_digest(artefact.read(snapshot, "snapshot").digest, base.digest)
     path = place.runs / f"{name_of(project, place.folder)}-{identity[:8]}"
+    if not project.name and not path.exists():  # the project's folder may have had another name
+        path = next((one.parent for one in sorted(place.runs.glob(f"*-{identity[:8]}/settings.json"))), path)
     return Run(path=path, snapshot=snapshot, base=base, plan=plan)
 
 
@@ -92,7 +95,7 @@ def named(place: Place, name: str) -> Run:
     if "@" in name and path == found:
         path = restore(place, name, found, base, known)
         facts = json.loads((path / "settings.json").read_text(encoding="utf-8"))
-    return Run(path=path, snapshot=Path(facts["snapshot"]), base=base, plan=known)
+    return Run(path=path, snapshot=snapshot_behind(path), base=base, plan=known)
 
 
 def _called(name: str, run: Path) -> str:

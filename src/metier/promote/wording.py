@@ -11,7 +11,7 @@ from metier.text import context, targets
 from metier.text.asking import prompt
 from metier.text.pooled import pooled_row
 from metier.text.render import Renderer, open_renderer, render
-from metier.text.rows import load_split
+from metier.text.rows import load_split, snapshot_behind
 from metier.text.settings import TextSettings
 from metier.text.tasks import ASKING
 
@@ -45,12 +45,13 @@ def read(run: Path, base_folder: Path, reference: Reference) -> Wording:
     given = TextSettings.model_validate(facts["plan"]["text"])
     drop = context.dropped(facts["plan"])
     renderer = context.student_renderer(open_renderer(base_folder, given), drop)
-    rows = _rows(Path(facts["snapshot"]), reference)
+    snapshot = snapshot_behind(run)
+    rows = _rows(snapshot, reference)
     return Wording(
         rows={row_id: context.student_row(row, drop) for row_id, row in rows.items()},
         settings=renderer.settings.model_copy(update={"template": "auto", "max_tokens": renderer.limit}),
         stop_ids=renderer.tokenizer.stop_ids,
-        snapshot=Path(facts["snapshot"]),
+        snapshot=snapshot,
         headed=targets.read(run / "model") is not None,
     )
 

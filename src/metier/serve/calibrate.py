@@ -3,7 +3,6 @@
 Validation rows chose the checkpoint, but no temperature: what is reported is of the half that was not fitted on.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +23,7 @@ from metier.serve.catalogue import Served
 from metier.text import targets
 from metier.text.asking import Prompt, prompt
 from metier.text.render import Renderer, open_renderer
-from metier.text.rows import load_split
+from metier.text.rows import load_split, snapshot_behind
 
 _MOST_ROWS, _FEWEST_ROWS, _MOST_LABELS = 2000, 20, 64
 _ROWS_A_LABEL = 5
@@ -153,7 +152,7 @@ def _fitted(exam: _Exam, store: Path, progress: Progress) -> Calibrated:
 def _rows(served: Served) -> Sequence[Row]:
     if served.folder is None:
         raise InputError(f"{served.name}: the base itself", "a run or a version that was trained")
-    snapshot = Path(json.loads((served.folder.parent / "settings.json").read_text(encoding="utf-8"))["snapshot"])
+    snapshot = snapshot_behind(served.folder.parent)
     if not snapshot.is_dir():
         raise InputError(f"{served.name}: its rows ({snapshot}) are gone", "the snapshot that it was trained with")
     rows = load_split(snapshot, _SPLIT)

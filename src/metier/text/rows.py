@@ -35,6 +35,23 @@ def load_split(snapshot: Path, split: str) -> list[Row]:
     return list(iterate(snapshot, split))
 
 
+def snapshot_behind(run: Path) -> Path:
+    """Return where the snapshot is that a run was trained with: in its project, also where that has been moved since.
+
+    Args:
+        run: its folder, or that of a version made of it.
+
+    Raises:
+        DataError: it does not say.
+    """
+    try:
+        path = Path(json.loads((run / "settings.json").read_text(encoding="utf-8"))["snapshot"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{run / 'settings.json'}: cannot be read ({error})", "the settings of a run") from error
+    here = (above / "snapshots" / path.name for above in list(run.absolute().parents)[:3])
+    return next((beside for beside in here if artefact.exists(beside, "snapshot")), path)
+
+
 def iterate(snapshot: Path, split: str) -> Iterator[Row]:
     """Yield the rows of one part of a snapshot, in the order of their files; see `load_split`."""
     formats = formats_of(snapshot)

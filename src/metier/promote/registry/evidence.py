@@ -14,7 +14,7 @@ from typing import Any
 
 from metier.core import artefact
 from metier.core.__about__ import __version__
-from metier.core.errors import DataError
+from metier.text.rows import snapshot_behind
 
 PARTS = ("model", "evaluation", "parity", "report")
 """Folders of a run that a version keeps, beside those in `exports/`."""
@@ -107,13 +107,7 @@ def snapshot_of(run: Path) -> Path:
     Raises:
         DataError: the run does not say, or the snapshot is gone.
     """
-    try:
-        path = Path(json.loads((run / "settings.json").read_text(encoding="utf-8"))["snapshot"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise DataError(f"{run / 'settings.json'}: cannot be read ({error})", "the settings of a run") from error
-    if not artefact.exists(path, "snapshot"):
-        beside = run.parent.parent / "snapshots" / path.name  # the project was moved since
-        path = beside if artefact.exists(beside, "snapshot") else path
+    path = snapshot_behind(run)
     artefact.read(path, "snapshot")
     return path
 
