@@ -169,6 +169,17 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "TextPart.type": (CHAT, {"messages": [USER | {"content": [{"type": "x", "text": "a"}]}]}, "type"),
     "ToolCall.type": (CHAT, {"messages": called(type="x")}, "type"),
     "ChatMessage.refusal": (CHAT, {"messages": [USER | {"refusal": "no"}]}, "refusal"),
+    "ChatMessage.audio": (CHAT, {"messages": [USER | {"audio": {"id": "a"}}]}, "audio"),
+    "ChatMessage.function_call": (CHAT, {"messages": [USER | {"function_call": {"name": "pay"}}]}, "function_call"),
+    "ChatMessage.annotations": (CHAT, {"messages": [USER | {"annotations": [{"type": "url"}]}]}, "annotations"),
+    "StreamOptions.include_obfuscation": (
+        CHAT,
+        {"stream": True, "stream_options": {"include_obfuscation": True}},
+        "include_obfuscation",
+    ),
+    "ChatBody.store": (CHAT, {"store": True}, "store"),
+    "ChatBody.service_tier": (CHAT, {"service_tier": "flex"}, "service_tier"),
+    "ChatBody.modalities": (CHAT, {"modalities": ["text", "audio"]}, "modalities"),
     "Tool.type": (CHAT, {"tools": [tool() | {"type": "x"}]}, "type"),
     "NamedTool.type": (CHAT, pick(tool_choice={"type": "x", "function": {"name": "pay"}}), "tool_choice"),
     "Schema.description": (CHAT, shaped(description="a kind"), "does not read it"),
@@ -263,6 +274,19 @@ def test_a_field_is_refused_by_name(name: str, client: TestClient) -> None:
     assert answer.status_code in (400, 404), answer.text
     assert words in answer.text
     assert answer.json()["error"]["param"]
+
+
+def test_what_is_so_anyway_may_be_said(client: TestClient) -> None:
+    """Clients send what they were told, and what hosted models are asked for by habit; nothing of it is ignored."""
+    plain = told(client, CHAT, {})
+    for same in ({"store": False}, {"service_tier": "auto"}, {"modalities": ["text"]}, {"metadata": None}):
+        assert told(client, CHAT, same) == plain
+    answered = client.post(f"/v1/{CHAT}", json=LEAST[CHAT], headers=HERE).json()["choices"][0]["message"]
+    empty = {"annotations": [], "audio": None, "function_call": None, "refusal": None}
+    turns = [[USER, answered, USER], [USER, answered | empty, USER]]
+    assert told(client, CHAT, {"messages": turns[0]}) == told(client, CHAT, {"messages": turns[1]}) != plain
+    clear = {"stream": True, "stream_options": {"include_obfuscation": False}}
+    assert told(client, CHAT, clear) == told(client, CHAT, {"stream": True})
 
 
 @pytest.fixture(scope="module")

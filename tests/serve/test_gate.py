@@ -1,9 +1,11 @@
 """Who is let in, how much is taken on, and what each setting changes."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import sqlalchemy as sql
 from starlette.testclient import TestClient
@@ -179,3 +181,20 @@ def test_traces_never_wait_and_what_is_dropped_is_counted(tmp_path: Path) -> Non
     assert recorder.dropped > 0
     with connect(tmp_path).connect() as connection:
         assert len(connection.execute(sql.select(TRACES)).all()) == recorder.written
+
+
+def test_files_are_listed_in_either_order_and_uploads_checked_by_their_sum(shop: Shop, tmp_path: Path) -> None:
+    with application(shop, store=tmp_path) as inside:
+        client = openai.OpenAI(base_url="http://localhost/v1", api_key="x", http_client=inside, max_retries=0)
+        content, wrong = b'{"text": "a"}\n', hashlib.md5(b"b").hexdigest()
+        told: Any = {"file": content, "filename": "a", "bytes": len(content), "mime_type": "x", "purpose": "fine-tune"}
+        made = client.uploads.upload_file_chunked(**told, md5=hashlib.md5(content).hexdigest())
+        assert (made.status, client.files.content(made.file.id).content) == ("completed", content)  # pyrefly: ignore
+        with pytest.raises(openai.BadRequestError, match="md5: not that of what came"):
+            client.uploads.upload_file_chunked(**told, md5=wrong)
+        client.files.create(file=("b", content), purpose="fine-tune")
+        orders = [[file.id for file in client.files.list(order=order)] for order in ("asc", "desc")]
+        assert orders[0] == orders[1][::-1]
+        assert len(orders[0]) == 2
+        with pytest.raises(openai.BadRequestError, match="order"):
+            client.files.list(order="up")  # pyrefly: ignore

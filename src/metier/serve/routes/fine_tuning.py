@@ -1,7 +1,7 @@
 """/v1/files, /v1/uploads and /v1/fine_tuning/jobs."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -50,10 +50,12 @@ async def upload_file(request: Request) -> Response:
 
 @ROUTER.get("/files")
 async def list_files(
-    request: Request, after: After = None, limit: Limit = 10_000, purpose: Annotated[str | None, Query()] = None
-) -> Response:
-    """List the caller's files."""
-    return await done(_jobs(request).files.listed, caller_of(request), Page(after=after, limit=limit), purpose)
+    request: Request, after: After = None, limit: Limit = 10_000, purpose: Annotated[str | None, Query()] = None,
+    order: Literal["asc", "desc"] = "desc",
+) -> Response:  # fmt: skip
+    """List the caller's files, newest first unless the `order` is asc."""
+    files, page = _jobs(request).files, Page(after=after, limit=limit)
+    return await done(files.listed, caller_of(request), page, purpose, oldest=order == "asc")
 
 
 @ROUTER.get("/files/{id}")
@@ -93,9 +95,7 @@ async def add_part(id: str, request: Request) -> Response:
 @ROUTER.post("/uploads/{id}/complete")
 async def complete_upload(id: str, body: CompleteBody, request: Request) -> Response:
     """Join the parts of an upload to a file."""
-    if body.md5 is not None:
-        raise unsupported("md5", "the number of bytes is checked")
-    return await done(_jobs(request).files.complete, caller_of(request), id, body.part_ids)
+    return await done(_jobs(request).files.complete, caller_of(request), id, body.part_ids, body.md5)
 
 
 @ROUTER.post("/uploads/{id}/cancel")

@@ -12,6 +12,8 @@ from metier.serve.wire.inference import ChatBody, CompletionBody, EmbeddingBody
 from metier.serve.wire.rules import check_handed
 
 ROUTER = APIRouter(tags=["infer"])
+_OURS = {"store", "service_tier", "modalities"}
+"""What is obeyed here, whatever the other server makes of it."""
 
 
 def upstream_of(request: Request) -> Upstream:
@@ -59,7 +61,7 @@ async def _handed(
     request: Request, body: ChatBody | CompletionBody | EmbeddingBody, path: str, names: tuple[str, str]
 ) -> Response:
     check_handed(body, desk_of(request).settings.engine)
-    sent = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
+    sent = body.model_dump(mode="json", exclude_unset=True, by_alias=True, exclude=_OURS)
     asking = asking_of(request, *names, body.user)
     handed = Handed(desk_of(request), upstream_of(request), asking, sent)
     if sent.get("stream"):

@@ -1,5 +1,6 @@
 """Files that people upload: kept in the database under names of our own, so that none of theirs is ever a path."""
 
+import hashlib
 import secrets
 import time
 from dataclasses import dataclass
@@ -60,8 +61,8 @@ class Files:
         """Return what is in a file; raises as `get` does."""
         return self._row(caller, id).content
 
-    def listed(self, caller: Caller, page: Page, purpose: str | None) -> dict[str, Any]:
-        """Return a page of the caller's files, newest first."""
+    def listed(self, caller: Caller, page: Page, purpose: str | None, *, oldest: bool = False) -> dict[str, Any]:
+        """Return a page of the caller's files, the newest first or the `oldest`."""
         wanted = sql.select(FILES).order_by(FILES.c.created.desc(), FILES.c.id)
         if not caller.may("admin"):
             wanted = wanted.where(FILES.c.owner == caller.owner)
@@ -69,7 +70,7 @@ class Files:
             wanted = wanted.where(FILES.c.purpose == purpose)
         with self._database.connect() as connection:
             rows = connection.execute(wanted).all()
-        return paged([_file(row) for row in rows], page)
+        return paged([_file(row) for row in (rows[::-1] if oldest else rows)], page)
 
     def remove(self, caller: Caller, id: str) -> dict[str, Any]:
         """Delete a file; raises as `get` does."""
@@ -107,11 +108,11 @@ class Files:
             connection.execute(PARTS.insert().values(id=part, upload=id, created=created, content=content))
         return {"id": part, "object": "upload.part", "created_at": created, "upload_id": id}
 
-    def complete(self, caller: Caller, id: str, part_ids: list[str]) -> dict[str, Any]:
+    def complete(self, caller: Caller, id: str, part_ids: list[str], md5: str | None = None) -> dict[str, Any]:
         """Join the parts of an upload to a file.
 
         Raises:
-            Refusal: a part is missing, or they are not as long as was said.
+            Refusal: a part is missing, or they are not as long as was said, or not of the MD5 that was said.
         """
         row = self._pending(caller, id)
         with self._database.connect() as connection:
@@ -122,6 +123,8 @@ class Files:
         content = b"".join(parts[part] for part in part_ids)
         if len(content) != row.bytes:
             raise Refusal(400, f"{len(content)} bytes came; wanted: {row.bytes}, as was said", param="bytes")
+        if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.lower():
+            raise Refusal(400, "md5: not that of what came; upload it again", param="md5")
         file = self.add(caller, filename=row.filename, purpose=row.purpose, content=content)
         self._close(id, "completed", file["id"])
         return self.upload(caller, id)

@@ -11,6 +11,10 @@ Count = Annotated[int, Field(ge=1, le=1 << 20)]
 """A number of tokens or the like."""
 
 
+Nothing = Annotated[list[Any], Field(max_length=0)]
+"""A list in which nothing may stand, as clients send it that repeat what they were told."""
+
+
 class Body(BaseModel):
     """A request's body: strict about names and types."""
 

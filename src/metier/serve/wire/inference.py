@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, field_validator
 
-from metier.serve.wire.body import Body, Count, Token
+from metier.serve.wire.body import Body, Count, Nothing, Token
 
 _LIST = 4096
 
@@ -13,6 +13,7 @@ class StreamOptions(Body):
     """What a stream tells beside the text."""
 
     include_usage: StrictBool = False
+    include_obfuscation: Literal[False] | None = None
 
 
 class Sampled(Body):
@@ -73,6 +74,9 @@ class ChatMessage(Body):
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = Field(None, max_length=256)
     refusal: None = None
+    audio: None = None
+    function_call: None = None
+    annotations: Nothing | None = None
 
 
 class Function(Body):
@@ -121,7 +125,7 @@ class ResponseFormat(Body):
 
 
 class ChatBody(Sampled):
-    """POST /v1/chat/completions."""
+    """POST /v1/chat/completions. `store`, `service_tier` and `modalities` may say what is so anyway."""
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=_LIST)
     max_completion_tokens: Count | None = None
@@ -131,6 +135,9 @@ class ChatBody(Sampled):
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: StrictBool | None = None
     response_format: ResponseFormat | None = None
+    store: Literal[False] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    modalities: list[Literal["text"]] | None = Field(None, max_length=1)
     metadata: dict[str, str] | None = None
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from metier.serve.wire.body import Body, Count
+from metier.serve.wire.body import Body, Count, Nothing
 
 _LIST = 4096
 
@@ -100,7 +100,7 @@ class JobBody(Body):
     seed: int | None = Field(None, ge=0, lt=2**31)
     suffix: str | None = Field(None, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")
     metadata: dict[str, str] | None = Field(None, max_length=16)
-    integrations: None = None
+    integrations: Nothing | None = None
     settings: dict[str, Setting] | None = Field(None, max_length=32)
 
 
