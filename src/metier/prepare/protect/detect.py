@@ -6,7 +6,8 @@ from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
 from metier.prepare.protect.addresses import MAY_BE_ADDRESS, addresses
-from metier.prepare.protect.names import MAY_BE_SIGN, names
+from metier.prepare.protect.listed import Standing
+from metier.prepare.protect.names import MAY_BE_SIGN, names, standing
 from metier.prepare.protect.national import MAY_BE_DOCUMENT, MAY_BE_LETTERED, documents, lettered
 from metier.prepare.protect.numbers import MAY_BE_NUMBER, numbers
 from metier.prepare.protect.secrets import MAY_BE_KEY, MAY_BE_NAMED, keys, named
@@ -79,17 +80,20 @@ class _Rules:
         """Return the spans of each text; equal texts are looked through once."""
         different = list(dict.fromkeys(texts))
         bits = sieved(different, self._patterns)
-        known = {text: self._look(text, found) for text, found in zip(different, bits, strict=True)}
+        named = standing(different) if self._names else [None] * len(different)
+        known = {
+            text: self._look(text, found, words) for text, found, words in zip(different, bits, named, strict=True)
+        }
         return [known[text] for text in texts]
 
-    def _look(self, text: str, bits: int = -1) -> Sequence[Span]:
+    def _look(self, text: str, bits: int = -1, named: Standing | None = None) -> Sequence[Span]:
         spans: list[Span] = []
         if bits & ~1:
             for bit, find in self._finders:
                 if bits & bit:
                     spans += find(text)
-        if self._names:
-            spans += names(text, signs=bool(bits & 1))
+        if self._names and (named or named is None or bits & 1 or text.islower()):
+            spans += names(text, signs=bool(bits & 1), standing=named)
         if not spans:
             return ()
         spans = [span for span in spans if span.entity in self._wanted]

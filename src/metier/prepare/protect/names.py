@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from metier.prepare.protect.capitals import TOKEN, Word, may_join, told, words_of
 from metier.prepare.protect.gazetteer import Gazetteer, gazetteer
+from metier.prepare.protect.listed import Listed, Standing
 from metier.prepare.protect.spans import Span, places
 from metier.prepare.protect.vocabulary import CAPITAL, words
 
@@ -86,6 +87,7 @@ class _Lookup(NamedTuple):
     known: Gazetteer
     signs: frozenset[str]
     capital: frozenset[str]
+    listed: Listed
 
 
 @cache
@@ -94,10 +96,15 @@ def _lookup() -> _Lookup:
     signs = _TITLES | _NAMING | _GREETING
     shouted = frozenset(name.upper() for name in known.strong if len(name) > 3)
     capital = known.strong | known.weak | shouted | frozenset(sign for sign in signs if sign[0].isupper())
-    return _Lookup(known, signs, capital)
+    return _Lookup(known, signs, capital, Listed(capital))
 
 
-def names(text: str, *, signs: bool = True) -> Iterator[Span]:
+def standing(texts: Sequence[str]) -> list[Standing | None]:
+    """Return where words that may be names or signs of one begin with a capital, as `names` takes it."""
+    return _lookup().listed.standing(texts)
+
+
+def names(text: str, *, signs: bool = True, standing: Standing | None = None) -> Iterator[Span]:
     """Yield names of persons: what the gazetteer knows, and what the words around say is one.
 
     Unknown words count as names only after a title, "my name is" and the like. Words that are names and ordinary words
@@ -107,16 +114,10 @@ def names(text: str, *, signs: bool = True) -> Iterator[Span]:
     Args:
         text: any text.
         signs: False where it is known that none of the signs in small letters stands in it.
+        standing: what `standing` says of the text, where it has been asked.
     """
     look = _lookup()
-    capital = _CAPITAL_ASCII if text.isascii() else _CAPITAL_ANY
-    found: list[tuple[int, str]] = []
-    known = look.capital.intersection(capital.findall(text))
-    if len(known) > _FEW:
-        found += [(match.start(), match.group()) for match in capital.finditer(text) if match.group() in known]
-    else:
-        for word in known:  # inside another word too, which `_judge` refuses
-            found += [(place, word) for place in places(text, word)]
+    found = _sought(text, look) if standing is None else list(standing)
     for needle in _NEEDLES if signs else ():
         if needle in text:
             found += [(place + 1, TOKEN.match(text, place + 1).group()) for place in places(text, needle)]  # type: ignore[union-attr]
@@ -128,6 +129,15 @@ def names(text: str, *, signs: bool = True) -> Iterator[Span]:
         if place >= end and (span := _judge(text, place, word, look)) is not None:
             end = span.end
             yield span
+
+
+def _sought(text: str, look: _Lookup) -> Standing:
+    """Return where words with a capital stand that are names or signs of one; some of them inside other words."""
+    capital = _CAPITAL_ASCII if text.isascii() else _CAPITAL_ANY
+    known = look.capital.intersection(capital.findall(text))
+    if len(known) > _FEW:
+        return [(match.start(), match.group()) for match in capital.finditer(text) if match.group() in known]
+    return [(place, word) for word in known for place in places(text, word)]  # `_judge` refuses parts of words
 
 
 def _judge(text: str, place: int, word: str, look: _Lookup) -> Span | None:
