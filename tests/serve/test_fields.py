@@ -70,6 +70,7 @@ def score(**changes: Any) -> dict[str, Any]:
 
 
 USER = {"role": "user", "content": "card"}
+TALK = {"role": "assistant", "content": "loan"}
 LEAST: dict[str, dict[str, Any]] = {
     CHAT: {"model": MODEL, "messages": [USER], "max_tokens": 6, "seed": 5},
     PLAIN: {"model": MODEL, "prompt": "ab", "max_tokens": 6, "seed": 5},
@@ -106,6 +107,8 @@ CHANGES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "ChatMessage.role": (CHAT, {"messages": [USER, USER]}, {"messages": [USER | {"role": "system"}, USER]}),
     "ChatMessage.content": (CHAT, {}, {"messages": [USER | {"content": "loan and more"}]}),
     "ChatMessage.name": (CHAT, {}, {"messages": [USER | {"name": "ann"}]}),
+    "ChatMessage.reasoning_content": (
+        CHAT, {"messages": [USER, TALK, USER]}, {"messages": [USER, TALK | {"reasoning_content": "hm"}, USER]}),
     "ChatMessage.tool_calls": (CHAT, {"messages": [USER, {"role": "assistant", "content": ""}, USER]},
                                {"messages": called()}),
     "ChatMessage.tool_call_id": (
@@ -197,6 +200,8 @@ ELSEWHERE = {
     "Function.strict": "test_a_strict_tool_is_called_by_its_schema",
     "ChatBody.parallel_tool_calls": "test_calls_at_once_are_told_or_cut_to_one",
     "Sampled.user": "test_who_asks_and_what_is_thought_of_it_is_recorded",
+    "ChatBody.safety_identifier": "test_who_asks_and_what_is_thought_of_it_is_recorded",
+    "ChatBody.prompt_cache_key": "test_what_is_so_anyway_may_be_said",
     "EmbeddingBody.user": "test_who_asks_and_what_is_thought_of_it_is_recorded",
     "DecisionBody.safety_identifier": "test_who_asks_and_what_is_thought_of_it_is_recorded",
     **{f"FeedbackBody.{name}": "test_who_asks_and_what_is_thought_of_it_is_recorded"
@@ -276,10 +281,19 @@ def test_a_field_is_refused_by_name(name: str, client: TestClient) -> None:
     assert answer.json()["error"]["param"]
 
 
+@pytest.mark.parametrize("texts", ["", ["card", ""]])
+def test_an_empty_text_has_no_vector(texts: str | list[str], client: TestClient) -> None:
+    answer = client.post(f"/v1/{VECTOR}", json=LEAST[VECTOR] | {"input": texts}, headers=HERE)
+    assert answer.status_code == 400
+    assert "empty text" in answer.text
+    assert answer.json()["error"]["param"] == "input"
+
+
 def test_what_is_so_anyway_may_be_said(client: TestClient) -> None:
     """Clients send what they were told, and what hosted models are asked for by habit; nothing of it is ignored."""
     plain = told(client, CHAT, {})
-    for same in ({"store": False}, {"service_tier": "auto"}, {"modalities": ["text"]}, {"metadata": None}):
+    habits = {"store": False, "service_tier": "auto", "modalities": ["text"], "metadata": None, "prompt_cache_key": "a"}
+    for same in ({name: value} for name, value in habits.items()):
         assert told(client, CHAT, same) == plain
     answered = client.post(f"/v1/{CHAT}", json=LEAST[CHAT], headers=HERE).json()["choices"][0]["message"]
     empty = {"annotations": [], "audio": None, "function_call": None, "refusal": None}
@@ -341,11 +355,12 @@ def test_a_strict_tool_needs_calls_that_can_be_told_from_text() -> None:
 
 
 def test_who_asks_and_what_is_thought_of_it_is_recorded(client: TestClient, store: Path) -> None:
-    names = {CHAT: "user", PLAIN: "user", VECTOR: "user", DECIDE: "safety_identifier"}
+    newer = "safety_identifier"
+    names = [(CHAT, "user"), (CHAT, newer), (PLAIN, "user"), (VECTOR, "user"), (DECIDE, newer)]
     made = {}
-    for path, name in names.items():
-        answer = client.post(f"/v1/{path}", json=LEAST[path] | {name: f"ann {path}"}, headers=HERE).json()
-        made[answer["id"]] = f"ann {path}"
+    for path, name in names:
+        answer = client.post(f"/v1/{path}", json=LEAST[path] | {name: f"ann {path} {name}"}, headers=HERE).json()
+        made[answer["id"]] = f"ann {path} {name}"
     ((id, _), *_) = made.items()
     thought = {"thumbs": "up", "score": 0.75, "correction": "loan", "comment": "nearly"}
     assert client.post("/v1/feedback", json={"id": id, **thought}, headers=HERE).status_code == 201

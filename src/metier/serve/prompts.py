@@ -10,7 +10,7 @@ from metier.core.types import ChatRow, Message
 from metier.engine.request import Constraint, Event, Request, Sampling
 from metier.serve.refusal import Refusal
 from metier.serve.wire.inference import ChatMessage, Sampled, TextPart
-from metier.text import layout
+from metier.text import layout, thought
 from metier.text.render import Renderer, conversation_of
 from metier.text.tokenizer import Tokenizer
 
@@ -47,9 +47,12 @@ def text_of(content: str | list[TextPart] | None) -> str:
 
 
 def _message(message: ChatMessage) -> Message:
+    content = text_of(message.content)
+    if message.role == "assistant" and message.reasoning_content:
+        content = thought.before(message.reasoning_content, content)
     return Message(
         role="system" if message.role == "developer" else message.role,
-        content=text_of(message.content),
+        content=content,
         tool_calls=tuple(call.model_dump() for call in message.tool_calls or ()),
         name=message.name,
         tool_call_id=message.tool_call_id,

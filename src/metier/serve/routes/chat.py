@@ -38,8 +38,8 @@ async def chat(body: ChatBody, request: Request) -> Response:
     """Go on with a conversation."""
     desk = desk_of(request)
     check_chat(body)
-    chosen = desk.writer(body.model, conversation(body.user, lambda: _beginning(body)))
-    asking = asking_of(request, "chat", "chatcmpl", body.user)
+    chosen = desk.writer(body.model, conversation(body.who, lambda: _beginning(body)))
+    asking = asking_of(request, "chat", "chatcmpl", body.who)
     generation = Generation(desk, asking, chosen)
     generation.ended = beside(desk, asking, chosen, lambda other: _Writing(desk, body, other).whole())
     writing = _Writing(desk, body, generation)

@@ -12,7 +12,7 @@ from metier.serve.wire.inference import ChatBody, CompletionBody, EmbeddingBody
 from metier.serve.wire.rules import check_handed
 
 ROUTER = APIRouter(tags=["infer"])
-_OURS = {"store", "service_tier", "modalities"}
+_OURS = {"store", "service_tier", "modalities", "safety_identifier", "prompt_cache_key"}
 """What is obeyed here, whatever the other server makes of it."""
 
 
@@ -62,7 +62,7 @@ async def _handed(
 ) -> Response:
     check_handed(body, desk_of(request).settings.engine)
     sent = body.model_dump(mode="json", exclude_unset=True, by_alias=True, exclude=_OURS)
-    asking = asking_of(request, *names, body.user)
+    asking = asking_of(request, *names, body.who)
     handed = Handed(desk_of(request), upstream_of(request), asking, sent)
     if sent.get("stream"):
         return await stream(handed.parts(path))

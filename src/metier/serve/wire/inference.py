@@ -42,6 +42,11 @@ class Sampled(Body):
             raise ValueError("wanted at most 16 texts of 1 to 256 characters")
         return value
 
+    @property
+    def who(self) -> str | None:
+        """Who asks."""
+        return self.user
+
 
 class TextPart(Body):
     """A part of a message that is text: the only kind that these models read."""
@@ -77,6 +82,7 @@ class ChatMessage(Body):
     audio: None = None
     function_call: None = None
     annotations: Nothing | None = None
+    reasoning_content: str | None = None
 
 
 class Function(Body):
@@ -125,7 +131,10 @@ class ResponseFormat(Body):
 
 
 class ChatBody(Sampled):
-    """POST /v1/chat/completions. `store`, `service_tier` and `modalities` may say what is so anyway."""
+    """POST /v1/chat/completions. `store`, `service_tier` and `modalities` may say what is so anyway.
+
+    `prompt_cache_key` asks for what is done without it: prompts that begin alike find what was computed of them.
+    """
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=_LIST)
     max_completion_tokens: Count | None = None
@@ -139,6 +148,13 @@ class ChatBody(Sampled):
     service_tier: Literal["auto", "default"] | None = None
     modalities: list[Literal["text"]] | None = Field(None, max_length=1)
     metadata: dict[str, str] | None = None
+    safety_identifier: str | None = Field(None, max_length=256)
+    prompt_cache_key: str | None = Field(None, max_length=256)
+
+    @property
+    def who(self) -> str | None:
+        """Who asks, by the newer name or by the older."""
+        return self.safety_identifier or self.user
 
 
 class CompletionBody(Sampled):
@@ -160,3 +176,15 @@ class EmbeddingBody(Body):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Count | None = None
     user: str | None = Field(None, max_length=256)
+
+    @field_validator("input")
+    @classmethod
+    def _says_something(cls, value: Any) -> Any:
+        if "" in ([value] if isinstance(value, str) else value):
+            raise ValueError("an empty text has no vector; wanted texts of a character or more")
+        return value
+
+    @property
+    def who(self) -> str | None:
+        """Who asks."""
+        return self.user
