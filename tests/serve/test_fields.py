@@ -10,14 +10,12 @@ import sqlalchemy as sql
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
-from metier.serve.calls import ToolForm
 from metier.serve.database import connect
 from metier.serve.refusal import Refusal
-from metier.serve.routes.chat import calling
 from metier.serve.tables import FEEDBACK, TRACES
 from metier.serve.wire import decisions, inference
 from metier.serve.wire.body import Body
-from metier.serve.wire.inference import ChatBody, CompletionBody, EmbeddingBody, Function
+from metier.serve.wire.inference import ChatBody, CompletionBody, EmbeddingBody
 from metier.serve.wire.rules import check_handed
 from metier.text.tokenizer import Tokenizer
 from tests.serve.test_tools import CALLING
@@ -344,14 +342,6 @@ def test_calls_at_once_are_told_or_cut_to_one(client: TestClient, bias: dict[str
         for several in (True, False)
     }
     assert counts[False] == 1 < counts[True]
-
-
-def test_a_strict_tool_needs_calls_that_can_be_told_from_text() -> None:
-    form = ToolForm(before="", after="", name="name", arguments="arguments")
-    function = Function.model_validate(tool(strict=True)["function"])
-    unread: Any = None
-    with pytest.raises(Refusal, match="begin like text"):
-        calling(form, [function], unread, must=False)
 
 
 def test_who_asks_and_what_is_thought_of_it_is_recorded(client: TestClient, store: Path) -> None:

@@ -8,6 +8,10 @@ from typing import Any
 import openai
 import pytest
 
+from metier.serve.calls import ToolForm
+from metier.serve.refusal import Refusal
+from metier.serve.routes.chat import calling
+from metier.serve.wire.inference import Function
 from tests.conftest import TEMPLATE
 from tests.serve.workshop import MODEL, application, templated
 
@@ -72,3 +76,11 @@ def test_a_tool_that_is_not_there_cannot_be_named(client: openai.OpenAI) -> None
     named: Any = {"type": "function", "function": {"name": "other"}}
     with pytest.raises(openai.BadRequestError, match="not among the tools"):
         client.chat.completions.create(model=MODEL, messages=ASKED, tools=TOOLS, tool_choice=named)
+
+
+def test_a_strict_tool_needs_calls_that_can_be_told_from_text() -> None:
+    form = ToolForm(before="", after="", name="name", arguments="arguments")
+    function = Function.model_validate(TOOLS[0]["function"] | {"strict": True})
+    unread: Any = None
+    with pytest.raises(Refusal, match="begin like text"):
+        calling(form, [function], unread, must=False)
