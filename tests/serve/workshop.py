@@ -109,13 +109,15 @@ def application(
 
 @dataclass(slots=True)
 class Process:
-    """A server in a process of its own."""
+    """A server in a process of its own, and the clients that talk to it, which end with it."""
 
     process: "subprocess.Popen[str]"
     url: str
+    clients: list[openai.OpenAI] = field(default_factory=list)
 
     def client(self, key: str = "none") -> openai.OpenAI:
-        return openai.OpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=120)
+        self.clients.append(openai.OpenAI(base_url=self.url, api_key=key, max_retries=0, timeout=120))
+        return self.clients[-1]
 
 
 def start(folder: Path, *options: str) -> Process:
@@ -139,5 +141,7 @@ def start(folder: Path, *options: str) -> Process:
 
 
 def end(server: Process) -> None:
+    for client in server.clients:
+        client.close()
     server.process.terminate()
     server.process.wait(timeout=60)
