@@ -74,7 +74,7 @@ def said(**values: object) -> str:
             {"middle": {"maybe": {"Layers": "top"}}},
             "metier.yaml: middle.maybe.Layers: unknown; did you mean 'layers'?",
         ),
-        ({"zebra": 1}, "metier.yaml: zebra: unknown"),
+        ({"zebra": 1}, "metier.yaml: zebra: unknown; do: set one of base, name, steps, middle"),
         ({"my-steps": 1}, "metier.yaml: my-steps: unknown; did you mean 'steps'?"),
     ],
 )
@@ -109,6 +109,19 @@ def test_a_wrong_type_or_range_says_where_and_what(values, words):
     assert message.startswith("metier.yaml: ")
     for word in words:
         assert word in message
+    assert "; do: set " in message
+
+
+def test_what_may_stand_there_is_told_with_what_it_is_when_left_out():
+    assert said(base="x", steps="many").endswith("do: set steps. Steps. Left out: 1.")
+    assert said(base="x", name=5).endswith("do: set name. Name. Left out: null.")
+    assert said(base="x", middle=3).endswith("such as middle.inner (found 3); do: set middle. Middle.")
+
+
+def test_a_value_of_no_kind_that_is_taken_is_one_fault():
+    message = said(base="x", middle={"inner": {"layers": "bottom"}})
+    assert message.count("middle.inner.layers: ") == 1
+    assert ", or 'top' (found 'bottom')" in message
 
 
 def test_what_every_project_needs_is_missed_by_name():

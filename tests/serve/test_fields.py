@@ -68,6 +68,7 @@ def score(**changes: Any) -> dict[str, Any]:
 
 
 USER = {"role": "user", "content": "card"}
+BESIDE = "provider_specific_fields"
 TALK = {"role": "assistant", "content": "loan"}
 LEAST: dict[str, dict[str, Any]] = {
     CHAT: {"model": MODEL, "messages": [USER], "max_tokens": 6, "seed": 5},
@@ -173,6 +174,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "ChatMessage.audio": (CHAT, {"messages": [USER | {"audio": {"id": "a"}}]}, "audio"),
     "ChatMessage.function_call": (CHAT, {"messages": [USER | {"function_call": {"name": "pay"}}]}, "function_call"),
     "ChatMessage.annotations": (CHAT, {"messages": [USER | {"annotations": [{"type": "url"}]}]}, "annotations"),
+    "ChatMessage.provider_specific_fields": (CHAT, {"messages": [USER | {BESIDE: "x"}]}, BESIDE),
+    "Beside.refusal": (CHAT, {"messages": [USER | {BESIDE: {"refusal": "no"}}]}, f"{BESIDE}.refusal"),
     "StreamOptions.include_obfuscation": (
         CHAT,
         {"stream": True, "stream_options": {"include_obfuscation": True}},
@@ -295,6 +298,7 @@ def test_what_is_so_anyway_may_be_said(client: TestClient) -> None:
         assert told(client, CHAT, same) == plain
     answered = client.post(f"/v1/{CHAT}", json=LEAST[CHAT], headers=HERE).json()["choices"][0]["message"]
     empty = {"annotations": [], "audio": None, "function_call": None, "refusal": None}
+    empty |= {BESIDE: {"refusal": None}}
     turns = [[USER, answered, USER], [USER, answered | empty, USER]]
     assert told(client, CHAT, {"messages": turns[0]}) == told(client, CHAT, {"messages": turns[1]}) != plain
     clear = {"stream": True, "stream_options": {"include_obfuscation": False}}

@@ -9,7 +9,9 @@ import openai
 import pytest
 import sqlalchemy as sql
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from metier.cli.app import app
 from metier.core.errors import InputError
 from metier.model.find import find
 from metier.serve import run
@@ -54,6 +56,22 @@ def test_keys_open_what_their_scopes_say_and_nothing_else(shop: Shop, tmp_path: 
     assert not any(key in kept for key in (infer, train, admin))
     with pytest.raises(InputError, match="scope x"):
         keys.make("n", ["x"])
+
+
+def test_a_key_has_a_name_by_which_it_can_be_revoked(tmp_path: Path) -> None:
+    """Planted fault: a name of 70 characters was cut when the key was made, and nothing was revoked under it."""
+    (tmp_path / "metier.yaml").write_text("base: metier-tiny\ndata: none.jsonl\n")
+    run, here = CliRunner(), ["--project", str(tmp_path)]
+    for name in ("", "a" * 65, "a\nb"):
+        assert isinstance(run.invoke(app, ["key", name, *here]).exception, InputError)
+    for name in ("a" * 64, "Ann's laptop"):
+        made = run.invoke(app, ["key", name, *here]).output.strip()
+        keys = Keys(connect(tmp_path / ".metier"))
+        assert keys.caller(f"Bearer {made}") is not None
+        assert run.invoke(app, ["key", name, "--revoke", *here]).exit_code == 0
+        assert Keys(connect(tmp_path / ".metier")).caller(f"Bearer {made}") is None
+        again = run.invoke(app, ["key", name, "--revoke", *here]).exception
+        assert "none that opens anything" in str(again)
 
 
 def test_each_caller_sees_only_its_own_files(shop: Shop, tmp_path: Path) -> None:

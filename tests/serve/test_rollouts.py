@@ -311,11 +311,24 @@ def test_a_head_and_a_model_that_writes_cannot_stand_for_one_another(shop: Shop,
     assert rollouts.start(wanted_of(RolloutSettings(), "production", ("ft:one", "two"))).state == "running"
 
 
-def test_the_command_starts_shows_and_ends_one(tmp_path: Path) -> None:
-    (tmp_path / "metier.yaml").write_text("base: metier-tiny\ndata: none.jsonl\n")
-    run, here = CliRunner(), ["--project", str(tmp_path)]
-    assert isinstance(run.invoke(app, ["rollout", "production", *here]).exception, InputError)
-    begun = run.invoke(app, ["rollout", "production", "--between", "old", "new", "--serve.rollouts.kind=split", *here])
-    assert begun.output.splitlines()[:2] == ["production: split of new beside old, running", "share: 10%"]
-    assert "rolled back" in run.invoke(app, ["rollout", "production", "--end", "back", *here]).output
-    assert isinstance(run.invoke(app, ["rollout", "production", "--end", "stop", *here]).exception, InputError)
+def test_the_command_starts_shows_and_ends_one(shop: Shop) -> None:
+    run, here, first = CliRunner(), ["--project", str(shop.folder)], shop.runs["first"]
+    between = ["rollout", "commanded", *here, "--serve.rollouts.kind=split", "--between"]
+    assert isinstance(run.invoke(app, ["rollout", "commanded", *here]).exception, InputError)
+    begun = run.invoke(app, [*between, MODEL, first])
+    assert begun.output.splitlines()[:2] == [f"commanded: split of {first} beside {MODEL}, running", "share: 10%"]
+    assert "rolled back" in run.invoke(app, ["rollout", "commanded", "--end", "back", *here]).output
+    assert isinstance(run.invoke(app, ["rollout", "commanded", "--end", "stop", *here]).exception, InputError)
+
+
+def test_the_command_begins_none_between_what_nobody_serves(shop: Shop) -> None:
+    """Planted fault: a misspelt candidate was said to be running, and the server ended the rollout at once."""
+    run, here, first = CliRunner(), ["--project", str(shop.folder)], shop.runs["first"]
+    for models in ((MODEL, "first-run"), ("metier-tyni", first)):
+        refused = run.invoke(app, ["rollout", "misspelt", "--between", *models, *here]).exception
+        assert isinstance(refused, InputError)
+        assert "is not served here" in str(refused)
+        assert first in refused.wanted
+    taken = run.invoke(app, ["rollout", first, "--between", MODEL, shop.runs["second"], *here]).exception
+    assert "a model is called so" in str(taken)
+    assert isinstance(run.invoke(app, ["rollout", "misspelt", *here]).exception, InputError)

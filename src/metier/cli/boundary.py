@@ -117,7 +117,8 @@ def _usage(error: typer.TyperException) -> MetierError:
     from metier.core.errors import InputError
 
     return InputError(
-        error.format_message().rstrip("."), do="`metier --help`, or --help after a command, lists what there is"
+        error.format_message().rstrip(".").replace("Value error, ", ""),
+        do="`metier --help`, or --help after a command, lists what there is",
     )
 
 

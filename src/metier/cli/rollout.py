@@ -29,11 +29,14 @@ def rollout(
     from metier.cli.output import put_json
     from metier.core import extras
     from metier.core.errors import InputError
+    from metier.project import text_settings
+    from metier.resolved import base_of
 
     extras.require("serve")
     from metier.serve.audit import Audit
     from metier.serve.database import connect
     from metier.serve.rollouts.book import ENDS, Rollouts, wanted_of
+    from metier.serve.rollouts.served import named, require_served
     from metier.serve.rollouts.told import lines, told
 
     with opened(context, project, as_json=json) as place:
@@ -41,7 +44,9 @@ def rollout(
         database = connect(place.store)
         rollouts, audit = Rollouts(database, place.store), Audit(database, place.store)
         if between is not None:
-            rollouts.start(wanted_of(place.project.serve.rollouts, alias, between))
+            wanted = wanted_of(place.project.serve.rollouts, alias, between)
+            require_served(named(place.folder, place.store, base_of(place), text_settings(place)), wanted)
+            rollouts.start(wanted)
             audit.note("command line", f"start {alias}", stable=between[0], candidate=between[1])
         found = rollouts.of(alias)
         if found is None:

@@ -41,6 +41,7 @@ def key(
 ) -> None:
     """Make an API key for the server and print it once, or revoke those of a name."""
     from metier.core import extras
+    from metier.core.errors import InputError
     from metier.project import STORE, load
 
     load(project)  # a key belongs to a project
@@ -54,6 +55,8 @@ def key(
     keys, audit = Keys(database), Audit(database, store)
     if revoke:
         count = keys.revoke(name)
+        if not count:
+            raise InputError(f"key {name}: none that opens anything", "the name that a key was made for")
         audit.note("command line", "key revoke", name=name, keys=count)
         typer.echo(f"{count} keys of {name} revoked")
         return

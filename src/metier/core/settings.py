@@ -25,6 +25,9 @@ Kind = TypeVar("Kind", bound=Settings)
 _MISPLACED = {"extra_forbidden", "model_type"}
 """pydantic's names for a name that is not known, and for a plain value where a section stands."""
 
+_LONGEST = 300
+"""Characters of a setting's description that a message repeats whole."""
+
 
 def build(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
     """Check plain values against a settings class.
@@ -40,27 +43,68 @@ def build(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(kind, problem, where) for problem in error.errors())) from error
+        told: dict[str, list[Mapping[str, Any]]] = {}
+        for problem in error.errors():
+            told.setdefault(".".join(_path(problem)), []).append(problem)
+        found = "; ".join(_explain(kind, problems, where) for problems in told.values())
+        raise SettingsError(found, do=_advice(kind, next(iter(told.values()))[0])) from error
 
 
-def _explain(kind: type[Settings], problem: Mapping[str, Any], where: str) -> str:
+def _path(problem: Mapping[str, Any]) -> list[str]:
+    """Return the names that lead to what is wrong."""
     location = list(problem["loc"])
     path = [part for part in location[:-1] if not _is_tag(part)]
     if location and (problem["type"] == "extra_forbidden" or not _is_tag(location[-1])):
         path.append(location[-1])  # an unknown name is a name, whatever it looks like
-    name = ".".join(str(part) for part in path)
-    owner = _class_at(kind, [str(part) for part in path[:-1]])
-    if owner and path and problem["type"] in _MISPLACED and (place := owner.moved.get(str(path[-1]))):
-        return f"{where}: {name}: is {'.'.join([*(str(part) for part in path[:-1]), place])} now"
+    return [str(part) for part in path]
+
+
+def _explain(kind: type[Settings], problems: Sequence[Mapping[str, Any]], where: str) -> str:
+    """Say what is wrong under one name; a value that may be of several kinds has a problem for each."""
+    problem, path = problems[0], _path(problems[0])
+    name = ".".join(path)
+    owner = _class_at(kind, path[:-1])
+    if owner and path and problem["type"] in _MISPLACED and (place := owner.moved.get(path[-1])):
+        return f"{where}: {name}: is {'.'.join([*path[:-1], place])} now"
     if problem["type"] == "extra_forbidden":
-        close = nearest(str(path[-1]), owner.model_fields if owner else ())
+        close = nearest(path[-1], owner.model_fields if owner else ())
         hint = f"; did you mean '{close}'?" if close else ""
         return f"{where}: {name}: unknown{hint}"
     if problem["type"] == "missing":
         return f"{where}: {name}: missing; every project needs it"
+    section = _class_at(kind, path)
+    wants = list(dict.fromkeys(_wanted(each, name, section) for each in problems))
+    wants = [want if number == 0 else want.removeprefix("input should be ") for number, want in enumerate(wants)]
     found = problem.get("input")
-    wanted = problem["msg"].removeprefix("Value error, ")
-    return ": ".join(part for part in (where, name, f"{wanted[:1].lower()}{wanted[1:]} (found {found!r})") if part)
+    return ": ".join(part for part in (where, name, f"{', or '.join(wants)} (found {found!r})") if part)
+
+
+def _wanted(problem: Mapping[str, Any], name: str, section: type[Settings] | None) -> str:
+    if problem["type"] == "model_type" and section is not None:
+        return f"settings of its own stand here, such as {name + '.' if name else ''}{next(iter(section.model_fields))}"
+    words = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{words[:1].lower()}{words[1:]}"
+
+
+def _advice(kind: type[Settings], problem: Mapping[str, Any]) -> str:
+    """Return what helps whoever has written a setting wrongly: what may stand there, and what it is when left out."""
+    path = _path(problem)
+    while path and path[-1].isdigit():  # a place in a list: what the list is
+        path.pop()
+    owner = _class_at(kind, path[:-1])
+    if owner is None or not path:
+        return ""
+    if problem["type"] == "extra_forbidden":
+        known = path[-1] in owner.moved or nearest(path[-1], owner.model_fields)
+        return "" if known else f"set one of {', '.join(owner.model_fields)}"
+    field = owner.model_fields.get(path[-1])
+    if field is None or not field.description or problem["type"] == "missing" or path[-1] in owner.moved:
+        return ""
+    words = " ".join(field.description.split())
+    meaning = words if len(words) <= _LONGEST else words.partition(". ")[0].rstrip(".") + "."
+    plain = field.default is None or isinstance(field.default, str | int | float)
+    left_out = f" Left out: {'null' if field.default is None else field.default}." if plain else ""
+    return f"set {'.'.join(path)}. {meaning}{left_out}"
 
 
 def _is_tag(part: Any) -> bool:

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,6 +16,7 @@ from metier.core.errors import MetierError
 from metier.serve.desk import Desk
 from metier.serve.faults import told
 from metier.serve.gate import Gate, Guards
+from metier.serve.misread import known_query, refusal_of
 from metier.serve.refusal import Refusal, of_error
 from metier.serve.refused import TurnedAway
 from metier.serve.routes import (
@@ -60,13 +61,14 @@ def make_app(desk: Desk, *, local: bool, upstream: Upstream | None = None) -> Fa
     app = FastAPI(title="metier", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.desk = desk
     app.state.upstream = upstream
+    address = [Depends(known_query)]
     own = (chat.ROUTER, completions.ROUTER, embeddings.ROUTER, decisions.ROUTER, models.ROUTER, rollouts.ROUTER)
     for router in (*(own if upstream is None else (handed.ROUTER,)), models.JUDGED):
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix="/v1", dependencies=address)
     app.include_router(models.PLAIN)
     if desk.jobs is not None:
-        app.include_router(fine_tuning.ROUTER, prefix="/v1")
-        app.include_router(webhooks.ROUTER, prefix="/v1")
+        app.include_router(fine_tuning.ROUTER, prefix="/v1", dependencies=address)
+        app.include_router(webhooks.ROUTER, prefix="/v1", dependencies=address)
     guards = Guards(keys=desk.keys, limiter=desk.limiter, audit=desk.audit, turned=turned, meters=desk.meters)
     app.add_middleware(Gate, guards=guards, most_bytes=int(desk.settings.limits.body_mib * _MIB), local=local)
     app.add_exception_handler(Refusal, _refused)
@@ -95,15 +97,7 @@ def _failed(request: Request, error: Exception) -> JSONResponse:
 def _misunderstood(request: Request, error: Exception) -> JSONResponse:
     """Say which parameter is wrong and how; what was sent is not repeated."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return _answer(Refusal(400, "body: not JSON; wanted: a JSON object", code="invalid_json"))
-    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
-    param = ".".join(place) or None
-    if first["type"] == "extra_forbidden":
-        return _answer(Refusal(400, f"'{param}' is not a parameter here", param=param, code="unknown_parameter"))
-    words = str(first["msg"]).removeprefix("Value error, ")
-    return _answer(Refusal(400, f"{param or 'body'}: {words}", param=param, code="invalid_value"))
+    return _answer(refusal_of(error.errors(), error.body))
 
 
 def _unknown(request: Request, error: Exception) -> JSONResponse:

@@ -23,6 +23,8 @@ _OPEN_SECONDS = 0.25
 """How long nobody looks whether there is a key by now: shorter, for until then everybody may do everything."""
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+_LONGEST = 64
+"""Characters of a key's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +83,18 @@ class Keys:
         """Make a key and return it; only its hash is kept.
 
         Raises:
-            InputError: a scope that is none, or a tenant that cannot be called so.
+            InputError: a scope that is none, or a name or tenant that cannot be called so.
         """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
             raise InputError(f"scope {', '.join(unknown) or 'none'}", f"some of {', '.join(SCOPES)}")
+        if not 0 < len(name) <= _LONGEST or not name.isprintable():  # a name that is cut could not be revoked
+            raise InputError(f"key {name[:80]!r}", f"a name of 1 to {_LONGEST} characters that can be seen")
         if allowance.tenant and not _TENANT.fullmatch(allowance.tenant):
             raise InputError(f"tenant {allowance.tenant[:80]!r}", "small letters, digits, '.', '_' and '-', at most 40")
         key = _PREFIX + secrets.token_urlsafe(32)
         values = {
-            "id": secrets.token_hex(8), "name": name[:64], "hash": _hash(key), "scopes": ",".join(sorted(set(scopes))),
+            "id": secrets.token_hex(8), "name": name, "hash": _hash(key), "scopes": ",".join(sorted(set(scopes))),
             "created": int(time.time()), "revoked": 0, **asdict(allowance),
         }  # fmt: skip
         with self._database.begin() as connection:

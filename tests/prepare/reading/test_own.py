@@ -81,4 +81,4 @@ def test_a_held_out_file_and_a_query_may_have_columns_of_their_own(workshop):
 def test_entries_that_cannot_be(entry, says):
     with pytest.raises(SettingsError) as caught:
         build(DataSettings, {"train": [entry]}, "metier.yaml")
-    assert str(caught.value) == says
+    assert caught.value.found == says

@@ -52,7 +52,7 @@ def _beginning(body: ChatBody) -> list[Any]:
     """Return the turns that all requests of a conversation have in common: up to the first of the user."""
     turns = []
     for message in body.messages:
-        turns.append(message.model_dump())
+        turns.append(message.model_dump(exclude={"provider_specific_fields"}))
         if message.role == "user":
             break
     return turns

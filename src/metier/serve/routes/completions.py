@@ -59,7 +59,10 @@ def prompts_of(
         raise Refusal(400, f"{param}: {len(items)} prompts; wanted: 1 to {_MOST_ANSWERS}", param=param)
     found = [plain_ids(item, tokenizer) if isinstance(item, str) else list(item) for item in items]
     if any(not ids or not all(0 <= token < tokenizer.vocabulary for token in ids) for ids in found):
-        wanted = f"text, or token ids below {tokenizer.vocabulary}"
+        wanted = (
+            f"text, or ids below {tokenizer.vocabulary} of this model's own tokenizer; a client that cuts texts by "
+        )
+        wanted += "another's must be told not to (LangChain's embeddings: check_embedding_ctx_length=False)"
         raise Refusal(400, f"{param}: empty, or not tokens; wanted: {wanted}", param=param)
     return found
 

@@ -125,10 +125,11 @@ async def run_grader(body: TrialBody, request: Request) -> Response:
 
 
 @ROUTER.get("/fine_tuning/jobs")
-async def list_jobs(request: Request, after: After = None, limit: Limit = 20) -> Response:
+async def list_jobs(
+    request: Request, after: After = None, limit: Limit = 20, metadata: Annotated[str | None, Query()] = None
+) -> Response:
     """List the caller's jobs; `metadata[name]=value` chooses among them, `metadata=null` those without any."""
-    bare = request.query_params.get("metadata")
-    if bare not in (None, "null"):
+    if metadata not in (None, "null"):
         raise unsupported("metadata", "write metadata[name]=value, or metadata=null")
     wanted = {
         key[len("metadata[") : -1]: value
@@ -137,7 +138,7 @@ async def list_jobs(request: Request, after: After = None, limit: Limit = 20) ->
     }
     found = await asyncio.to_thread(_jobs(request).all, caller_of(request))
     chosen = [job for job in found if all((job["metadata"] or {}).get(key) == each for key, each in wanted.items())]
-    chosen = [job for job in chosen if bare is None or not job["metadata"]]
+    chosen = [job for job in chosen if metadata is None or not job["metadata"]]
     return as_json(paged(chosen, Page(after=after, limit=limit)))
 
 

@@ -1,9 +1,9 @@
 """Questions with typed answers, and what people thought of answers, as they come over the wire; no torch."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Discriminator, Field, StrictBool, Tag
 
 from metier.serve.wire.body import Body
 
@@ -80,6 +80,23 @@ class ScoreQuestion(Body):
         return _described(self.instructions, [(each.label, each.description) for each in self.levels])
 
 
+def _kind(question: object) -> str | None:
+    """Return the `type` of a question, as it was sent or as it was read."""
+    if isinstance(question, Predicate | ChoiceQuestion | ScoreQuestion):
+        return question.type
+    kind = question.get("type") if isinstance(question, Mapping) else None
+    return kind if isinstance(kind, str) else None
+
+
+Question = Annotated[
+    Annotated[Predicate, Tag("predicate")]
+    | Annotated[ChoiceQuestion, Tag("choice")]
+    | Annotated[ScoreQuestion, Tag("score")],
+    Discriminator(_kind, custom_error_type="kind", custom_error_message="wanted a 'type': predicate, choice or score"),
+]
+"""A question is read as what its `type` says, so that what is wrong with it is told of that."""
+
+
 def said(value: str | bool) -> str:
     """Return an answer as a model would write it."""
     return value if isinstance(value, str) else ("yes" if value else "no")
@@ -96,7 +113,7 @@ class DecisionBody(Body):
 
     model: str = Field(min_length=1, max_length=256)
     input: str | list[InputMessage]
-    questions: list[Predicate | ChoiceQuestion | ScoreQuestion] = Field(min_length=1, max_length=400)
+    questions: list[Question] = Field(min_length=1, max_length=400)
     safety_identifier: str | None = Field(None, max_length=256)
 
 

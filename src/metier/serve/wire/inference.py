@@ -70,6 +70,12 @@ class ToolCall(Body):
     function: Called
 
 
+class Beside(Body):
+    """What litellm keeps of an answer that it has no name for; it comes with the answer when that is sent back."""
+
+    refusal: None = None
+
+
 class ChatMessage(Body):
     """A turn of a conversation."""
 
@@ -83,6 +89,7 @@ class ChatMessage(Body):
     function_call: None = None
     annotations: Nothing | None = None
     reasoning_content: str | None = None
+    provider_specific_fields: Beside | None = None
 
 
 class Function(Body):
