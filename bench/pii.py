@@ -6,7 +6,9 @@ Builds the peer's environment when it is not there. Recall and precision on the 
 value is found when a span of its kind overlaps it, found whole when spans of any kind cover all of it but one
 character; a span is right when it overlaps a value of its kind. Our rules were tuned on sentences of templates with an
 even number, so those with an odd number are shown apart. Speed: CPU seconds of one process, in turns, on support chat
-(`bitext-customer-support`), instructions (`dolly-short`), dialogues (`sgd-dialogues`) and the sentences themselves.
+(`bitext-customer-support`), the mixed chats of `prepare_speed`, instructions (`dolly-short`), dialogues
+(`sgd-dialogues`) and the sentences themselves; ours with names and addresses, with everything that it knows, and with
+no more than what the peer looks for.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import prepare_speed
 from bench.environments import build, versions
 from bench.machine import describe
 from bench.places import REPOSITORY, shared
@@ -77,6 +80,10 @@ def corpora() -> Iterator[tuple[str, list[str]]]:
     """Yield texts to be fast on, by name."""
     with (shared() / "data/bitext-customer-support/bitext_support_subset.csv").open(encoding="utf-8") as stream:
         yield "support chat", [text for row in csv.DictReader(stream) for text in (row["instruction"], row["response"])]
+    yield (
+        "mixed chats",
+        [message["content"] for row in prepare_speed.rows(4000, 0) for message in row["messages"]],
+    )
     yield (
         "instructions",
         [text for row in _packed("dolly-short/dolly-short-00") for text in (row["instruction"], row["response"])],
@@ -185,12 +192,18 @@ def main() -> None:
     arguments = parser.parse_args()
     here = Path(sys.executable)
     every = Contender(here, "-m", "bench.contenders.protect", "all")
-    default = Contender(here, "-m", "bench.contenders.protect")
+    default = Contender(here, "-m", "bench.contenders.protect", "default")
+    patterns = Contender(here, "-m", "bench.contenders.protect", "patterns")
     peer = Contender(build("presidio"), "bench/contenders/presidio.py")
     print(json.dumps(describe() | {"peer": versions("presidio", "presidio-analyzer", "spacy")}))
     print(json.dumps(peer.hello), end="\n\n")
     print("\n".join(quality(every, peer)), end="\n\n")
-    contenders = {"metier": default, "metier, urls and dates too": every, "presidio": peer}
+    contenders = {
+        "metier": default,
+        "metier, urls and dates too": every,
+        "metier, the peer's kinds": patterns,
+        "presidio": peer,
+    }
     print("\n".join(speed(contenders, arguments.rounds, arguments.peer_kilobytes * 1000)))
 
 
