@@ -10,7 +10,6 @@ EXEMPTIONS: dict[str, int] = {
     "engine/attend.py:engine_attention()": 7,
     "forest/attend.py:forest_attention()": 7,
     "forest/flash.py:FlashForest.forward()": 8,
-    "forest/head.py:HeadLosses.forward()": 7,
 }
 
 

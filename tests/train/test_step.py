@@ -161,6 +161,23 @@ def test_clipping_bounds_the_gradient(tiny_base):
     assert norm == pytest.approx(1e-3, rel=1e-3)
 
 
+@pytest.mark.parametrize("clip", [1e-3, 1.0, 1e6, 0.0])
+def test_clipping_is_the_librarys(tiny_base, clip):
+    """To the last bit, also where nothing is too long and so nothing is multiplied."""
+    rows, found = arrange(sequences([30]), 1000), []
+    for ours in (True, False):
+        net = model(tiny_base).float()
+        with packed(net):
+            log = step(
+                net, Supervised(), rows, torch.optim.SGD(net.parameters(), lr=0.0), clip=clip if ours else 0,
+                arithmetic=CPU,
+            )  # fmt: skip
+        if not ours and clip:
+            assert torch.nn.utils.clip_grad_norm_(net.parameters(), clip).item() == log.gradient_norm
+        found.append([weight.grad for weight in net.parameters()])
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(*found, strict=True))
+
+
 def test_accuracy_is_that_of_the_likeliest_tokens(tiny_base):
     """Of a model that knows some of the rows, by every division into forests and trunks, as counted row by row."""
     net, rows = model(tiny_base), tree_rows(3)

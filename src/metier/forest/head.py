@@ -4,7 +4,7 @@ Shapes: Q = places that predict labels, M = labels (a place can predict several)
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,6 +14,19 @@ _TILE = {"cpu": 1 << 18, "meta": 1 << 18, "cuda": 1 << 26}
 
 _KEPT = 1 << 26
 """Logits Q x V that a head that trains keeps for its backward pass (256 MiB in float32); more are computed again."""
+
+
+class Asked(NamedTuple):
+    """What is asked of a head.
+
+    `row` int64 [M], the place of each label, and `token` int64 [M]; `dtype` of the matrix products; `summed`: the
+    gradient of the weight, a leaf of that type, is added up where it lies (`model.summed`).
+    """
+
+    row: torch.Tensor
+    token: torch.Tensor
+    dtype: torch.dtype
+    summed: bool = False
 
 
 class HeadLosses(torch.autograd.Function):
@@ -26,14 +39,8 @@ class HeadLosses(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # noqa: PLR0913, PLR0917 - autograd functions take their inputs by position
-        context: Any,
-        hidden: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        row: torch.Tensor,
-        token: torch.Tensor,
-        dtype: torch.dtype,
+    def forward(
+        context: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, asked: Asked
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the losses in nats, [M], at least float32, and bool [M]: no token is likelier than the label.
 
@@ -42,10 +49,9 @@ class HeadLosses(torch.autograd.Function):
             hidden: [Q, E].
             weight: [V, E].
             bias: [V] or None.
-            row: int64 [M], the place of each label.
-            token: int64 [M].
-            dtype: of the matrix products.
+            asked: the labels, and how they are computed.
         """
+        row, token, dtype, summed = asked
         wide = torch.promote_types(hidden.dtype, torch.float32)
         states = hidden.to(dtype)
         top = hidden.new_full((len(hidden), 1), -torch.inf, dtype=wide)
@@ -69,7 +75,7 @@ class HeadLosses(torch.autograd.Function):
             total.mul_(fade).add_(shares.sum(dim=1, keepdim=True))
             if mean is not None:
                 mean.mul_(fade)
-                _accumulate(mean, shares.to(dtype), part)
+                _put_product(mean, shares.to(dtype), part, add=True)
             top = higher
         logsumexp = (top + total.log())[:, 0]
         if mean is not None:
@@ -78,7 +84,7 @@ class HeadLosses(torch.autograd.Function):
         if bias is not None:
             picked += bias[token]
         context.save_for_backward(hidden, weight, bias, row, token, logsumexp, mean, *kept)
-        context.dtype = dtype
+        context.dtype, context.summed = dtype, summed and context.needs_input_grad[1]
         right = labelled == top[row, 0]
         context.mark_non_differentiable(right)
         return logsumexp[row] - picked, right
@@ -87,33 +93,35 @@ class HeadLosses(torch.autograd.Function):
     def backward(  # pyrefly: ignore
         context: Any, gradient: torch.Tensor, _: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, ...]:
-        """Return the gradients of hidden, weight and bias."""
+        """Return the gradients of hidden, weight (unless it is added up where it lies) and bias."""
         hidden, weight, bias, row, token, logsumexp, mean, *kept = context.saved_tensors
         need_hidden, need_weight, need_bias = context.needs_input_grad[:3]
         wide, dtype = logsumexp.dtype, context.dtype
         at_place = torch.zeros_like(logsumexp).index_add_(0, row, gradient)
         to_hidden = mean * at_place[:, None] if mean is not None else torch.zeros_like(hidden, dtype=wide)
-        to_weight, to_bias = (torch.empty_like(weight), torch.empty_like(weight[:, 0])) if need_weight else (None, None)
+        before = weight.grad if context.summed else None
+        to_weight = (torch.empty_like(weight) if before is None else before) if need_weight else None
+        to_bias = torch.empty_like(weight[:, 0]) if need_weight else None
         if to_weight is not None and to_bias is not None:
             states = hidden.to(dtype)
             for number, (rows, part, shift) in enumerate(_tiles(states, weight, bias)):
                 logits = kept[number] if kept else _logits(states, part, shift, wide)
                 shares = (logits - logsumexp[:, None]).exp_().mul_(at_place[:, None])
                 low = shares.to(dtype)
-                to_weight[rows] = (low.T @ states).to(weight.dtype)
+                _put_product(to_weight[rows], low.T, states, add=before is not None)
                 if need_bias:
                     to_bias[rows] = shares.sum(dim=0)
                 if mean is None:
-                    _accumulate(to_hidden, low, part)
+                    _put_product(to_hidden, low, part, add=True)
             to_weight.index_add_(0, token, (hidden[row] * -gradient[:, None]).to(weight.dtype))
             to_bias.index_add_(0, token, -gradient.to(weight.dtype))
+            if context.summed:
+                weight.grad, to_weight = to_weight, None
         to_hidden.index_add_(0, row, weight[token].to(wide) * -gradient[:, None])
         return (
             to_hidden.to(hidden.dtype) if need_hidden else None,
             to_weight,
             to_bias if need_bias else None,
-            None,
-            None,
             None,
         )
 
@@ -147,9 +155,11 @@ def _picked(logits: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> to
     return logits.view(-1).index_select(0, row * width + column.clamp(max=width - 1))
 
 
-def _accumulate(target: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """Add a product to a sum, in one call where their types agree."""
+def _put_product(target: torch.Tensor, left: torch.Tensor, right: torch.Tensor, *, add: bool) -> None:
+    """Write a product where it belongs, or add it to what is there, in one call where their types agree."""
     if left.dtype == target.dtype:
-        target.addmm_(left, right)
-    else:
+        torch.addmm(target, left, right, beta=int(add), out=target)
+    elif add:
         target.add_(left @ right)
+    else:
+        target.copy_(left @ right)

@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from metier.forest.attend import KeysKnown, Walk, inner_model
 from metier.forest.forest import Forest, Trunk
-from metier.forest.head import HeadLosses
+from metier.forest.head import Asked, HeadLosses
 from metier.model.autocast import is_autocast
+from metier.model.summed import is_summed
 
 
 class _HiddenKnown(Exception):
@@ -117,8 +118,8 @@ def head_judged(model: torch.nn.Module, forest: Forest) -> Judged:
     def judge(states: torch.Tensor, scored: Forest) -> tuple[torch.Tensor, torch.Tensor]:
         autocast = is_autocast(states.device.type)
         dtype = torch.get_autocast_dtype(states.device.type) if autocast else states.dtype
-        row, token = scored.row[scored.own], scored.token[scored.own]
-        return HeadLosses.apply(states, head.weight, head.bias, row, token, dtype)
+        asked = Asked(scored.row[scored.own], scored.token[scored.own], dtype, is_summed(head))
+        return HeadLosses.apply(states, head.weight, head.bias, asked)
 
     nats, right = judge(hidden(model, forest), forest)
     if len(forest.held):

@@ -11,7 +11,11 @@ from metier.core import seeds
 from metier.core.errors import NonFiniteError
 from metier.forest.arrange import Arrangement
 from metier.forest.descend import descend
+from metier.model.summed import summed
 from metier.train.objectives.supervised import Objective
+
+_NEARLY = 0.99
+"""Share of the largest norm from which on torch is asked: it adds a millionth to a norm before it divides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,16 +108,16 @@ def gradient(
         )
     optimiser.zero_grad(set_to_none=True)
     totals, right = [], []
-    for _, forest in descend(model, work, learn=True, computing=arithmetic.autocast):
-        with arithmetic.autocast():
-            loss = objective.loss(model, forest)
-        if not bool(torch.isfinite(loss.total)):
-            raise NonFiniteError(f"a loss of {loss.total.item()}", "a finite number")
-        (loss.total / weight).backward()
-        totals.append(loss.total.detach())
-        right.append(loss.right)
-    trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(trained, clip or math.inf).item()
+    with summed(model):
+        for _, forest in descend(model, work, learn=True, computing=arithmetic.autocast):
+            with arithmetic.autocast():
+                loss = objective.loss(model, forest)
+            if not bool(torch.isfinite(loss.total)):
+                raise NonFiniteError(f"a loss of {loss.total.item()}", "a finite number")
+            (loss.total / weight).backward()
+            totals.append(loss.total.detach())
+            right.append(loss.right)
+    norm = _clipped([weight for group in optimiser.param_groups for weight in group["params"]], clip)
     if not math.isfinite(norm):
         raise NonFiniteError(f"a gradient of norm {norm}", "a finite number")
     total = math.fsum(value.item() for value in totals)
@@ -121,6 +125,17 @@ def gradient(
     return StepLog(
         loss=total / weight, gradient_norm=norm, tokens=work.given, computed=work.computed, accuracy=accuracy
     )
+
+
+def _clipped(weights: Many[torch.nn.Parameter], most: float) -> float:
+    """Bring the norm of all gradients down to `most` (0: never) and return what it was.
+
+    What is short enough is not multiplied by one: that is a pass over every number that trains.
+    """
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    if most and norm > most * _NEARLY:
+        torch.nn.utils.clip_grads_with_norm_(weights, most, norm)
+    return norm.item()
 
 
 def share(right: Many[torch.Tensor | None], weight: float) -> float | None:

@@ -16,6 +16,7 @@ from metier.model.adapt import count_parameters
 from metier.model.lora import packed_frozen
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline, sizes
+from metier.model.summed import summed
 from metier.train.loop import Arithmetic
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build
@@ -118,6 +119,7 @@ def _prepared(
     objective = setting.objective(way)
     computing.enter_context(way.attention(trained))
     computing.enter_context(packed_frozen(trained, arithmetic.dtype))
+    computing.enter_context(summed(trained))
     return partial(_go, trained, objective, optimiser, work, arithmetic)
 
 

@@ -15,6 +15,7 @@ from metier.forest.arrange import Arrangement
 from metier.forest.attend import inner_model
 from metier.forest.forest import Forest
 from metier.forest.way import Way
+from metier.model.summed import summed
 from metier.train.objectives.supervised import Objective
 from metier.train.planning.heap import Heap
 
@@ -127,7 +128,7 @@ def go_through(model: torch.nn.Module, work: Arrangement, way: Way, objective: O
     forest = largest(work).to(torch.device("meta"))
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     attention = way.attention if way.packed else _in_one_kernel
-    with attention(model), _watching(model) as watch:
+    with attention(model), summed(model), _watching(model) as watch:
         for trunk in forest.trunks:
             score.read_trunk(model, trunk)
         if len(work.forests) > 1:  # what earlier forests left

@@ -1,0 +1,132 @@
+"""Whole weights that train: every micro-batch adds its gradient where the sum lies, and never writes one of its own.
+
+Autograd gives each use of a weight a gradient in new memory, and adds them up afterwards: of a step in several
+micro-batches that is three times the traffic, and of an embedding a matrix of zeros as large as the vocabulary each
+time. Products can add to what is there in the same call (Shoeybi et al. 2019, as Megatron-LM fuses it).
+
+Shapes: N = tokens, I = inputs, O = outputs, V = vocabulary, E = hidden width.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn.functional import embedding, linear
+
+from metier.model.autocast import is_autocast
+
+_DEVICES = ("cpu", "meta")
+"""Where it is done: on GPUs products run in another type than the weights, whose gradients need a copy anyway."""
+
+
+@contextmanager
+def summed(model: torch.nn.Module) -> Iterator[None]:
+    """Let the plain linear layers and embeddings that train add to their gradients inside the block.
+
+    Only `backward` is served so: `torch.autograd.grad` finds no gradient of these weights.
+
+    Args:
+        model: layers of a class of their own, in which nothing trains, or whose weight has a hook that waits for its
+            gradient, are left as they are.
+    """
+    found = [(layer, _KINDS[type(layer)]) for layer in model.modules() if type(layer) in _KINDS and _adds(layer)]
+    for layer, kind in found:
+        layer.__class__ = kind
+    try:
+        yield
+    finally:
+        for layer, kind in found:
+            layer.__class__ = kind.__bases__[0]
+
+
+def _adds(layer: torch.nn.Module) -> bool:
+    weight = layer.weight
+    if not (isinstance(weight, torch.nn.Parameter) and weight.requires_grad and weight.device.type in _DEVICES):
+        return False
+    if weight._backward_hooks or weight._post_accumulate_grad_hooks:
+        return False
+    if isinstance(layer, torch.nn.Embedding):
+        return layer.max_norm is None and not layer.scale_grad_by_freq and not layer.sparse
+    return True
+
+
+def add_product(weight: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """Add a product to the gradient of a weight."""
+    if weight.grad is None:
+        weight.grad = left @ right
+    else:
+        weight.grad.addmm_(left, right)
+
+
+def is_summed(layer: torch.nn.Module) -> bool:
+    """Tell whether a layer adds to its gradient now."""
+    return isinstance(layer, (_SummedLinear, _SummedEmbedding)) and not is_autocast(layer.weight.device.type)
+
+
+class _Product(torch.autograd.Function):
+    """x W.T + b."""
+
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Return y [..., O] of x [..., I], weight [O, I] and bias [O]."""
+        context.save_for_backward(x, weight)
+        return linear(x, weight, bias)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyrefly: ignore
+        """Return the gradients of x and b; that of the weight is added to where it lies."""
+        x, weight = context.saved_tensors
+        flat = gradient.reshape(-1, gradient.shape[-1])
+        to_x = (flat @ weight).view(x.shape) if context.needs_input_grad[0] else None
+        add_product(weight, flat.T, x.reshape(-1, x.shape[-1]))
+        return to_x, None, flat.sum(dim=0) if context.needs_input_grad[2] else None
+
+
+class _Rows(torch.autograd.Function):
+    """Rows of a matrix."""
+
+    @staticmethod
+    def forward(context: Any, weight: torch.Tensor, ids: torch.Tensor, padding: int | None) -> torch.Tensor:
+        """Return the rows [..., E] of weight [V, E] that ids [...] name; `padding` names the one that never learns."""
+        context.save_for_backward(weight, ids)
+        context.padding = padding
+        return embedding(ids, weight)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[None, None, None]:  # pyrefly: ignore
+        """Add the gradients of the rows to where that of the weight lies."""
+        weight, ids = context.saved_tensors
+        places, rows = ids.reshape(-1), gradient.reshape(-1, gradient.shape[-1])
+        if context.padding is not None:
+            rows = rows.masked_fill((places == context.padding)[:, None], 0.0)
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        weight.grad.index_add_(0, places, rows)
+        return None, None, None
+
+
+class _SummedLinear(torch.nn.Linear):
+    """A linear layer whose weight's gradient is added up where it lies."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output, [..., O]."""
+        if not is_summed(self) or not torch.is_grad_enabled() or input.dtype != self.weight.dtype:
+            return super().forward(input)
+        return _Product.apply(input, self.weight, self.bias)
+
+
+class _SummedEmbedding(torch.nn.Embedding):
+    """An embedding whose gradient is added up where it lies."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the rows that are asked for, [..., E]."""
+        if not is_summed(self) or not torch.is_grad_enabled():
+            return super().forward(input)
+        return _Rows.apply(self.weight, input, self.padding_idx)
+
+
+_KINDS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
+    torch.nn.Linear: _SummedLinear,
+    torch.nn.Embedding: _SummedEmbedding,
+}
