@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.module import register_module_forward_hook
 
 from metier.forest.arrange import arrange
 from metier.forest.attend import inner_model, packed
@@ -109,3 +110,27 @@ def test_the_gradient_is_that_of_the_rows_alone_and_every_head_runs_once(kind, n
         assert sum(seen) == places
         assert log.loss == pytest.approx(plain.item(), rel=1e-9)
         assert ((gradients(model) - expected).norm() / expected.norm()).item() <= 1e-9
+
+
+def test_a_teacher_reads_its_long_prompt_once_for_all_steps():
+    model = made("llama")
+    prompt, first = np.random.default_rng(2).integers(3, VOCABULARY, 40), tree_rows(5, depth=1, fan=3)[0].ids[0]
+    rows = [replace(row, partner=behind(row, prompt)) for row in tree_rows(5, depth=1, fan=3) if row.ids[0] == first]
+    chosen, read = objective("distilled", model, "llama"), []
+    hook = register_module_forward_hook(
+        lambda module, args, output: read.append(args[0].numel()) if isinstance(module, torch.nn.Embedding) else None
+    )
+    counts = []
+    try:
+        for _ in range(3):
+            read.clear()
+            with Exactly(), packed(model):
+                step(
+                    model, chosen, arrange(rows, 10_000), torch.optim.SGD(model.parameters(), lr=0.1), clip=0,
+                    arithmetic=CPU,
+                )  # fmt: skip
+            counts.append(sum(read))
+    finally:
+        hook.remove()
+    assert counts[1] == counts[2]
+    assert counts[0] - counts[1] >= len(prompt)

@@ -55,7 +55,7 @@ def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True, toget
     if not share:
         rows = [range(first, first + together) for first in range(0, len(sequences), together)]
         items = [Item(sequences=tuple(row), tokens=sum(needed(sequences[i]) for i in row)) for row in rows]
-        groups = _packed(items, budget)
+        groups = grouped(items, budget)
         return Arrangement(forests=tuple((g, grow([sequences[i] for i in g], share=False)) for g in groups))
     whole = trie([sequence.ids[: needed(sequence)] for sequence in sequences], [0] * len(sequences))
     if not whole.nodes:
@@ -64,7 +64,7 @@ def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True, toget
         return Arrangement(forests=((tuple(range(len(sequences))), grow(sequences)),))
     made = []
     for phase in phases(sequences, whole, budget, together=together):
-        for chosen in _packed(phase.items, budget):
+        for chosen in grouped(phase.items, budget):
             above = [phase.above.get(index, Above()) for index in chosen]
             trunk = phase.trunk if any(top.depth for top in above) else None
             made.append((chosen, grow([sequences[i] for i in chosen], above=above, trunk=trunk)))
@@ -72,8 +72,8 @@ def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True, toget
     return Arrangement(forests=tuple(made))
 
 
-def _packed(items: list[Item], budget: int) -> list[tuple[int, ...]]:
-    """Distribute items over forests; what has no tokens of its own goes where others have, or nowhere."""
+def grouped(items: list[Item], budget: int) -> list[tuple[int, ...]]:
+    """Distribute items over forests of a budget; what has no tokens of its own goes where others have, or nowhere."""
     long = [item for item in items if item.tokens]
     ended = [index for item in items if not item.tokens for index in item.sequences]
     packed = bins([item.tokens for item in long], budget)

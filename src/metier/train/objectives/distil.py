@@ -12,7 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from metier.core.types import Sequence
 from metier.forest import score
+from metier.forest.arrange import Arrangement
 from metier.forest.forest import Forest
+from metier.forest.stem import Stem
 from metier.forest.way import Way
 from metier.train.objectives import regularised
 from metier.train.objectives.regularised import BaseModel
@@ -35,6 +37,7 @@ class Distil:
         self._teacher = teacher
         self._way = way
         self._budget = budget
+        self._stem = Stem()
 
     def weight(self, forest: Forest) -> float:
         """Sum of the label weights."""
@@ -49,7 +52,7 @@ class Distil:
         """Return the teacher's log-probabilities [M, V], in the order of the forest's labels: by sequence and place."""
         partners = [_partner(sequence) for sequence in forest.sequences]
         found: dict[int, torch.Tensor] = {}
-        for indices, plain in self._way.arrange(partners, self._budget).forests:
+        for indices, plain in self._arranged(partners).forests:
             part = plain.to(forest.ids.device)
             said = self._teacher.log_probabilities(part)
             for place, index in enumerate(indices):
@@ -57,6 +60,12 @@ class Distil:
                 assert torch.equal(part.token[own], forest.token[forest.sequence == index])
                 found[index] = said[own]
         return torch.cat([found[index] for index in range(len(partners))])
+
+    def _arranged(self, partners: list[Sequence]) -> Arrangement:
+        """Hang what the teacher reads from the long prompt: it never changes, so what it makes of that is kept."""
+        if not self._way.packed:
+            return self._way.arrange(partners, self._budget)
+        return self._stem.arrange(partners, self._budget)
 
 
 def divergence(expected: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
