@@ -10,7 +10,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from metier.model.lora import CUSTOM_MODULES, LoraLinear, packed_bytes, packed_frozen
-from metier.model.packing import is_possible, pack, product, reordered, room
+from metier.model.packing import is_possible, pack, product, reordered
+from metier.model.product import room
 from tests.engine.crowd import build
 
 pytestmark = pytest.mark.skipif(not is_possible(torch.float32), reason="weights are packed on x86 only")

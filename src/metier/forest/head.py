@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 
+from metier.model.product import add_product, is_wide, multiply, room
+
 _TILE = {"cpu": 1 << 18, "meta": 1 << 18, "cuda": 1 << 26}
 """Logits that exist at once: on a CPU what its second-level cache holds, on a GPU what keeps it busy (meta: as CPU)."""
 
+
+_STEP = 64
+"""Tiles are so many tokens wide, or twice, thrice …: fewer widths, and fewer kernels for them."""
 
 _KEPT = 1 << 26
 """Logits Q x V that a head that trains keeps for its backward pass (256 MiB in float32); more are computed again."""
@@ -53,15 +58,15 @@ class HeadLosses(torch.autograd.Function):
         """
         row, token, dtype, summed = asked
         wide = torch.promote_types(hidden.dtype, torch.float32)
-        states = hidden.to(dtype)
-        top = hidden.new_full((len(hidden), 1), -torch.inf, dtype=wide)
+        states = _roomy(hidden.to(dtype))
+        top = hidden.new_full((len(states), 1), -torch.inf, dtype=wide)
         labelled = hidden.new_full((len(row),), -torch.inf, dtype=wide)
         total = torch.zeros_like(top)
         few = len(hidden) * len(weight) <= _KEPT
         keep = context.needs_input_grad[1] and few
         kept: list[torch.Tensor] = []
         gather = context.needs_input_grad[0] and not keep
-        mean = torch.zeros_like(hidden, dtype=wide) if gather else None
+        mean = torch.zeros_like(states, dtype=wide) if gather else None
         size = _tile_size(states)
         tile, column = token // size, token % size
         for number, (_, part, shift) in enumerate(_tiles(states, weight, bias)):
@@ -75,7 +80,7 @@ class HeadLosses(torch.autograd.Function):
             total.mul_(fade).add_(shares.sum(dim=1, keepdim=True))
             if mean is not None:
                 mean.mul_(fade)
-                _put_product(mean, shares.to(dtype), part, add=True)
+                add_product(mean, shares.to(dtype), part)
             top = higher
         logsumexp = (top + total.log())[:, 0]
         if mean is not None:
@@ -98,37 +103,44 @@ class HeadLosses(torch.autograd.Function):
         need_hidden, need_weight, need_bias = context.needs_input_grad[:3]
         wide, dtype = logsumexp.dtype, context.dtype
         at_place = torch.zeros_like(logsumexp).index_add_(0, row, gradient)
-        to_hidden = mean * at_place[:, None] if mean is not None else torch.zeros_like(hidden, dtype=wide)
-        before = weight.grad if context.summed else None
-        to_weight = (torch.empty_like(weight) if before is None else before) if need_weight else None
-        to_bias = torch.empty_like(weight[:, 0]) if need_weight else None
-        if to_weight is not None and to_bias is not None:
-            states = hidden.to(dtype)
+        states = _roomy(hidden.to(dtype))
+        to_hidden = mean * at_place[:, None] if mean is not None else torch.zeros_like(states, dtype=wide)
+        to_weight = to_bias = None
+        if need_weight:
+            to_weight = weight.grad if context.summed and weight.grad is not None else torch.zeros_like(weight)
+            to_bias = torch.empty_like(weight[:, 0])
             for number, (rows, part, shift) in enumerate(_tiles(states, weight, bias)):
                 logits = kept[number] if kept else _logits(states, part, shift, wide)
                 shares = (logits - logsumexp[:, None]).exp_().mul_(at_place[:, None])
                 low = shares.to(dtype)
-                _put_product(to_weight[rows], low.T, states, add=before is not None)
+                add_product(to_weight[rows], low.T, states)
                 if need_bias:
                     to_bias[rows] = shares.sum(dim=0)
                 if mean is None:
-                    _put_product(to_hidden, low, part, add=True)
+                    add_product(to_hidden, low, part)
             to_weight.index_add_(0, token, (hidden[row] * -gradient[:, None]).to(weight.dtype))
             to_bias.index_add_(0, token, -gradient.to(weight.dtype))
             if context.summed:
                 weight.grad, to_weight = to_weight, None
         to_hidden.index_add_(0, row, weight[token].to(wide) * -gradient[:, None])
         return (
-            to_hidden.to(hidden.dtype) if need_hidden else None,
+            to_hidden[: len(hidden)].to(hidden.dtype) if need_hidden else None,
             to_weight,
             to_bias if need_bias else None,
             None,
         )
 
 
+def _roomy(states: torch.Tensor) -> torch.Tensor:
+    """Return states [Q, E] with as many rows of zeros behind them as products are computed with."""
+    spare = room(len(states)) - len(states) if states.device.type == "cpu" and is_wide() else 0
+    return torch.nn.functional.pad(states, (0, 0, 0, spare)) if spare else states
+
+
 def _tile_size(states: torch.Tensor) -> int:
     """Return how many tokens of the vocabulary a tile has."""
-    return max(16, _TILE.get(states.device.type, _TILE["cuda"]) // max(1, len(states)))
+    tokens = _TILE.get(states.device.type, _TILE["cuda"]) // max(1, len(states))
+    return max(16, tokens // _STEP * _STEP)
 
 
 def _tiles(
@@ -142,7 +154,7 @@ def _tiles(
 
 
 def _logits(states: torch.Tensor, part: torch.Tensor, shift: torch.Tensor | None, wide: torch.dtype) -> torch.Tensor:
-    logits = (states @ part.T).to(wide)
+    logits = multiply(states, part).to(wide)
     return logits if shift is None else logits.add_(shift)
 
 
@@ -153,13 +165,3 @@ def _picked(logits: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> to
     """
     width = logits.shape[1]
     return logits.view(-1).index_select(0, row * width + column.clamp(max=width - 1))
-
-
-def _put_product(target: torch.Tensor, left: torch.Tensor, right: torch.Tensor, *, add: bool) -> None:
-    """Write a product where it belongs, or add it to what is there, in one call where their types agree."""
-    if left.dtype == target.dtype:
-        torch.addmm(target, left, right, beta=int(add), out=target)
-    elif add:
-        target.add_(left @ right)
-    else:
-        target.copy_(left @ right)

@@ -14,6 +14,7 @@ from time import thread_time
 import torch
 
 from metier.core import artefact, digest
+from metier.model.product import is_wide, multiply
 
 _ROWS, _INPUTS, _OUTPUTS = 256, 576, 576
 _ROUNDS = 16
@@ -39,7 +40,7 @@ def rates(folder: Path | None = None) -> Rates:
     Args:
         folder: where they are kept. None: `metier` in the user's cache folder.
     """
-    identity = [_processor(), torch.__version__, torch.get_num_threads(), _ROWS, _INPUTS, _OUTPUTS]
+    identity = [_processor(), torch.__version__, torch.get_num_threads(), is_wide(), _ROWS, _INPUTS, _OUTPUTS]
     path = (folder or cache_folder()) / f"arithmetic-{digest.of_value(identity)[:16]}.json"
     kept = _read(path)
     if kept is None:
@@ -66,7 +67,7 @@ def measured() -> Rates:
     tokens = torch.randn(_ROWS, _INPUTS, generator=random)
     weight = torch.randn(_OUTPUTS, _INPUTS, generator=random)
     products = {
-        "float32": _product(torch.mm, tokens, weight, torch.float32),
+        "float32": _product(lambda left, right: multiply(left, right.t()), tokens, weight, torch.float32),
         "bfloat16": _product(torch.mm, tokens, weight, torch.bfloat16),
         "int8": _product(torch._int_mm, tokens * 40, weight * 40, torch.int8),
     }

@@ -13,6 +13,7 @@ from peft.tuners.lora.layer import Linear
 from metier.core.memory import memory_limit
 from metier.model.autocast import is_autocast
 from metier.model.packing import Packed, can_pack, is_possible, pack, product
+from metier.model.product import multiply
 from metier.model.quantise.freeze import QUANTISED
 from metier.model.quantise.int8 import Int8Linear
 from metier.model.quantise.nf4 import Nf4Linear
@@ -51,7 +52,7 @@ class LoraProduct(torch.autograd.Function):
             y = product(flat, packed.ahead, shift)
         else:
             assert weight is not None
-            y = torch.nn.functional.linear(flat, weight.to(dtype), shift)
+            y = multiply(flat, weight.to(dtype), shift)
         inner = flat @ down.to(dtype).T
         y.addmm_(inner, up.to(dtype).T, alpha=scale)
         context.save_for_backward(flat, inner, weight, down, up)
@@ -71,7 +72,8 @@ class LoraProduct(torch.autograd.Function):
             if context.few is not None:
                 through = context.few.back(g, dtype)
             else:
-                through = g @ weight.to(dtype) if context.packed is None else product(g, context.packed.back)
+                back = context.packed
+                through = multiply(g, weight.to(dtype).T) if back is None else product(g, back.back)
             to_x = through.addmm_(inside, down.to(dtype)).view(context.shape).to(context.dtype_in)
         if context.needs_input_grad[2]:
             to_down = (inside.T @ flat).to(down.dtype)

@@ -6,21 +6,18 @@ work, for a thousand rows still a tenth, forwards and backwards (docs/log.md). M
 Shapes: N = rows, I = inputs, O = outputs.
 """
 
-import platform
 from dataclasses import dataclass
 
 import torch
 
-_TYPES = {torch.float32, torch.bfloat16}
+from metier.model.product import is_there, onednn
 
-_FINE, _COARSE, _FEW = 16, 64, 256
-"""Rows are rounded up to whole sixteens, above 256 to whole 64s."""
+_TYPES = {torch.float32, torch.bfloat16}
 
 
 def is_possible(dtype: torch.dtype) -> bool:
     """Tell whether this machine's CPU computes products of this type so."""
-    x86 = platform.machine().lower() in {"x86_64", "amd64"}
-    return dtype in _TYPES and x86 and torch.backends.mkldnn.is_available()
+    return dtype in _TYPES and is_there()
 
 
 def can_pack(weight: torch.Tensor, dtype: torch.dtype) -> bool:
@@ -35,23 +32,8 @@ def reordered(weight: torch.Tensor, rows: int) -> torch.Tensor:
 
 def product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Return x [..., I] times a reordered weight [O, I], plus bias [O]: [..., O]. Knows no gradient."""
-    rows = x.numel() // x.shape[-1]
-    spare = room(rows) - rows
-    if spare == 0:
-        return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-    wide = torch.nn.functional.pad(x.reshape(rows, x.shape[-1]), (0, 0, 0, spare))
-    found = torch.ops.mkldnn._linear_pointwise(wide, packed, bias, "none", [], "")
-    return found[:rows].view(*x.shape[:-1], found.shape[-1])
-
-
-def room(rows: int) -> int:
-    """Return with how many rows a product is computed: at least so many.
-
-    oneDNN compiles a kernel for every number of rows and keeps it: prompts, or micro-batches, of every length cost
-    500 MiB on a model of 15 million, which grow for a quarter of an hour (docs/log.md).
-    """
-    step = 1 if rows <= _FINE else _FINE if rows <= _FEW else _COARSE
-    return -(-rows // step) * step
+    found = onednn(x.reshape(-1, x.shape[-1]), packed, bias)
+    return found.view(*x.shape[:-1], found.shape[-1])
 
 
 @dataclass(frozen=True, slots=True)

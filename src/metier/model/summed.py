@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.nn.functional import embedding, linear
+from torch.nn.functional import embedding
 
 from metier.model.autocast import is_autocast
+from metier.model.product import add_product, multiply
 
 _DEVICES = ("cpu", "meta")
 """Where it is done: on GPUs products run in another type than the weights, whose gradients need a copy anyway."""
@@ -51,14 +52,6 @@ def _adds(layer: torch.nn.Module) -> bool:
     return True
 
 
-def add_product(weight: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """Add a product to the gradient of a weight."""
-    if weight.grad is None:
-        weight.grad = left @ right
-    else:
-        weight.grad.addmm_(left, right)
-
-
 def is_summed(layer: torch.nn.Module) -> bool:
     """Tell whether a layer adds to its gradient now."""
     return isinstance(layer, (_SummedLinear, _SummedEmbedding)) and not is_autocast(layer.weight.device.type)
@@ -71,15 +64,15 @@ class _Product(torch.autograd.Function):
     def forward(context: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """Return y [..., O] of x [..., I], weight [O, I] and bias [O]."""
         context.save_for_backward(x, weight)
-        return linear(x, weight, bias)
+        return multiply(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyrefly: ignore
         """Return the gradients of x and b; that of the weight is added to where it lies."""
         x, weight = context.saved_tensors
         flat = gradient.reshape(-1, gradient.shape[-1])
-        to_x = (flat @ weight).view(x.shape) if context.needs_input_grad[0] else None
-        add_product(weight, flat.T, x.reshape(-1, x.shape[-1]))
+        to_x = multiply(flat, weight.T).view(x.shape) if context.needs_input_grad[0] else None
+        add_product(_sum(weight), flat.T, x.reshape(-1, x.shape[-1]))
         return to_x, None, flat.sum(dim=0) if context.needs_input_grad[2] else None
 
 
@@ -100,10 +93,15 @@ class _Rows(torch.autograd.Function):
         places, rows = ids.reshape(-1), gradient.reshape(-1, gradient.shape[-1])
         if context.padding is not None:
             rows = rows.masked_fill((places == context.padding)[:, None], 0.0)
-        if weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
-        weight.grad.index_add_(0, places, rows)
+        _sum(weight).index_add_(0, places, rows)
         return None, None, None
+
+
+def _sum(weight: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of a weight, to be added to."""
+    if weight.grad is None:
+        weight.grad = torch.zeros_like(weight)
+    return weight.grad
 
 
 class _SummedLinear(torch.nn.Linear):

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from metier.model.product import multiply
+
 LIBRARY = "bitsandbytes"
 EXTRA = "qlora"
 _BLOCK = 64
@@ -63,11 +65,11 @@ class Nf4Linear(torch.nn.Module):
 
     def ahead(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Return the layer's output [N, O] of x [N, I], without an autograd graph; a new tensor."""
-        return linear(x.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
+        return multiply(x.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
 
     def back(self, gradient: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Return the gradient [N, I] of the input from that of the output [N, O]; a new tensor."""
-        return gradient.to(dtype) @ self.weight.to(dtype)
+        return multiply(gradient.to(dtype), self.weight.to(dtype).T)
 
 
 class _Product(torch.autograd.Function):
