@@ -1,5 +1,7 @@
 """What trains is exactly what the settings say."""
 
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -10,7 +12,7 @@ from metier.model import adapt as adapting
 from metier.model.adapt import adapt, choose_method, count_parameters
 from metier.model.find import find_config
 from metier.model.layers import decoder_layers
-from metier.model.load import load_base
+from metier.model.load import load_base, load_tuned
 from metier.model.settings import ModelSettings
 from tests.model.bases import CPU, GPT2, adapted, found, logits, relative, saved, write_base
 
@@ -151,6 +153,43 @@ def test_targets_of_gpt2_are_found_although_they_are_no_linear_layers(tmp_path):
     model = prepared(base, "lora", targets=("c_attn",))
     assert len(trains(model)) == 4
     assert moved(model) == trains(model)
+
+
+ROUTED = {"model_type": "llama4_text", "num_local_experts": 2, "moe_layers": [1], "intermediate_size_mlp": 48}
+
+
+@pytest.mark.parametrize("values", [{"method": "lora"}, {"method": "peft", "peft": {"type": "loha"}}], ids=str)
+def test_what_is_linear_to_the_library_but_returns_more_gets_no_adapter(tmp_path, values):
+    """Llama 4's router is such a layer: an adapter beside it would have to add a matrix to a pair."""
+    sizes = {"vocab_size": 268, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
+    base = write_base(tmp_path / "base", ROUTED | sizes | heads)
+    model = adapted(base, **values)
+    assert not any("router" in name for name in trains(model))
+    assert any("shared_expert" in name for name in trains(model))
+    assert torch.isfinite(logits(model)).all()
+    reloaded = load_tuned(base, saved(model, base, tmp_path / "model"), device=CPU)
+    assert relative(logits(reloaded), logits(model)) < 1e-6
+    with pytest.raises(SettingsError, match=r"model\.targets: router not in .*wanted: some of down_proj"):
+        prepared(base, "lora", targets=("router",))
+
+
+MAMBA = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "vocab_size": 268}
+READ_PAST: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "mamba": (MAMBA, {"in_proj", "x_proj"}),
+    "mamba2": (MAMBA | {"num_heads": 8, "head_dim": 8, "n_groups": 1, "chunk_size": 8}, {"in_proj"}),
+}
+
+
+@pytest.mark.parametrize("kind", READ_PAST)
+def test_every_adapter_beside_a_state_space_has_a_gradient(tmp_path, kind):
+    """Mamba reads the weights of some linear layers past them: what stands beside those would learn nothing."""
+    sizes, expected = READ_PAST[kind]
+    model = adapted(write_base(tmp_path / "base", {"model_type": kind} | sizes), "lora")
+    model(input_ids=torch.arange(20).view(2, 10), use_cache=False).logits.square().mean().backward()
+    without = [name for name, weight in model.named_parameters() if weight.requires_grad and not weight.grad.any()]
+    assert not without
+    assert {name.split(".")[-4] for name in trains(model)} == expected
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from metier.core.errors import ModelError
 from metier.model.configuration import read_config
@@ -148,3 +149,58 @@ def test_what_the_architecture_declares_passes(tiny_base):
     config = read_config(tiny_base)
     for name in ("vocab_size", "hidden_size", "num_key_value_heads", "tie_word_embeddings", "eos_token_id"):
         assert config.to_dict()[name] == raw[name]
+
+
+SIZES = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 48}
+WRITTEN: dict[str, dict[str, Any]] = {
+    "a share of rotary channels beside its class": {"model_type": "phi", "partial_rotary_factor": 0.75},
+    "older names": {"model_type": "gpt_neox", "rotary_pct": 1.0, "rotary_emb_base": 5000},
+    "every how many layers": {"model_type": "cohere2", "sliding_window_pattern": 2},
+    "a second base of rotation": {
+        "model_type": "gemma3_text", "rope_theta": 5e5, "rope_local_base_freq": 5000.0, "sliding_window_pattern": 2
+    },
+    "every how many layers, of another name": {"model_type": "qwen3_next", "full_attention_interval": 2},
+    "a width that no field declares": {"model_type": "qwen3_moe", "head_dim": 24, "num_local_experts": 4},
+    "a number that JSON has not": {"model_type": "falcon_h1", "time_step_limit": [0.5, {"__float__": "Infinity"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_the_library_reads_beside_the_declared_fields_is_read_here_too(tmp_path, name):
+    (tmp_path / "config.json").write_text(json.dumps(SIZES | WRITTEN[name]))
+    theirs = AutoConfig.from_pretrained(tmp_path).to_dict()
+    ours = read_config(tmp_path).to_dict()
+    assert {key: value for key, value in ours.items() if value != theirs[key] and not key.startswith("_")} == {}
+    assert ours.keys() == theirs.keys()
+    for left_out in WRITTEN[name].keys() - {"model_type"}:
+        rest = {key: value for key, value in WRITTEN[name].items() if key != left_out}
+        (tmp_path / "config.json").write_text(json.dumps(SIZES | rest))
+        without = AutoConfig.from_pretrained(tmp_path).to_dict()
+        assert {key: without.get(key) for key in ours} != ours, f"{left_out} would not be missed"
+
+
+def test_every_architecture_is_read_as_the_library_reads_what_it_saved(tmp_path):
+    """Left out: what the library cannot build from its own defaults."""
+    looked_at = 0
+    for name in sorted(CONFIG_MAPPING):
+        kind = CONFIG_MAPPING[name]
+        if kind not in AutoModelForCausalLM._model_mapping or name == "gemma4_assistant":
+            continue
+        folder = tmp_path / name
+        kind().save_pretrained(folder)
+        theirs, ours = AutoConfig.from_pretrained(folder).to_dict(), read_config(folder).to_dict()
+        own = {"_name_or_path", "transformers_version", "dtype", "architectures"}
+        different = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)} - own
+        assert not different, f"{name}: {different}"
+        looked_at += 1
+    assert looked_at > 100
+
+
+def test_a_number_written_as_an_object_names_nothing_else(tiny_base, tmp_path):
+    folder = copied(tiny_base, tmp_path)
+    for planted in ({"__float__": "evil.Evil"}, {"__float__": ["evil.Evil"]}):
+        write_config(folder, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "factor": planted})
+        assert "evil" not in everything(read_config(folder))
+    write_config(folder, rms_norm_eps={"__float__": "NaN"})
+    with pytest.raises(ModelError, match="rms_norm_eps is not a number"):
+        read_config(folder)

@@ -5,6 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from metier.model.lora import CUSTOM_MODULES, Frozen, LoraLinear, LoraProduct
+from metier.model.packing import can_pack, pack
 from metier.model.quantise.freeze import quantise
 
 
@@ -38,6 +39,22 @@ def test_values_and_gradients_are_those_of_peft(settings, bias):
     assert isinstance(ours.base_model.model[0], LoraLinear)
     for mine, other in zip(outcome(ours), outcome(theirs), strict=True):
         assert torch.allclose(mine, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_comes_out_may_be_changed_in_place_as_some_models_do(packed):
+    torch.manual_seed(0)
+    x, w, down, up = (torch.randn(*size) for size in ((2, 37, 64), (48, 64), (4, 64), (48, 4)))
+    down.requires_grad_(True)
+    if packed and not can_pack(w, w.dtype):
+        pytest.skip("weights are not packed here")
+    frozen = Frozen(w, None, 0.5, torch.float32, pack(w, w.dtype, 64) if packed else None)
+    gradients = []
+    for in_place in (True, False):
+        y = LoraProduct.apply(x, frozen, down, up)
+        y = y.mul_(3) if in_place else y * 3
+        gradients.append(torch.autograd.grad(y.square().sum(), down)[0])
+    assert torch.equal(*gradients)
 
 
 def test_gradients_against_finite_differences():

@@ -238,3 +238,21 @@ def test_adapters_learn_beside_it(tiny_base, kind):
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.6 * losses[0]
+
+
+ODD = {
+    "llama4_text": {"num_local_experts": 32, "moe_layers": [1], "num_key_value_heads": 2, "intermediate_size_mlp": 64},
+    "mamba": {"state_size": 8, "time_step_rank": 32, "num_hidden_layers": 1},
+}
+"""A router that returns a pair, and steps whose weights are read past their layer; wide enough to be rounded."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("architecture", ODD)
+def test_layers_that_the_model_uses_otherwise_are_left_as_they_are(tmp_path, architecture, kind):
+    sizes = {"model_type": architecture, "vocab_size": 268, "hidden_size": 64, "num_hidden_layers": 2}
+    sizes |= {"intermediate_size": 64, "num_attention_heads": 4}
+    base = write_base(tmp_path / "base", sizes | ODD[architecture])
+    plain, model = load_base(base, device=CPU), quantise(load_base(base, device=CPU).requires_grad_(False), kind, CPU)
+    assert any(isinstance(layer, QUANTISED) for layer in model.modules())
+    assert 1e-4 < relative(logits(model), logits(plain)) < 0.3

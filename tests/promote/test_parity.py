@@ -1,6 +1,7 @@
 """The certificate holds for honest runs, and every planted fault breaks it at the hop where it happened."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,14 @@ def test_every_way_of_updating_weights_holds(tmp_path: Path, tiny_base: Path, me
         assert not (tmp_path / "runs" / method / "merged").exists()
     else:
         assert merged["largest_kl"] < 1e-9
+
+
+def test_a_tokenizer_that_was_cut_shorter_than_the_base_reads_breaks_nothing(tmp_path: Path, tiny_base: Path) -> None:
+    """Beside an adapter stands no config.json: what the tokenizer says would be taken for the context."""
+    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    named = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(named | {"model_max_length": 16}))
+    assert prove(train(tmp_path, base, "lora"))["holds"]
 
 
 def test_an_adapter_is_merged_into_a_plain_model(runs: dict[str, Trained]) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from metier.core.errors import ModelError
 from metier.text import folder
+from metier.text.render import open_renderer, open_trained
+from metier.text.settings import TextSettings
 from tests.text.bases import base
 
 
@@ -57,6 +59,16 @@ def test_the_template_file_goes_first_and_a_list_has_a_default(tmp_path: Path):
 def test_model_max_length_counts_only_when_it_says_something(tmp_path: Path):
     assert folder.read(base(tmp_path / "a", context=None, model_max_length=99)).context == 99
     assert folder.read(base(tmp_path / "b", context=None, model_max_length=10**30)).context is None
+
+
+def test_the_context_of_an_adapter_is_its_base_s(tmp_path: Path):
+    whole, adapter = base(tmp_path / "base"), base(tmp_path / "adapter", context=None, model_max_length=16)
+    assert folder.read(adapter).context == 16
+    (adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
+    assert folder.read(adapter).context is None
+    reads = open_renderer(whole, TextSettings()).limit
+    assert open_trained(adapter, whole, TextSettings()).limit == reads
+    assert open_trained(adapter, whole, TextSettings(max_tokens=reads - 9)).limit == reads - 9
 
 
 def test_a_language_model_inside_a_larger_one(tmp_path: Path):

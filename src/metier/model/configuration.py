@@ -29,6 +29,24 @@ _FORBIDDEN = {
 _LARGEST = 1 << 31
 _MOST_LAYERS = 4096
 _LEGACY = {"rope_theta", "rope_scaling", "torch_dtype"}
+_UNDECLARED = {
+    # Read from an attribute that many architectures' classes do not declare.
+    "head_dim",
+    # Older names, and what a class derives its declared fields from, taken as further arguments.
+    "partial_rotary_factor", "rotary_pct", "rotary_emb_base", "rotary_dim",
+    "rope_local_base_freq", "global_rope_theta", "local_rope_theta", "swa_rope_theta",
+    "sliding_window_pattern", "sliding_window_size", "use_sliding_window", "global_attn_every_n_layers",
+    "full_attention_interval", "use_bidirectional_attention", "global_head_dim", "num_global_key_value_heads",
+    "attention_k_eq_v", "num_experts", "first_k_dense_replace", "moe_layer_freq", "dense_intermediate_size",
+    "dense_mlp_idx", "clip_qkv", "n_embed", "block_ff_dim", "tie_embedding", "use_falcon_mambapy",
+    "hybrid_override_pattern", "mamba_d_conv", "mamba_expand", "mamba_chunk_size", "mamba_conv_bias",
+    "mamba_n_groups", "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit", "mamba_dt_init_floor",
+    "linear_attn_config", "linear_head_dim", "linear_num_heads", "sparse_attention_config", "per_layer_config",
+    "compress_ratios", "compress_rate_csa", "compress_rate_hca", "num_hash_layers", "qk_rope_head_dim",
+    "index_topk_freq", "index_topk_pattern", "index_skip_topk_offset", "mtp_config", "mtp_hybrid_override_pattern",
+}  # fmt: skip
+"""Names beside the declared ones that the library reads: without them another model would be built."""
+_FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 
 
 def read_config(folder: Path) -> PreTrainedConfig:
@@ -60,13 +78,17 @@ def read_config(folder: Path) -> PreTrainedConfig:
 
 def allowed(raw: dict[str, Any], config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     """Return the entries of a raw configuration that may reach the library; nested ones are cleaned as well."""
-    known = {field.name for field in dataclasses.fields(config_class)} | set(config_class.attribute_map) | _LEGACY
+    fields = {field.name for field in dataclasses.fields(config_class)}
+    aliases = config_class.attribute_map.items()  # saved under either name
+    known = fields | {name for alias in aliases for name in alias} | _LEGACY | _UNDECLARED
     return _clean({name: value for name, value in raw.items() if name in known})
 
 
 def _clean(value: Any) -> Any:
     """Drop what names code or places, at any depth: a configuration inside a configuration is read just the same."""
     if isinstance(value, dict):
+        if list(value) == ["__float__"]:  # how the library writes numbers that JSON has not
+            return _FLOATS.get(str(value["__float__"]))
         return {k: _clean(v) for k, v in value.items() if k not in _FORBIDDEN and not k.startswith("_")}
     return [_clean(entry) for entry in value] if isinstance(value, list) else value
 

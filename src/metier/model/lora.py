@@ -58,7 +58,8 @@ class LoraProduct(torch.autograd.Function):
         context.save_for_backward(flat, inner, weight, down, up)
         context.scale, context.shape, context.dtype, context.dtype_in = scale, x.shape, dtype, x.dtype
         context.packed, context.few = packed, few
-        return y.view(*x.shape[:-1], -1)
+        # A view made in here could not be changed in place by the model, which some do.
+        return torch.ops.aten._unsafe_view(y, (*x.shape[:-1], y.shape[-1]))
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyrefly: ignore

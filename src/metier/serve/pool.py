@@ -19,7 +19,7 @@ from metier.serve.calls import ToolForm, tool_form
 from metier.serve.catalogue import Served
 from metier.serve.settings import ServeSettings
 from metier.serve.worker import State, Worker
-from metier.text.render import Renderer, open_renderer
+from metier.text.render import Renderer, open_trained
 
 _MIB = 1 << 20
 _MOST_RENDERERS = 64
@@ -41,7 +41,7 @@ class Text:
     """The text side of a model."""
 
     def __init__(self, served: Served) -> None:
-        self.renderer: Renderer = open_renderer(served.tokenizer_folder, served.text)
+        self.renderer: Renderer = open_trained(served.tokenizer_folder, served.base.folder, served.text)
         self._grammars: Grammars | None = None
         self._form: ToolForm | None = None
         self._lock = threading.Lock()

@@ -50,7 +50,7 @@ def read(folder: Path) -> FolderFacts:
         control_tokens=tuple(dict.fromkeys([*named.values(), *_listed_tokens(special), *_listed_tokens(tokenizer)])),
         ids=_ids(generation, model, inner or {}),
         stop_ids=tuple(_stops(generation) or _stops(model) or _stops(inner or {})),
-        context=_context(tokenizer, model, inner or {}),
+        context=None if _is_adapter(folder) else _context(tokenizer, model, inner or {}),
         adds_bos=tokenizer.get("add_bos_token") is True,
         chat_template=_chat_template(folder, tokenizer),
     )
@@ -113,6 +113,11 @@ def _stops(data: Mapping[str, Any]) -> list[int]:
     return [
         number for entry in (value if isinstance(value, list) else [value]) if (number := _integer(entry)) is not None
     ]
+
+
+def _is_adapter(folder: Path) -> bool:
+    """Tell an adapter's folder, which has a tokenizer and no configuration: how much is read at most is its base's."""
+    return any((folder / name).is_file() for name in ("adapter_config.json", "bottleneck.json"))
 
 
 def _context(tokenizer: Mapping[str, Any], *models: Mapping[str, Any]) -> int | None:

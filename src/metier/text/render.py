@@ -22,6 +22,7 @@ from metier.core.types import (
     TaskRow,
     TextRow,
 )
+from metier.text import folder as folder_files
 from metier.text import layout, windows
 from metier.text import template as templates
 from metier.text.guard import Marked
@@ -81,6 +82,15 @@ def open_renderer(folder: Path, settings: TextSettings) -> Renderer:
         tokenizer=tokenizer, template=template, limit=limit.value, settings=settings, choices=(*chosen, limit),
         lead=_lead(template),
     )  # fmt: skip
+
+
+def open_trained(folder: Path, base_folder: Path, settings: TextSettings) -> Renderer:
+    """Read the text side of what was trained on a base; see `open_renderer`.
+
+    How long a row may be is the base's: beside an adapter there is a tokenizer, which says something else or nothing.
+    """
+    longest = settings.max_tokens if settings.max_tokens is not None else folder_files.read(base_folder).context
+    return open_renderer(folder, settings.model_copy(update={"max_tokens": longest}))
 
 
 def _lead(template: Template) -> str:

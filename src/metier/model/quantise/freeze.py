@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from metier.core import extras
 from metier.core.errors import ModelError, SettingsError
+from metier.model.layers import odd_linear_layers
 from metier.model.quantise.int8 import LEAST_FEATURES, Int8Linear
 from metier.model.quantise.nf4 import EXTRA, Nf4Linear
 from metier.model.quiet import quiet
@@ -118,6 +119,7 @@ def _require_kernels(kind: Quantisation, device: torch.device) -> None:
 def _places(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torch.nn.Module]]:
     """Yield (parent, attribute, layer) of what is quantised: of an adapter's layers, only the base layer inside."""
     kept = {id(weight) for weight in _shared_weights(model)}
+    odd = set(odd_linear_layers(model))
     adapters: tuple[str, ...] = ()
     for path, parent in model.named_modules():
         inside = path.startswith(adapters) if adapters else False
@@ -127,6 +129,8 @@ def _places(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torc
             continue
         for name, layer in parent.named_children():
             if isinstance(parent, BaseTunerLayer) and name != "base_layer":
+                continue
+            if f"{path}.{name}".lstrip(".") in odd:
                 continue
             if isinstance(layer, (torch.nn.Linear, Conv1D)) and _may_be_rounded(layer.weight, kept):
                 yield parent, name, layer

@@ -11,12 +11,12 @@ from peft.utils.constants import (
     TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as INNER,
 )
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from metier.core import seeds
 from metier.core.errors import SettingsError
 from metier.core.table import find, nearest
 from metier.model.find import Base
+from metier.model.layers import linear_layers, odd_linear_layers
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.settings import ModelSettings
 from metier.model.ways import start
@@ -115,7 +115,7 @@ def add_ia3(model: PreTrainedModel, base: Base, settings: ModelSettings, *, seed
 
 def _inner_layers(model: PreTrainedModel, base: Base, targets: tuple[str, ...]) -> list[str]:
     """Return the targets whose input is scaled rather than their output: those that end an MLP."""
-    linear = [name for name, module in model.named_modules() if isinstance(module, (torch.nn.Linear, Conv1D))]
+    linear = list(linear_layers(model))
     unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
     if unknown:
         names = sorted({name.rpartition(".")[2] for name in linear})
@@ -135,6 +135,8 @@ def wrap(model: PreTrainedModel, base: Base, config: PeftConfig, *, seed: int, w
         SettingsError: the library refuses; `where` names the settings.
     """
     config.base_model_name_or_path = base.name
+    if vars(config).get("target_modules") == "all-linear" and (odd := odd_linear_layers(model)):
+        vars(config)["exclude_modules"] = odd
     torch.manual_seed(seeds.key("adapter", seed))
     with quiet():
         try:

@@ -5,11 +5,11 @@ from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from peft.utils.other import get_pattern_key
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from metier.core.errors import SettingsError
 from metier.model.find import Base
 from metier.model.head import head_of
+from metier.model.layers import linear_layers
 from metier.model.lora import CUSTOM_MODULES
 from metier.model.settings import ModelSettings
 from metier.model.ways.library import wrap
@@ -53,7 +53,7 @@ def _library_name(settings: ModelSettings) -> bool | str:
 
 def _require_targets(model: PreTrainedModel, base: Base, targets: tuple[str, ...]) -> None:
     """Refuse targets that name nothing, and a head that is the embedding too: merged, it would change both."""
-    linear = {name: module for name, module in model.named_modules() if isinstance(module, (torch.nn.Linear, Conv1D))}
+    linear = linear_layers(model)
     unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
     if unknown:
         names = sorted({name.rpartition(".")[2] for name in linear})
