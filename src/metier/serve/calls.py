@@ -1,6 +1,7 @@
 """How a chat template writes tool calls, found by letting it write one; and how they are read back; no torch."""
 
 import json
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from metier.text.render import Renderer, conversation_of
 
 _NAME, _KEY = "metier_probe", "metier_key"
 _WORD = "METIERPROBE"
+_MORE = re.compile(r"\s*[,;]\s*(?=\{)")
+"""Between the calls of a list, as Mistral's models write them, and between calls that no mark parts (Llama's)."""
+_PYTHON_TAG = "<|python_tag|>"
+"""What Llama's models write before a call, though their template does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +40,33 @@ class ToolForm:
         }
 
     def read(self, text: str) -> tuple[str, list[dict[str, Any]]]:
-        """Return what an answer says beside its calls, and the calls as the API writes them."""
-        calls, rest, place = [], "", 0
+        """Return what an answer says beside its calls, and the calls as the API writes them.
+
+        White space before a call, between calls and behind them is the template's, not part of what is said: sent
+        back, it would be written twice.
+        """
+        calls: list[dict[str, Any]] = []
+        rest, place, mark = "", 0, self.before.strip()
+        if not mark and text.lstrip().startswith(_PYTHON_TAG):
+            place = text.index(_PYTHON_TAG) + len(_PYTHON_TAG)
         while True:
-            start = text.find(self.before, place)
-            found = self._call(text, start + len(self.before)) if start >= 0 else None
+            start = text.find(mark, place)
+            found = self._call(text, start + len(mark)) if start >= 0 else None
             if found is None:
-                return rest + text[place:], calls
-            rest += text[place:start]
-            call, place = found
-            calls.append(call)
+                return (rest + text[place:].rstrip() if calls else text), calls
+            rest += text[place:start].strip() if calls else text[place:start].rstrip()
+            while found is not None:
+                call, place = found
+                calls.append(call)
+                more = _MORE.match(text, place)
+                found = self._call(text, more.end()) if more else None
+            place = self._closed(text, place)
+
+    def _closed(self, text: str, place: int) -> int:
+        """Return where what stands behind a call ends."""
+        tail = place + len(text[place:]) - len(text[place:].lstrip())
+        closing = self.after.strip()
+        return tail + len(closing) if closing and text.startswith(closing, tail) else place
 
     def _call(self, text: str, start: int) -> tuple[dict[str, Any], int] | None:
         begin = start + len(text[start:]) - len(text[start:].lstrip())
@@ -56,10 +78,6 @@ class ToolForm:
             return None
         arguments = value[self.arguments]
         written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        tail = len(text[end:]) - len(text[end:].lstrip())
-        closing = self.after.strip()
-        if closing and text.startswith(closing, end + tail):
-            end += tail + len(closing)
         function = {"name": value[self.name], "arguments": written}
         return {"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function}, end
 

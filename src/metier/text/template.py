@@ -1,5 +1,6 @@
 """Which chat template writes the conversations, and how it is run: in this process if pinned, else in a sandbox."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -40,6 +41,7 @@ class Template:
 
     `variables`: the named tokens it may print, and what `text.variables` tells it. `pinned` templates are ours and run
     in this process. `parsed_arguments`: it wants tool-call arguments as objects; others print the text they came as.
+    `short_ids`: it refuses ids of tool calls that are not nine letters and digits, as Mistral's templates do.
     """
 
     source: str
@@ -48,13 +50,15 @@ class Template:
     today: str
     pinned: bool
     parsed_arguments: bool
+    short_ids: bool
     ask: Ask = field(repr=False)
     close: Callable[[], None] = field(repr=False)
 
     @property
     def digest(self) -> str:
         """SHA-256 of everything that decides what it prints."""
-        return digest.of_value({"source": self.source, "variables": dict(self.variables), "today": self.today})
+        facts = {"source": self.source, "variables": dict(self.variables), "today": self.today}
+        return digest.of_value(facts | ({"short_ids": True} if self.short_ids else {}))
 
     def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None, *, generation: bool) -> str:
         """Return the text of a conversation; `generation` adds what the assistant's next turn begins with.
@@ -157,6 +161,7 @@ def open_template(source: str, name: str, *, variables: Mapping[str, Any], today
         today=day,
         pinned=pinned,
         parsed_arguments=parsed,
+        short_ids="tool_calls" in source and _wants_short_ids(ask, variables, parsed=parsed),
         ask=ask,
         close=close,
     )
@@ -219,10 +224,22 @@ def _check_syntax(source: str, name: str) -> None:
 
 def _wants_parsed(ask: Ask, variables: Mapping[str, Any]) -> bool:
     """Try a call whose arguments are text: a template that prints them quoted, or refuses, wants objects."""
-    call = {"id": "call_1", "type": "function", "function": {"name": "probe", "arguments": _PROBE}}
-    messages = [{"role": "user", "content": "probe"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-    (answer,) = ask([{"messages": messages, "tools": None, "cuts": [(2, False)], "variables": variables}])
+    (answer,) = ask([_called("call_1", _PROBE, variables)])
     return "texts" not in answer or _PROBE not in answer["texts"][0]
+
+
+def _wants_short_ids(ask: Ask, variables: Mapping[str, Any], *, parsed: bool) -> bool:
+    """Try a call with an id as hosted models make them, and one with nine letters and digits."""
+    arguments = json.loads(_PROBE) if parsed else _PROBE
+    long, short = ask([_called(id, arguments, variables) for id in ("call_1", "a1b2c3d4e")])
+    return "texts" in short and "texts" not in long
+
+
+def _called(id: str, arguments: Any, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request to write a conversation that ends with a call."""
+    call = {"id": id, "type": "function", "function": {"name": "probe", "arguments": arguments}}
+    messages = [{"role": "user", "content": "probe"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    return {"messages": messages, "tools": None, "cuts": [(2, False)], "variables": variables}
 
 
 def _nothing() -> None:

@@ -1,6 +1,7 @@
 """A turn as the chat template is shown it, and what an assistant's turn says."""
 
 import json
+import re
 from typing import Any
 
 from metier.core import digest
@@ -8,13 +9,28 @@ from metier.core.types import Message
 from metier.text.template import Template
 from metier.text.thought import spoken
 
+_SHORT = re.compile(r"[A-Za-z0-9]{9}")
+
 
 def as_seen(message: Message, template: Template) -> dict[str, Any]:
-    """Return the message for the template; tool-call arguments stay the text they were, unless it wants objects."""
+    """Return the message for the template; tool-call arguments stay the text they were, unless it wants objects.
+
+    Ids of calls stay what they were, unless it refuses them: then each is made of the one that it was, so that a
+    result still names its call.
+    """
     data = message.as_dict()
     if message.tool_calls and template.parsed_arguments:
         data["tool_calls"] = [_with_parsed_arguments(call) for call in message.tool_calls]
+    if template.short_ids:
+        calls = data.get("tool_calls")
+        data |= {"tool_calls": [{**call, "id": _short(call.get("id"))} for call in calls]} if calls else {}
+        data |= {"tool_call_id": _short(message.tool_call_id)} if message.tool_call_id is not None else {}
     return data
+
+
+def _short(id: Any) -> str:
+    text = id if isinstance(id, str) else ""
+    return text if _SHORT.fullmatch(text) else digest.of_value(text)[:9]
 
 
 def _with_parsed_arguments(call: dict[str, Any]) -> dict[str, Any]:
