@@ -19,6 +19,7 @@ from metier.forest.pieces import Node, attention_pieces
 from metier.forest.plain import Keys, Options, attend_plainly, default_scale
 from metier.model.autocast import is_autocast
 from metier.model.layers import decoder_layers
+from metier.model.linear import quick
 
 NAME = "metier_forest"
 
@@ -175,7 +176,8 @@ def packed(model: torch.nn.Module, *, labels_only: bool = True) -> Iterator[None
     inner.set_attn_implementation(NAME)
     hook = decoder_layers(inner)[-1].register_forward_pre_hook(_at_labels, with_kwargs=True) if labels_only else None
     try:
-        yield
+        with quick(inner):
+            yield
     finally:
         inner.set_attn_implementation(before)
         if hook is not None:
@@ -207,7 +209,8 @@ def _chosen(value: Any, tokens: int, source: torch.Tensor) -> Any:
 @contextmanager
 def as_it_is(model: torch.nn.Module) -> Iterator[None]:
     """Let a model keep its own attention: for architectures that packing cannot serve."""
-    yield
+    with quick(model):
+        yield
 
 
 def inner_model(model: torch.nn.Module) -> PreTrainedModel:

@@ -25,7 +25,7 @@ class Asked(NamedTuple):
     """What is asked of a head.
 
     `row` int64 [M], the place of each label, and `token` int64 [M]; `dtype` of the matrix products; `summed`: the
-    gradient of the weight, a leaf of that type, is added up where it lies (`model.summed`).
+    gradient of the weight, a leaf of that type, is added up where it lies (`model.linear`).
     """
 
     row: torch.Tensor

@@ -16,7 +16,7 @@ from metier.forest.attend import KeysKnown, Walk, inner_model
 from metier.forest.forest import Forest, Trunk
 from metier.forest.head import Asked, HeadLosses
 from metier.model.autocast import is_autocast
-from metier.model.summed import is_summed
+from metier.model.linear import is_summed
 
 
 class _HiddenKnown(Exception):

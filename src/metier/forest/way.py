@@ -13,6 +13,7 @@ from metier.forest.arrange import Arrangement, arrange
 from metier.forest.attend import as_it_is, inner_model, packed
 from metier.forest.descend import descend
 from metier.forest.forest import Forest
+from metier.model.linear import is_plain
 from metier.model.quiet import LIBRARY_FAULTS
 
 TOLERANCE = 1e-3
@@ -160,7 +161,7 @@ def _largest(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def _head_is_plain(model: torch.nn.Module, way: Way, sequences: list[Sequence], expected: list[torch.Tensor]) -> bool:
-    if type(inner_model(model).get_output_embeddings()) is not torch.nn.Linear:
+    if not is_plain(inner_model(model).get_output_embeddings()):
         return False
     with packed(model, labels_only=way.labels_only):
         seen = [_by_row(model, score.head_losses, arrange(sequences, budget)) for budget in (1 << 20, _PROBE_BUDGET)]

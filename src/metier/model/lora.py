@@ -12,6 +12,7 @@ from peft.tuners.lora.layer import Linear
 
 from metier.core.memory import memory_limit
 from metier.model.autocast import is_autocast
+from metier.model.linear import is_plain
 from metier.model.packing import Packed, can_pack, is_possible, pack, product
 from metier.model.product import multiply
 from metier.model.quantise.freeze import QUANTISED
@@ -123,7 +124,7 @@ class LoraLinear(Linear):
         alike = x.dtype == self.lora_A[name].weight.dtype
         if isinstance(base, QUANTISED):
             return base.is_computed and (alike or is_autocast(x.device.type))
-        if type(base) is not torch.nn.Linear or base.weight.requires_grad:
+        if not is_plain(base) or base.weight.requires_grad:
             return False
         return (alike and x.dtype == base.weight.dtype) or is_autocast(x.device.type)
 
@@ -172,7 +173,7 @@ def _packable(model: torch.nn.Module) -> Iterator[tuple[LoraLinear, torch.Tensor
     for layer in model.modules():
         if isinstance(layer, LoraLinear):
             base = layer.base_layer
-            if type(base) is torch.nn.Linear and not base.weight.requires_grad:
+            if is_plain(base) and not base.weight.requires_grad:
                 yield layer, base.weight
 
 

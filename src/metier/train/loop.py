@@ -11,7 +11,7 @@ from metier.core import seeds
 from metier.core.errors import NonFiniteError
 from metier.forest.arrange import Arrangement
 from metier.forest.descend import descend
-from metier.model.summed import summed
+from metier.model.linear import summed
 from metier.train.objectives.supervised import Objective
 
 _NEARLY = 0.99

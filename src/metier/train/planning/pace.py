@@ -13,10 +13,10 @@ from metier.core.errors import MissingExtraError, ModelError
 from metier.forest import score
 from metier.forest.arrange import Arrangement
 from metier.model.adapt import count_parameters
+from metier.model.linear import summed
 from metier.model.lora import packed_frozen
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline, sizes
-from metier.model.summed import summed
 from metier.train.loop import Arithmetic
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.build import build

@@ -15,7 +15,7 @@ from metier.forest.arrange import Arrangement
 from metier.forest.attend import inner_model
 from metier.forest.forest import Forest
 from metier.forest.way import Way
-from metier.model.summed import summed
+from metier.model.linear import summed
 from metier.train.objectives.supervised import Objective
 from metier.train.planning.heap import Heap
 

@@ -1,4 +1,4 @@
-"""Gradients of whole weights are added up where they lie: the same sums, and no memory for those of a micro-batch."""
+"""Plain layers by the faster library are the same layers; gradients of whole weights are added up where they lie."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from metier.model.summed import is_summed, summed
+from metier.model.linear import is_plain, is_summed, quick, summed
+from metier.model.product import is_wide
 
 
 class Tied(torch.nn.Module):
@@ -112,3 +113,50 @@ def test_layers_are_themselves_again_behind_the_block_even_when_it_failed() -> N
     with pytest.raises(RuntimeError, match="mat1"), summed(model):
         model.twice(torch.zeros(2, 5, dtype=torch.float64))
     assert (type(model.rows), type(model.twice)) == (torch.nn.Embedding, torch.nn.Linear)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("adds", [False, True])
+def test_quick_layers_are_the_same_layers(frozen, adds):
+    """Large enough to be given to the other library, of any number of rows; alone, and where gradients are added up."""
+    plain, ours = (torch.nn.Sequential(torch.nn.Linear(96, 160), torch.nn.Linear(160, 96)) for _ in range(2))
+    ours.load_state_dict(plain.state_dict())
+    for model in (plain, ours):
+        model[0].requires_grad_(not frozen)
+    for rows in (70, 300, 64):
+        x, y = (drawn.requires_grad_() for drawn in torch.randn(2, 2, rows, 96).unbind())
+        with torch.no_grad():
+            y.copy_(x)
+        plain(x).square().sum().backward()
+        with quick(ours), summed(ours) if adds else nullcontext():
+            assert is_plain(ours[0])
+            assert (type(ours[0]) is not torch.nn.Linear) == (is_wide() or (adds and not frozen))
+            ours(y).square().sum().backward()
+        torch.testing.assert_close(y.grad, x.grad, rtol=1e-4, atol=1e-4)
+    assert gradients(ours).keys() == gradients(plain).keys()
+    for name, expected in gradients(plain).items():
+        torch.testing.assert_close(gradients(ours)[name], expected, rtol=1e-4, atol=1e-3)
+    assert type(ours[0]) is torch.nn.Linear
+
+
+@pytest.mark.skipif(not is_wide(), reason="this CPU has no 512-bit registers, or no oneDNN")
+def test_quick_layers_are_computed_by_the_other_library_and_in_their_own_type():
+    layer = torch.nn.Linear(200, 300)
+    for given, expected in ((torch.randn(100, 200), True), (torch.randn(100, 200).bfloat16(), False)):
+        layer.to(given.dtype)
+        with quick(layer), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+            assert layer(given).dtype == given.dtype
+        assert ("_Product" in {event.name for event in seen.events()}) == expected
+
+
+def test_what_comes_out_may_be_added_to_in_place() -> None:
+    """As adapters of PEFT do, with rows that leave room and rows that do not."""
+    layer = torch.nn.Linear(200, 300).requires_grad_(False)
+    for rows in (70, 128):
+        given = torch.randn(2, rows, 200, requires_grad=True)
+        with quick(layer):
+            found = layer(given)
+            found += given.sum(dim=-1, keepdim=True)
+            found.sum().backward()
+        assert given.grad is not None
+        torch.testing.assert_close(given.grad, (layer.weight.sum(0) + 300).expand_as(given), rtol=1e-4, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Whole weights that train: every micro-batch adds its gradient where the sum lies, and never writes one of its own.
+"""Plain linear layers, computed by the faster library; gradients of whole weights, added up where they lie.
 
 Autograd gives each use of a weight a gradient in new memory, and adds them up afterwards: of a step in several
 micro-batches that is three times the traffic, and of an embedding a matrix of zeros as large as the vocabulary each
@@ -15,10 +15,23 @@ import torch
 from torch.nn.functional import embedding
 
 from metier.model.autocast import is_autocast
-from metier.model.product import add_product, multiply
+from metier.model.product import add_product, is_wide, multiply
 
 _DEVICES = ("cpu", "meta")
 """Where it is done: on GPUs products run in another type than the weights, whose gradients need a copy anyway."""
+
+
+@contextmanager
+def quick(model: torch.nn.Module) -> Iterator[None]:
+    """Let plain linear layers in float32 be computed by the library that is faster here, inside the block."""
+    found = [layer for layer in model.modules() if type(layer) is torch.nn.Linear] if is_wide() else []
+    for layer in found:
+        layer.__class__ = _QuickLinear
+    try:
+        yield
+    finally:
+        for layer in found:
+            layer.__class__ = torch.nn.Linear
 
 
 @contextmanager
@@ -31,14 +44,24 @@ def summed(model: torch.nn.Module) -> Iterator[None]:
         model: layers of a class of their own, in which nothing trains, or whose weight has a hook that waits for its
             gradient, are left as they are.
     """
-    found = [(layer, _KINDS[type(layer)]) for layer in model.modules() if type(layer) in _KINDS and _adds(layer)]
+    found = [(layer, type(layer)) for layer in model.modules() if type(layer) in _KINDS and _adds(layer)]
     for layer, kind in found:
-        layer.__class__ = kind
+        layer.__class__ = _KINDS[kind]
     try:
         yield
     finally:
         for layer, kind in found:
-            layer.__class__ = kind.__bases__[0]
+            layer.__class__ = kind
+
+
+def is_plain(layer: torch.nn.Module | None) -> bool:
+    """Tell whether a layer is a linear one of the library's own and nothing else."""
+    return type(layer) in (torch.nn.Linear, _QuickLinear, _SummedLinear)
+
+
+def is_summed(layer: torch.nn.Module) -> bool:
+    """Tell whether a layer adds to its gradient now."""
+    return isinstance(layer, (_SummedLinear, _SummedEmbedding)) and not is_autocast(layer.weight.device.type)
 
 
 def _adds(layer: torch.nn.Module) -> bool:
@@ -52,28 +75,34 @@ def _adds(layer: torch.nn.Module) -> bool:
     return True
 
 
-def is_summed(layer: torch.nn.Module) -> bool:
-    """Tell whether a layer adds to its gradient now."""
-    return isinstance(layer, (_SummedLinear, _SummedEmbedding)) and not is_autocast(layer.weight.device.type)
-
-
 class _Product(torch.autograd.Function):
     """x W.T + b."""
 
     @staticmethod
-    def forward(context: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """Return y [..., O] of x [..., I], weight [O, I] and bias [O]."""
-        context.save_for_backward(x, weight)
-        return multiply(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
+    def forward(
+        context: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, adds: bool
+    ) -> torch.Tensor:
+        """Return y [..., O] of x [..., I], weight [O, I] and bias [O]; `adds`: to the weight's gradient where it lies.
+
+        Of a frozen weight's x nothing is kept.
+        """
+        context.adds, context.shape = adds, x.shape
+        context.save_for_backward(x if context.needs_input_grad[1] else None, weight)
+        found = multiply(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
+        return found.data  # no view for autograd: adapters of PEFT add to it in place
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyrefly: ignore
-        """Return the gradients of x and b; that of the weight is added to where it lies."""
+        """Return the gradients of x, of the weight (unless it is added to where it lies) and of b."""
         x, weight = context.saved_tensors
-        flat = gradient.reshape(-1, gradient.shape[-1])
-        to_x = multiply(flat, weight.T).view(x.shape) if context.needs_input_grad[0] else None
-        add_product(_sum(weight), flat.T, x.reshape(-1, x.shape[-1]))
-        return to_x, None, flat.sum(dim=0) if context.needs_input_grad[2] else None
+        flat, to_x, to_weight = gradient.reshape(-1, gradient.shape[-1]), None, None
+        if context.needs_input_grad[0]:
+            to_x = multiply(flat, weight.T).view(context.shape)
+        if context.needs_input_grad[1]:
+            to_weight = _sum(weight) if context.adds else torch.zeros_like(weight)
+            add_product(to_weight, flat.T, x.reshape(-1, x.shape[-1]))
+        to_bias = flat.sum(dim=0) if context.needs_input_grad[2] else None
+        return to_x, None if context.adds else to_weight, to_bias, None
 
 
 class _Rows(torch.autograd.Function):
@@ -104,6 +133,17 @@ def _sum(weight: torch.Tensor) -> torch.Tensor:
     return weight.grad
 
 
+class _QuickLinear(torch.nn.Linear):
+    """A linear layer whose products are computed by the faster library."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output, [..., O]."""
+        alike = input.dtype == self.weight.dtype == torch.float32 and input.device.type == "cpu"
+        if not alike or is_autocast("cpu"):
+            return super().forward(input)
+        return _Product.apply(input, self.weight, self.bias, False)
+
+
 class _SummedLinear(torch.nn.Linear):
     """A linear layer whose weight's gradient is added up where it lies."""
 
@@ -111,7 +151,7 @@ class _SummedLinear(torch.nn.Linear):
         """Return the layer's output, [..., O]."""
         if not is_summed(self) or not torch.is_grad_enabled() or input.dtype != self.weight.dtype:
             return super().forward(input)
-        return _Product.apply(input, self.weight, self.bias)
+        return _Product.apply(input, self.weight, self.bias, True)
 
 
 class _SummedEmbedding(torch.nn.Embedding):
@@ -126,5 +166,6 @@ class _SummedEmbedding(torch.nn.Embedding):
 
 _KINDS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
     torch.nn.Linear: _SummedLinear,
+    _QuickLinear: _SummedLinear,
     torch.nn.Embedding: _SummedEmbedding,
 }
