@@ -9,7 +9,7 @@ Shapes: N = tokens, I = inputs, O = outputs, V = vocabulary, E = hidden width.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch.nn.functional import embedding
@@ -54,7 +54,7 @@ def summed(model: torch.nn.Module) -> Iterator[None]:
             layer.__class__ = kind
 
 
-def is_plain(layer: torch.nn.Module | None) -> bool:
+def is_plain(layer: torch.nn.Module | None) -> TypeGuard[torch.nn.Linear]:
     """Tell whether a layer is a linear one of the library's own and nothing else."""
     return type(layer) in (torch.nn.Linear, _QuickLinear, _SummedLinear)
 
