@@ -361,3 +361,13 @@ def test_a_manifest_of_the_first_version_is_still_read(tmp_path):
     del data["seal"]
     path.write_text(json.dumps(data))
     assert artefact.verify(tmp_path / "one", "thing").facts == {"step": 3}
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"a": [1', b"\xff\xfe", b"[" * 100_000])
+def test_damaged_json_is_named_and_whole_is_read(tmp_path, damage):
+    path = tmp_path / "settings.json"
+    path.write_text('{"a": [1]}')
+    assert artefact.read_json(path) == {"a": [1]}
+    path.write_bytes(damage)
+    with pytest.raises(DataError, match=r"settings.json: damaged"):
+        artefact.read_json(path)

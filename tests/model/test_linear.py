@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 from metier.model.linear import is_plain, is_summed, quick, summed
 from metier.model.product import is_wide
@@ -160,3 +161,16 @@ def test_what_comes_out_may_be_added_to_in_place() -> None:
             found.sum().backward()
         assert given.grad is not None
         torch.testing.assert_close(given.grad, (layer.weight.sum(0) + 300).expand_as(given), rtol=1e-4, atol=1e-3)
+
+
+def test_layers_that_are_computed_again_add_to_the_same_sums() -> None:
+    """Under gradient checkpointing what was saved comes back as other tensors than those that train."""
+    plain, ours = Tied(), Tied()
+    for ids in batches():
+        learnt(plain, ids)
+        with summed(ours):
+            said = checkpoint(ours, ids, use_reentrant=False)
+            torch.nn.functional.cross_entropy(said.flatten(0, 1), ids.flatten()).backward()
+    assert gradients(ours).keys() == gradients(plain).keys()
+    for name, expected in gradients(plain).items():
+        torch.testing.assert_close(gradients(ours)[name], expected, rtol=1e-12, atol=1e-14)

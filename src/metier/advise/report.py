@@ -1,6 +1,5 @@
 """An advice as plain facts, and those facts as a Report; imports no torch."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def read(folder: Path) -> dict[str, Any]:
         DataError: there is none, or it was changed since it was written.
     """
     artefact.verify(folder, KIND)
-    return json.loads((folder / "advice.json").read_text(encoding="utf-8"))
+    return artefact.read_json(folder / "advice.json")
 
 
 def report(facts: Mapping[str, Any]) -> Report:

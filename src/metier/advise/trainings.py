@@ -84,7 +84,7 @@ def _chosen(seat: Seat, task: Task, teach: Teach, *, snapshot: Path, work: Path,
     """
     kept = work / "steps.json"
     if kept.is_file():
-        return int(json.loads(kept.read_text(encoding="utf-8"))["steps"])
+        return int(artefact.read_json(kept)["steps"])
     start = monotonic()
     if not seat.clock.left:
         return _FEWEST

@@ -112,6 +112,21 @@ def read(target: Path, kind: str | None = None) -> Manifest:
     return manifest
 
 
+def read_json(path: Path) -> Any:
+    """Return what a file of JSON holds that metier wrote by itself, outside of an artefact or inside.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: damaged ({error})", "the JSON that metier wrote",
+            f"put it back from a copy, or delete {path.parent} and run again",
+        ) from error  # fmt: skip
+
+
 def verify(target: Path, kind: str | None = None) -> Manifest:
     """Read the manifest and check every file against it, byte for byte.
 

@@ -12,7 +12,7 @@ _FILE = "stages.json"
 def read(run: Path) -> dict[str, dict[str, str]]:
     """Return for each stage that is done the key it was made under and the digest of what it left."""
     path = run / _FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return artefact.read_json(path) if path.is_file() else {}
 
 
 def is_done(run: Path, name: str, key: str, target: Path) -> bool:

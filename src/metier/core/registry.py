@@ -5,7 +5,6 @@ changed; which alias means which version is in the database (`core.aliases`). Se
 versions here.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -147,7 +146,7 @@ def checked(version: Version, store: Path) -> dict[str, Any]:
     try:
         manifest = artefact.verify(version.path, KIND)
         text = (version.path / signature.FILE).read_text(encoding="utf-8")
-        facts = json.loads((version.path / FACTS).read_text(encoding="utf-8"))
+        facts = artefact.read_json(version.path / FACTS)
         called = f"{facts['name']}@{facts['number']}"
     except (DataError, OSError, ValueError, LookupError, TypeError) as error:
         found = error.found if isinstance(error, DataError) else str(error)

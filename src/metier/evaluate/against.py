@@ -41,7 +41,7 @@ def read(run: Path) -> list[dict[str, Any]]:
     if artefact.read(folder, KIND).facts["evaluation"] != artefact.read(run / stored.FOLDER, stored.KIND).digest:
         return []
     artefact.verify(folder, KIND)
-    return json.loads((folder / "against.json").read_text(encoding="utf-8"))["against"]
+    return artefact.read_json(folder / "against.json")["against"]
 
 
 def table(found: Sequence[Mapping[str, Any]], run: str) -> Table | None:

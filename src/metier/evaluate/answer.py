@@ -122,7 +122,7 @@ def _text(answered: Answered) -> str:
 
 
 def _read(path: Path) -> Answered:
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = artefact.read_json(path)
     return Answered(
         completions=tuple(
             None if ids is None else Completion(ids=tuple(ids), finish=finish)

@@ -70,7 +70,7 @@ def measure(
         general=[sequences for _, sequences in pieces],
         decoding=_decoding(material.questions, renderer, settings),
     )
-    seed = json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]["seed"]
+    seed = artefact.read_json(run / "settings.json")["plan"]["seed"]
     first_model = load_base(base, device=device_here(), seed=seed)
     first = answer(first_model, asked, name="base", progress=progress)
     tuned = load_tuned(base, run / "model", device=device_here())
@@ -150,13 +150,13 @@ def _read(run: Path) -> dict[str, Any]:
     if not artefact.exists(folder, KIND):
         raise DataError(f"run {run.name}: no frontier", "a measured one", "metier frontier")
     artefact.verify(folder, KIND)
-    return json.loads((folder / "frontier.json").read_text(encoding="utf-8"))
+    return artefact.read_json(folder / "frontier.json")
 
 
 def _remedies(run: Path) -> Table:
     """Say what to train instead, from what this run was trained with, as commands."""
-    plan = json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]["train"]
-    choices = json.loads((run / "choices.json").read_text(encoding="utf-8"))
+    plan = artefact.read_json(run / "settings.json")["plan"]["train"]
+    choices = artefact.read_json(run / "choices.json")
     rate = next((choice["value"] for choice in choices if choice["name"] == "train.learning_rate"), None)
     replay, pull = plan["regularise"]["replay"], plan["regularise"]["kl_to_base"]
     rows = [

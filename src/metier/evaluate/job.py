@@ -1,6 +1,5 @@
 """What an evaluation asks both models, rendered and decided before either is loaded."""
 
-import json
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,4 +110,4 @@ def seed_of(run: Path) -> int:
 
 def _plan(run: Path) -> dict[str, Any]:
     """Return what the run was trained with."""
-    return json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]
+    return artefact.read_json(run / "settings.json")["plan"]

@@ -67,7 +67,7 @@ def read(run: Path) -> Evaluation:
     if not artefact.exists(folder, KIND):
         raise DataError(f"run {run.name}: no evaluation", "an evaluated run", "metier evaluate")
     artefact.verify(folder, KIND)
-    facts = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    facts = artefact.read_json(folder / "evaluation.json")
     if facts["version"] != VERSION:
         raise DataError(
             f"{folder}: written in form {facts['version']}",
@@ -81,7 +81,7 @@ def read(run: Path) -> Evaluation:
     questions = tuple(_question(entry) for entry in answers if entry["model"] == "base")
     sides: dict[Which, Side] = {name: _side(name, answers, losses) for name in ("base", "tuned")}
     if (folder / _GRADED).is_file():
-        kept = json.loads((folder / _GRADED).read_text(encoding="utf-8"))
+        kept = artefact.read_json(folder / _GRADED)
         for which, side in sides.items():
             graded = {name: np.array(table, np.float64) for name, table in kept[which].items()}
             sides[which] = dataclasses.replace(side, graded=graded)

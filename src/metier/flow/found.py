@@ -1,6 +1,5 @@
 """What the stages of a life speak of: a stage that was taken, and the run that settings, data and base name."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def named(place: Place, name: str) -> Run:
         path = run_behind(place, name, found) or found
     if not (path / "settings.json").is_file():
         raise InputError(f"run {path.name}: never began to train", "a trained run", "`metier train`")
-    facts = json.loads((path / "settings.json").read_text(encoding="utf-8"))
+    facts = artefact.read_json(path / "settings.json")
     base, plan = base_of(place), facts["plan"]
     if base.digest != facts["base"]["digest"]:
         raise InputError(
@@ -94,7 +93,7 @@ def named(place: Place, name: str) -> Run:
     )
     if "@" in name and path == found:
         path = restore(place, name, found, base, known)
-        facts = json.loads((path / "settings.json").read_text(encoding="utf-8"))
+        facts = artefact.read_json(path / "settings.json")
     return Run(path=path, snapshot=snapshot_behind(path), base=base, plan=known)
 
 

@@ -53,7 +53,7 @@ def restore(place: Place, reference: str, version: Path, base: Base, plan: Train
         work.mkdir(parents=True)
         place.progress.say(f"{reference}: run {facts['run']} is gone; restored as {target.name} from the version")
         evidence.copy_run(version, work, list(facts["parts"]))
-        settings = json.loads((work / "settings.json").read_text(encoding="utf-8"))
+        settings = artefact.read_json(work / "settings.json")
         artefact.write_file(work / "settings.json", json.dumps(settings | {"snapshot": str(snapshot)}, indent=1) + "\n")
         material = gather(snapshot, base, work, plan, place.progress)
         record(work, load_tuned(base, work / "model"), material)
@@ -73,7 +73,7 @@ def _is_it(run: Path, facts: dict[str, Any]) -> bool:
 
 
 def _snapshot(place: Place, reference: str, version: Path) -> Path:
-    named = Path(json.loads((version / "settings.json").read_text(encoding="utf-8"))["snapshot"]).name
+    named = Path(artefact.read_json(version / "settings.json")["snapshot"]).name
     path = place.store / "snapshots" / named
     if not artefact.exists(path, "snapshot"):
         raise InputError(
@@ -84,4 +84,4 @@ def _snapshot(place: Place, reference: str, version: Path) -> Path:
 
 
 def _facts(version: Path) -> dict[str, Any]:
-    return json.loads((version / registry.FACTS).read_text(encoding="utf-8"))
+    return artefact.read_json(version / registry.FACTS)

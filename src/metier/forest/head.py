@@ -89,7 +89,7 @@ class HeadLosses(torch.autograd.Function):
         if bias is not None:
             picked += bias[token]
         context.save_for_backward(hidden, weight, bias, row, token, logsumexp, mean, *kept)
-        context.dtype, context.summed = dtype, summed and context.needs_input_grad[1]
+        context.dtype, context.leaf = dtype, weight if summed and context.needs_input_grad[1] else None
         right = labelled == top[row, 0]
         context.mark_non_differentiable(right)
         return logsumexp[row] - picked, right
@@ -107,7 +107,8 @@ class HeadLosses(torch.autograd.Function):
         to_hidden = mean * at_place[:, None] if mean is not None else torch.zeros_like(states, dtype=wide)
         to_weight = to_bias = None
         if need_weight:
-            to_weight = weight.grad if context.summed and weight.grad is not None else torch.zeros_like(weight)
+            before = None if context.leaf is None else context.leaf.grad
+            to_weight = torch.zeros_like(weight) if before is None else before
             to_bias = torch.empty_like(weight[:, 0])
             for number, (rows, part, shift) in enumerate(_tiles(states, weight, bias)):
                 logits = kept[number] if kept else _logits(states, part, shift, wide)
@@ -120,8 +121,8 @@ class HeadLosses(torch.autograd.Function):
                     add_product(to_hidden, low, part)
             to_weight.index_add_(0, token, (hidden[row] * -gradient[:, None]).to(weight.dtype))
             to_bias.index_add_(0, token, -gradient.to(weight.dtype))
-            if context.summed:
-                weight.grad, to_weight = to_weight, None
+            if context.leaf is not None:
+                context.leaf.grad, to_weight = to_weight, None
         to_hidden.index_add_(0, row, weight[token].to(wide) * -gradient[:, None])
         return (
             to_hidden[: len(hidden)].to(hidden.dtype) if need_hidden else None,

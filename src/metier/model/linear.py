@@ -84,9 +84,10 @@ class _Product(torch.autograd.Function):
     ) -> torch.Tensor:
         """Return y [..., O] of x [..., I], weight [O, I] and bias [O]; `adds`: to the weight's gradient where it lies.
 
-        Of a frozen weight's x nothing is kept.
+        Of a frozen weight's x nothing is kept. What is added to is remembered by itself: under gradient checkpointing a
+        saved tensor comes back as another one.
         """
-        context.adds, context.shape = adds, x.shape
+        context.leaf, context.shape = weight if adds else None, x.shape
         context.save_for_backward(x if context.needs_input_grad[1] else None, weight)
         found = multiply(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
         return found.data  # no view for autograd: adapters of PEFT add to it in place
@@ -99,10 +100,10 @@ class _Product(torch.autograd.Function):
         if context.needs_input_grad[0]:
             to_x = multiply(flat, weight.T).view(context.shape)
         if context.needs_input_grad[1]:
-            to_weight = _sum(weight) if context.adds else torch.zeros_like(weight)
+            to_weight = torch.zeros_like(weight) if context.leaf is None else _sum(context.leaf)
             add_product(to_weight, flat.T, x.reshape(-1, x.shape[-1]))
         to_bias = flat.sum(dim=0) if context.needs_input_grad[2] else None
-        return to_x, None if context.adds else to_weight, to_bias, None
+        return to_x, to_weight if context.leaf is None else None, to_bias, None
 
 
 class _Rows(torch.autograd.Function):
@@ -111,18 +112,18 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, weight: torch.Tensor, ids: torch.Tensor, padding: int | None) -> torch.Tensor:
         """Return the rows [..., E] of weight [V, E] that ids [...] name; `padding` names the one that never learns."""
-        context.save_for_backward(weight, ids)
-        context.padding = padding
+        context.save_for_backward(ids)
+        context.leaf, context.padding = weight, padding
         return embedding(ids, weight)
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[None, None, None]:  # pyrefly: ignore
         """Add the gradients of the rows to where that of the weight lies."""
-        weight, ids = context.saved_tensors
+        (ids,) = context.saved_tensors
         places, rows = ids.reshape(-1), gradient.reshape(-1, gradient.shape[-1])
         if context.padding is not None:
             rows = rows.masked_fill((places == context.padding)[:, None], 0.0)
-        _sum(weight).index_add_(0, places, rows)
+        _sum(context.leaf).index_add_(0, places, rows)
         return None, None, None
 
 

@@ -162,7 +162,7 @@ def _trained(evidence: Evidence) -> Hop:
     known, moved = evidence.known, evidence.from_base
     detail = f"{known.tokens:,} labels of {len(known.sequences)} rows recorded before saving"
     if (restored := evidence.run / registry.RESTORED).is_file():
-        version = json.loads(restored.read_text(encoding="utf-8"))["version"]
+        version = artefact.read_json(restored)["version"]
         detail = f"{known.tokens:,} labels of {len(known.sequences)} rows, as {version} answers them: its run was gone"
     if moved is None:
         detail += "; the base cannot be compared with them"
@@ -258,4 +258,4 @@ def _has_adapter(run: Path) -> bool:
 
 
 def _plan(run: Path) -> dict[str, Any]:
-    return json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]
+    return artefact.read_json(run / "settings.json")["plan"]

@@ -1,6 +1,5 @@
 """The parity certificate as a Report; imports no torch."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ def read(run: Path) -> dict[str, Any]:
         DataError: the run has no certificate, or it was changed since it was written.
     """
     artefact.verify(run / "parity", "parity")
-    return json.loads((run / "parity" / "parity.json").read_text(encoding="utf-8"))
+    return artefact.read_json(run / "parity" / "parity.json")
 
 
 def report(run: Path) -> Report:

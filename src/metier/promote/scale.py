@@ -55,7 +55,7 @@ def apply(run: Path, base: Base, scale: float, *, progress: Progress) -> Path:
         if _is_whole(target, lineage):
             progress.say(f"scale {scale:g}: {target.name} is there already")
             return target
-        settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+        settings = artefact.read_json(run / "settings.json")
         seed, precision = settings["plan"]["seed"], settings["plan"]["model"]["save_precision"]
         _record(run, target, base, scale, seed)
         with artefact.publish(target / "model", kind="model", facts={**source.facts, "scaled": lineage}) as folder:
@@ -64,7 +64,7 @@ def apply(run: Path, base: Base, scale: float, *, progress: Progress) -> Path:
             if (run / name).is_file():
                 artefact.write_file(target / name, (run / name).read_text(encoding="utf-8"))
         for name in ("settings.json", "summary.json"):
-            facts = json.loads((run / name).read_text(encoding="utf-8")) | {"scaled": lineage}
+            facts = artefact.read_json(run / name) | {"scaled": lineage}
             artefact.write_file(target / name, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     progress.say(f"scale {scale:g}: {target.name}, made of {run.name}")
     return target

@@ -1,9 +1,9 @@
 """Whether a model folder renders rows into the very tokens that were trained, and stops where training taught it to."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from metier.core import artefact
 from metier.core.errors import DataError
 from metier.core.types import Dropped, Row, Sequence
 from metier.promote.reference import Reference
@@ -41,7 +41,7 @@ def read(run: Path, base_folder: Path, reference: Reference) -> Wording:
     Raises:
         DataError: the snapshot is gone, or no longer holds the rows.
     """
-    facts = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+    facts = artefact.read_json(run / "settings.json")
     given = TextSettings.model_validate(facts["plan"]["text"])
     drop = context.dropped(facts["plan"])
     renderer = context.student_renderer(open_renderer(base_folder, given), drop)

@@ -115,7 +115,7 @@ class Audit:
 
     def _read_head(self) -> dict[str, Any] | None:
         try:
-            head = json.loads(self._head.read_text(encoding="utf-8"))
+            head = artefact.read_json(self._head)
             return {"number": int(head["number"]), "digest": str(head["digest"])}
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -55,7 +55,7 @@ def kept(store: Path, digest: str) -> dict[str, Any] | None:
     try:
         if artefact.verify(folder, KIND).facts.get("model") != digest:
             return None
-        return json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return artefact.read_json(folder / FILE)
     except (MetierError, OSError, ValueError):
         return None
 
@@ -89,7 +89,7 @@ class Calibrations:
 def _brought(version: Path, digest: str) -> dict[str, Any] | None:
     """Return what a version brings, whose signature was checked when it was asked for."""
     try:
-        found = json.loads((version / FILE).read_text(encoding="utf-8"))
+        found = artefact.read_json(version / FILE)
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and found.get("model") == digest else None

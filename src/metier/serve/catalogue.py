@@ -1,6 +1,5 @@
 """What is served: the base, every version and its aliases, every trained run, the names that jobs gave; no torch."""
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -153,7 +152,7 @@ class Catalogue:
     def _read(self, run: Path, changed: float) -> Served:
         model = run / "model"
         digest = artefact.verify(model, "model").digest
-        facts = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+        facts = artefact.read_json(run / "settings.json")
         text = build(TextSettings, {**facts["plan"]["text"], "template": "auto"}, str(run))
         named = facts["base"]
         if named["digest"] == self._base.base.digest:

@@ -235,7 +235,7 @@ def _save(rendered: Rendered, folder: Path) -> None:
 def _load(target: Path) -> Rendered:
     artefact.verify(target, _KIND)
     arrays = load_file(target / _ARRAYS)
-    names = json.loads((target / _NAMES).read_text(encoding="utf-8"))
+    names = artefact.read_json(target / _NAMES)
     return Rendered(
         ids=arrays["ids"],
         weights=arrays["weights"],

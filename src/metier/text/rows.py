@@ -45,7 +45,7 @@ def snapshot_behind(run: Path) -> Path:
         DataError: it does not say.
     """
     try:
-        path = Path(json.loads((run / "settings.json").read_text(encoding="utf-8"))["snapshot"])
+        path = Path(artefact.read_json(run / "settings.json")["snapshot"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(f"{run / 'settings.json'}: cannot be read ({error})", "the settings of a run") from error
     here = (above / "snapshots" / path.name for above in list(run.absolute().parents)[:3])

@@ -103,7 +103,7 @@ def load(directory: Path, optimiser: Optimiser) -> Place:
     if optimiser.average is not None:
         _put(judged, optimiser.average.means)
     load_state_tensors(optimiser, load_file(str(directory / "optimiser.safetensors")))
-    facts = json.loads((directory / "place.json").read_text(encoding="utf-8"))
+    facts = artefact.read_json(directory / "place.json")
     series = {name: tuple(facts.get(name, ())) for name in ("recent_losses", "ended_epochs")}
     return Place(**(facts | series))
 

@@ -1,6 +1,5 @@
 """What a run derives from the data and the model, each with the reason that is printed and kept."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import psutil
 import torch
 
+from metier.core import artefact
 from metier.core.errors import SettingsError
 from metier.core.types import Reasoned
 from metier.model.arithmetic import Rates
@@ -180,4 +180,4 @@ def kept(run: Path) -> dict[str, Any]:
     path = run / "choices.json"
     if not path.is_file():
         return {}
-    return {choice["name"]: choice["value"] for choice in json.loads(path.read_text(encoding="utf-8"))}
+    return {choice["name"]: choice["value"] for choice in artefact.read_json(path)}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from metier.core import artefact
 from metier.core.errors import DataError
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
 from metier.report.cells import duration, size
@@ -37,7 +38,7 @@ def report(run: Path) -> Report:
     """
     if not (run / "summary.json").is_file():
         raise DataError(f"{run}: no summary.json", "a run trained to its end", "metier train")
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = artefact.read_json(run / "summary.json")
     entries = _entries(run / "metrics.jsonl")
     steps = [entry for entry in entries if "loss" in entry]
     judged = [entry for entry in entries if rewards.KEY in entry]
@@ -195,7 +196,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _objective(path: Path) -> str:
     """Return what was learnt, as it was chosen."""
-    choices = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    choices = artefact.read_json(path) if path.is_file() else []
     return next((choice["value"] for choice in choices if choice["name"] == "train.objective"), "chat")
 
 
@@ -203,7 +204,7 @@ def _choices(path: Path) -> tuple[Table, ...]:
     """List what the program chose by itself, with reasons."""
     if not path.is_file():
         return ()
-    choices = json.loads(path.read_text(encoding="utf-8"))
+    choices = artefact.read_json(path)
     rows = tuple((choice["name"], _plain(choice["value"]), choice["reason"]) for choice in choices)
     return (Table(title="Chosen by itself", columns=("setting", "value", "because"), rows=rows),) if rows else ()
 
@@ -216,7 +217,7 @@ def in_brief(run: Path) -> list[tuple[str, Cell]]:
     """Return time and memory of a run for the head of a page; nothing before it is trained."""
     if not (run / "summary.json").is_file():
         return []
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = artefact.read_json(run / "summary.json")
     threads = f"{summary['threads']} thread{'s' * (summary['threads'] != 1)}"
     return [
         ("training", f"{duration(summary['seconds'])} on {summary['device']}, {threads}"),

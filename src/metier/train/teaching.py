@@ -40,7 +40,7 @@ def answered(
         with artefact.publish(target, kind=_KIND, facts={"base_digest": base.digest}) as folder:
             (folder / "answers.json").write_text(json.dumps(said, ensure_ascii=False) + "\n", encoding="utf-8")
     artefact.verify(target, _KIND)
-    answers = json.loads((target / "answers.json").read_text(encoding="utf-8"))
+    answers = artefact.read_json(target / "answers.json")
     found = [_with(row, answers[row.id]) for row in rows if answers.get(row.id)]
     if rows and not found:
         raise DataError(

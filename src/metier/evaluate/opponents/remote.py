@@ -109,7 +109,7 @@ def _kept(remote: Remote, chat: Chat, store: Path) -> dict[str, Any] | str:
     key = digest.of_value([remote.settings.url, remote.model, remote.decoding, list(chat)])
     path = store / "cache" / "remote" / f"{key[:32]}.json"
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        return artefact.read_json(path)
     messages, tools = chat
     extra = {key: value for key, value in remote.decoding.items() if key != "temperature"}
     extra |= {"tools": tools} if tools else {}

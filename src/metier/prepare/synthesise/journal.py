@@ -25,7 +25,7 @@ class Journal:
         path = self._path(ask)
         if not path.is_file():
             return None
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = artefact.read_json(path)
         return Reply(data["text"], data["finish"], data["tokens_in"], data["tokens_out"])
 
     def keep(self, ask: Ask, reply: Reply) -> None:

@@ -199,4 +199,4 @@ def _signer(asked: Asked, store: Path) -> Any:
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return artefact.read_json(path)

@@ -53,7 +53,7 @@ def _move(move: Move) -> tuple[Cell, ...]:
 
 def facts_of(version: Version) -> dict[str, Any]:
     """Return version.json as it stands there, unchecked."""
-    return json.loads((version.path / registry.FACTS).read_text(encoding="utf-8"))
+    return artefact.read_json(version.path / registry.FACTS)
 
 
 def promoted(version: Version, move: Move, facts: Mapping[str, Any]) -> Report:
@@ -127,17 +127,17 @@ def _lineage(version: Version) -> dict[str, Any]:
 
 
 def _settings(version: Version) -> dict[str, Any]:
-    return _flat(json.loads((version.path / "settings.json").read_text(encoding="utf-8"))["plan"])
+    return _flat(artefact.read_json(version.path / "settings.json")["plan"])
 
 
 def _data(version: Version) -> dict[str, Any]:
-    facts = json.loads((version.path / "evidence" / "data.json").read_text(encoding="utf-8"))
+    facts = artefact.read_json(version.path / "evidence" / "data.json")
     sources = {name: entry["sha256"] for name, entry in facts["sources"].items()}
     return _flat({name: facts.get(name) for name in ("counts", "dropped", "settings")}) | sources
 
 
 def _packages(version: Version) -> dict[str, Any]:
-    found = json.loads((version.path / "evidence" / "environment.json").read_text(encoding="utf-8"))
+    found = artefact.read_json(version.path / "evidence" / "environment.json")
     return {name: found[name] for name in ("metier", "python", "platform")} | found["packages"]
 
 
@@ -153,7 +153,7 @@ def _results(first: Version, second: Version) -> Table:
 
 
 def _evaluation(version: Version) -> dict[str, Any]:
-    return json.loads((version.path / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+    return artefact.read_json(version.path / "evaluation" / "evaluation.json")
 
 
 def _flat(value: Any, before: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from metier.core import artefact
 from metier.model.find import Base
 from metier.serve.keys import Caller
 from metier.serve.refusal import Refusal
@@ -219,7 +220,7 @@ class Jobs:
     def finish(self, row: Any, run: Path) -> None:
         """Publish what a job trained, under its `ft:` name."""
         body = _asked(row)
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        summary = artefact.read_json(run / "summary.json")
         owner = Caller(id=row.owner, scopes=frozenset({"train"}))
         content = results.step_metrics(self.place(row.id)).encode()
         file = self.files.add(owner, filename="step_metrics.csv", purpose="fine-tune-results", content=content)

@@ -55,7 +55,7 @@ def _timed(project: Path) -> list[tuple[dict[str, Any], float]]:
 def _reads_all(run: Path) -> bool:
     """Tell whether the checks of a run that has ended read every held-out row."""
     path = run / "summary.json"
-    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    summary = artefact.read_json(path) if path.is_file() else {}
     return "measured_rows" in summary and summary["measured_rows"] == summary["held_out_rows"]
 
 
@@ -111,7 +111,7 @@ def checkpoints(job: dict[str, Any], run: Path, project: Path, ended: list[int])
         project: the job's.
         ended: steps after which the epochs ended that are served beside the best step.
     """
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = artefact.read_json(run / "summary.json")
     best = summary["best_step"] or summary["steps"]
     measured = {each["step"]: each for each in steps(project)}
     served = {step: (epoch_name(job["fine_tuned_model"], step), run / EPOCHS / str(step)) for step in ended}
@@ -135,8 +135,8 @@ def chosen(project: Path) -> dict[str, Any]:
     if not runs:
         return {}
     run = max(runs, key=lambda path: path.stat().st_mtime)
-    train = json.loads((run / "settings.json").read_text(encoding="utf-8"))["plan"]["train"]
-    made = {each["name"]: each["value"] for each in json.loads((run / "choices.json").read_text(encoding="utf-8"))}
+    train = artefact.read_json(run / "settings.json")["plan"]["train"]
+    made = {each["name"]: each["value"] for each in artefact.read_json(run / "choices.json")}
     rewards = train["objective"]["reinforce"]
     found = {
         "n_epochs": _number(made.get("train.epochs")),

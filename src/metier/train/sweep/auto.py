@@ -136,7 +136,7 @@ def _tried(search: Search, start: Start, power: int) -> Tried:
     trial = replace(search.fit, run_folder=search.fit.run_folder / f"{power:+d}", peak_rate=search.short(power))
     path = trial.run_folder / "tried.json"
     if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = artefact.read_json(path)
         return Tried(rows=np.array(known["rows"]), weight=known["weight"], failed=known["failed"])
     shutil.rmtree(trial.run_folder, ignore_errors=True)
     trial.run_folder.mkdir(parents=True)
@@ -186,6 +186,6 @@ def _recorded(run: Path) -> Reasoned | None:
     path = run / "choices.json"
     if not path.is_file():
         return None
-    choices = json.loads(path.read_text(encoding="utf-8"))
+    choices = artefact.read_json(path)
     found = next((choice for choice in choices if choice["name"] == _NAME), None)
     return Reasoned(**found) if found else None

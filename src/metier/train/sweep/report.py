@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from metier.core import artefact
 from metier.core.errors import DataError
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
 from metier.report import html, markdown
@@ -64,7 +65,7 @@ def read(sweep: Path) -> dict[str, Any]:
     path = sweep / "sweep.json"
     if not path.is_file():
         raise DataError(f"{path}: missing", "a sweep run to its end", "metier sweep")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return artefact.read_json(path)
 
 
 def _verdict(trials: Sequence[dict[str, Any]]) -> Verdict:

@@ -64,7 +64,7 @@ def known(folder: Path, rung: int) -> Reached | None:
     if not artefact.exists(target, _KIND):
         return None
     artefact.verify(target, _KIND)
-    facts = json.loads((target / _FILE).read_text(encoding="utf-8"))
+    facts = artefact.read_json(target / _FILE)
     return Reached(**(facts | {"curve": tuple((step, loss) for step, loss in facts["curve"])}))
 
 
