@@ -1,10 +1,11 @@
 """How fast this machine multiplies matrices, and how many of those products a training step really needs.
 
-`python -m bench.gemm` prints rates for float32, bfloat16 and int8 with 1 and 2 threads.
+`python -m bench.gemm` prints rates for float32 (torch's and ours), bfloat16 and int8 with 1 and 2 threads.
 """
 
 import argparse
 import json
+from collections.abc import Callable
 from time import perf_counter, process_time
 
 import torch
@@ -17,6 +18,23 @@ FACTOR = {"lora": 4, "full": 6}
 SIZES = ((512, 288, 768), (2048, 576, 1536), (2048, 1536, 576), (2048, 2048, 2048))
 """Rows, inputs, outputs: of S and M, and the square that counts as the machine's rate."""
 
+Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _ours(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    from metier.model.product import multiply  # here: environments of peers measure with this file, and have no metier
+
+    return multiply(left, right.T)
+
+
+KINDS: tuple[tuple[str, torch.dtype, Product | None], ...] = (
+    ("float32", torch.float32, None),
+    ("float32, ours", torch.float32, _ours),
+    ("bfloat16", torch.bfloat16, None),
+    ("int8", torch.int8, None),
+)
+"""What is measured: name, type, and the product where it is not torch's own."""
+
 
 def useful_flop(shape: Shape, method: str, tokens: int, labels: int) -> float:
     """Count what a step cannot do without: linear layers on unique tokens, the head at labels.
@@ -27,22 +45,26 @@ def useful_flop(shape: Shape, method: str, tokens: int, labels: int) -> float:
 
 
 def rate(
-    size: tuple[int, int, int] = SIZES[-1], dtype: torch.dtype = torch.float32, seconds: float = 0.5
+    size: tuple[int, int, int] = SIZES[-1],
+    dtype: torch.dtype = torch.float32,
+    seconds: float = 0.5,
+    *,
+    product: Product | None = None,
 ) -> tuple[float, float]:
-    """Measure one matrix product with the threads torch has now.
+    """Measure one matrix product with the threads torch has now, by torch's own function for the type unless told.
 
     Returns:
         Operations per wall second (median of the calls), and per CPU second of all threads.
     """
     rows, inputs, outputs = size
     left, right = _operands(rows, inputs, outputs, dtype)
-    multiply = torch._int_mm if dtype == torch.int8 else torch.mm
-    multiply(left, right)
+    chosen = product or (torch._int_mm if dtype == torch.int8 else torch.mm)
+    chosen(left, right)
     walls = []
     cpu, end = process_time(), perf_counter() + seconds
     while not walls or perf_counter() < end:
         started = perf_counter()
-        multiply(left, right)
+        chosen(left, right)
         walls.append(perf_counter() - started)
     flop = 2.0 * rows * inputs * outputs
     return flop / sorted(walls)[len(walls) // 2], flop * len(walls) / (process_time() - cpu)
@@ -62,12 +84,12 @@ def table(threads: tuple[int, ...], seconds: float) -> list[dict[str, object]]:
     entries: list[dict[str, object]] = []
     for count in threads:
         torch.set_num_threads(count)
-        for dtype in (torch.float32, torch.bfloat16, torch.int8):
+        for name, dtype, product in KINDS:
             for size in SIZES:
-                wall, cpu = rate(size, dtype, seconds)
+                wall, cpu = rate(size, dtype, seconds, product=product)
                 entries.append({
                     "threads": count,
-                    "type": str(dtype).removeprefix("torch."),
+                    "type": name,
                     "size": "x".join(map(str, size)),
                     "per_wall_second": wall / 1e9,
                     "per_cpu_second": cpu / 1e9,

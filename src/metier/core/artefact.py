@@ -123,7 +123,7 @@ def read_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: damaged ({error})", "the JSON that metier wrote",
-            f"put it back from a copy, or delete {path.parent} and run again",
+            "put it back from a copy, or run the stage again that wrote it",
         ) from error  # fmt: skip
 
 

@@ -15,10 +15,11 @@ import torch
 
 from metier.core.errors import BusyError, DataError, MetierError
 from metier.engine import sampler, turn
-from metier.engine.adapters import Adapter, Mixture, Shelf
+from metier.engine.adapters import Shelf
 from metier.engine.attend import in_slots
 from metier.engine.beginning import common
 from metier.engine.limits import USUAL, Counts, Limits
+from metier.engine.mixture import Adapter, Mixture
 from metier.engine.packed import packed
 from metier.engine.prefix import BLOCK, PrefixCache
 from metier.engine.queue import FairQueue

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from metier.engine import sampler
-from metier.engine.adapters import Adapter
+from metier.engine.mixture import Adapter
 from metier.engine.run import Run
 from metier.engine.way import Part
 

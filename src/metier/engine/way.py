@@ -14,8 +14,8 @@ import torch
 from transformers import DynamicCache, PreTrainedConfig
 
 from metier.core.memory import memory_limit
-from metier.engine.adapters import Adapter, Mixture
 from metier.engine.attend import Pass, Span
+from metier.engine.mixture import Adapter, Mixture
 from metier.engine.slots import Shape, Slots
 from metier.forest.attend import inner_model
 from metier.forest.plain import Options

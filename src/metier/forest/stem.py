@@ -11,6 +11,7 @@ from metier.forest.arrange import Arrangement, arrange, grouped
 from metier.forest.cut import Item
 from metier.forest.forest import Forest, Trunk
 from metier.forest.grow import Above, grow, needed
+from metier.text.census import common
 
 _WORTH = 32
 """Tokens from which on a beginning is kept."""
@@ -34,8 +35,8 @@ class Stem:
         `arrange.arrange` does it.
         """
         shared = _shared(sequences)
-        common = _common(self._ids, shared)
-        self._keep(common if len(common) >= _WORTH else shared)
+        both = common(self._ids, shared)
+        self._keep(shared[:both] if both >= _WORTH else shared)
         if self._trunk is None:
             return arrange(sequences, budget)
         top = Above(depth=len(self._ids), node=0)
@@ -60,15 +61,8 @@ def _shared(sequences: list[Sequence]) -> np.ndarray:
         return np.empty(0, dtype=np.int32)
     found = labelled[0].ids[: min(int(np.flatnonzero(sequence.weights)[0]) for sequence in labelled) - 1]
     for sequence in labelled[1:]:
-        found = _common(found, sequence.ids)
+        found = found[: common(found, sequence.ids)]
     return found
-
-
-def _common(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return what two rows of tokens begin with."""
-    length = min(len(first), len(second))
-    differs = np.flatnonzero(first[:length] != second[:length])
-    return first[: differs[0] if len(differs) else length]
 
 
 def _trunk(ids: np.ndarray) -> Trunk:

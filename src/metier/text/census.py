@@ -163,11 +163,11 @@ def shared_share(sequences: list[np.ndarray]) -> float:
     """Return the part of all tokens that a trie of the sequences would not compute again, 0 to 1."""
     total = sum(map(len, sequences))
     order = sorted(sequences, key=lambda ids: ids.astype(">i4").tobytes())
-    again = sum(_common(first, second) for first, second in pairwise(order))
+    again = sum(common(first, second) for first, second in pairwise(order))
     return again / total if total else 0.0
 
 
-def _common(first: np.ndarray, second: np.ndarray) -> int:
+def common(first: np.ndarray, second: np.ndarray) -> int:
     """Count the tokens that two sequences have in common at their start."""
     size = min(len(first), len(second))
     differs = np.flatnonzero(first[:size] != second[:size])

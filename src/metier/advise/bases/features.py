@@ -11,8 +11,8 @@ from transformers.pytorch_utils import Conv1D
 
 from metier.core import extras, seeds
 from metier.core.errors import MetierError
-from metier.engine.adapters import Mixture
 from metier.engine.attend import in_slots
+from metier.engine.mixture import Mixture
 from metier.engine.way import together
 from metier.forest.way import probe
 from metier.model.adapt import adapt
