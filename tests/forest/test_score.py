@@ -12,7 +12,7 @@ from metier.forest.attend import forest_attention, packed
 from metier.forest.grow import grow
 from metier.forest.read import label_logits, row_losses
 from metier.forest.way import TOLERANCE, probe
-from tests.forest.architectures import PACKABLE, RECURRENT, VOCABULARY, build, sequences
+from tests.forest.architectures import PACKABLE, RECURRENT, SMALL, VOCABULARY, build, sequences
 from tests.forest.trees import gradients, tree_rows
 
 LENGTHS = (9, 5, 7, 12, 5)
@@ -28,6 +28,22 @@ def test_what_can_be_a_forest_is_one(name):
     assert way.plain_head == (not name.startswith("gemma2")), "Gemma 2 caps its logits after the head"
     assert model.training, "the probe leaves the model as it was"
     assert "shared beginnings" in way.reasoned().value
+
+
+@pytest.mark.parametrize(
+    ("name", "bent"),
+    [
+        ("gemma2", {"final_logit_softcapping": 30.0, "query_pre_attn_scalar": 8}),
+        ("granite", {"logits_scaling": 1.01}),
+        ("cohere", {"logit_scale": 1.01}),
+    ],
+)
+def test_a_head_whose_logits_are_bent_is_found_where_they_are_small(name, bent, monkeypatch):
+    """The planted fault: a model that says next to nothing yet shows no cap and hardly a scale."""
+    model = build((name, SMALL | {"initializer_range": 0.001, "tie_word_embeddings": False} | bent), torch.float32)
+    assert not probe(model).plain_head
+    monkeypatch.setattr("metier.forest.way._is_straight", lambda *args: True)
+    assert probe(model).plain_head
 
 
 @pytest.mark.parametrize("name", RECURRENT)

@@ -236,6 +236,17 @@ def test_distillation_is_the_divergence_written_out(method, way, tiny_base):
     assert model.training, "a teacher in evaluation mode leaves the student training"
 
 
+def test_a_row_that_changes_how_others_are_computed_hangs_from_no_kept_prompt(tiny_base):
+    """A prompt that is read alone has the angles of a short row; what is read behind it would have those of a long."""
+    teacher = BaseModel(base_model(tiny_base), Way())
+    partners = [
+        Sequence(ids=np.r_[5:45, [number] * 6].astype(np.int32), weights=np.float32([0] * 43 + [1] * 3), row_id="")
+        for number in (50, 60)
+    ]
+    assert Distil(teacher, Way(steady=46))._arranged(partners).trunks
+    assert not Distil(teacher, Way(steady=40))._arranged(partners).trunks
+
+
 def test_the_teacher_is_not_the_student(tiny_base):
     """The planted fault: a teacher that has the student's weights has nothing to teach behind the same prompt."""
     model = base_model(tiny_base).double()

@@ -19,15 +19,13 @@ from metier.engine.mixture import Adapter, Mixture
 from metier.engine.slots import Shape, Slots
 from metier.forest.attend import inner_model
 from metier.forest.plain import Options
+from metier.forest.unheard import steady, unheard
 from metier.forest.way import TOLERANCE
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.ways.virtual import Virtual
 
 _PLACES = {"cpu": 1 << 16, "cuda": 1 << 19}
 _CACHE_SHARE_OF_MEMORY = 0.25
-
-_SHIFTING = {"dynamic", "longrope"}
-"""Rotary angles that depend on the longest row of a call: a neighbour would change them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,10 +215,10 @@ class _Shapes:
 def shape_of(model: torch.nn.Module) -> Shape | str:
     """Return the shape of a model's keys, or say why there is none for slots. Call inside `in_slots(model)`."""
     config = text_config(model)
-    rope = config.to_dict().get("rope_parameters") or {}
-    kinds = {str(entry.get("rope_type")) for entry in [rope, *rope.values()] if isinstance(entry, dict)}
-    if kinds & _SHIFTING:
+    if steady(model) is not None:  # a neighbour would change them
         return "its rotary angles depend on the longest row of a call"
+    if reason := unheard(model):
+        return reason
     if any(DynamicCache(config=config).is_linear):
         return "a layer carries a state from token to token"
     shapes, device = _Shapes(), next(model.parameters()).device

@@ -72,6 +72,29 @@ def arrange(sequences: Many[Sequence], budget: int, *, share: bool = True, toget
     return Arrangement(forests=tuple(made))
 
 
+def with_long_apart(
+    sequences: Many[Sequence], budget: int, steady: int, *, share: bool = True, together: int = 1
+) -> Arrangement:
+    """Split sequences as `arrange` does, but for those that change how a call is computed.
+
+    Args:
+        sequences: those of one step.
+        budget: most tokens computed at once.
+        steady: a sequence of which more tokens are needed stands in a forest of its own, with its neighbours.
+        share: as in `arrange`.
+        together: as in `arrange`.
+    """
+    units = [range(first, first + together) for first in range(0, len(sequences), together)]
+    apart = [tuple(unit) for unit in units if any(needed(sequences[index]) > steady for index in unit)]
+    chosen = {index for unit in apart for index in unit}
+    rest = [index for index in range(len(sequences)) if index not in chosen]
+    near = arrange([sequences[index] for index in rest], budget, share=share, together=together)
+    own = [(unit, grow([sequences[index] for index in unit], share=share)) for unit in apart]
+    return Arrangement(
+        forests=(*own, *((tuple(rest[place] for place in places), forest) for places, forest in near.forests))
+    )
+
+
 def grouped(items: list[Item], budget: int) -> list[tuple[int, ...]]:
     """Distribute items over forests of a budget; what has no tokens of its own goes where others have, or nowhere."""
     long = [item for item in items if item.tokens]

@@ -75,7 +75,7 @@ def states_below(
     try:
         with way.attention(model):
             some = [index for index, sequence in enumerate(sequences) if needed(sequence)]
-            for places in bins([needed(sequences[index]) for index in some], _AT_ONCE):
+            for places in bins([_taken(sequences[index], way) for index in some], _AT_ONCE):
                 group = [some[place] for place in places]
                 forest = grow([sequences[index] for index in group]).to(device)
                 with suppress(_Reached):
@@ -85,6 +85,11 @@ def states_below(
                     yield index, states[forest.path(place)]
     finally:
         handle.remove()
+
+
+def _taken(sequence: Sequence, way: Way) -> int:
+    """Return how many tokens of a forest a sequence takes: all where it would change how others are computed."""
+    return needed(sequence) if way.is_steady([sequence]) else max(needed(sequence), _AT_ONCE)
 
 
 @contextmanager

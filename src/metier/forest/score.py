@@ -47,7 +47,7 @@ def logits(model: torch.nn.Module, forest: Forest) -> torch.Tensor:
 
     handle = inner_model(model).base_model.register_forward_hook(seen)
     try:
-        with _before_head(model, at_source):
+        with before_head(model, at_source):
             here = run(model, forest, walk).logits[0]
     finally:
         handle.remove()
@@ -71,7 +71,7 @@ def _behind(model: torch.nn.Module, hidden: torch.Tensor, decoded: type[Any]) ->
     before = vars(decoder).get("forward")
     decoder.forward = lambda *args, **kwargs: decoded(last_hidden_state=hidden[None])
     try:
-        with _before_head(model, lambda head, args: (hidden[None],)):
+        with before_head(model, lambda head, args: (hidden[None],)):
             said = inner(input_ids=hidden.new_zeros(1, len(hidden), dtype=torch.int64), use_cache=False).logits[0]
     finally:
         del decoder.forward
@@ -162,7 +162,7 @@ def _reached(model: torch.nn.Module, forest: Forest, walk: Walk) -> dict[str, to
 
     handle = inner_model(model).base_model.register_forward_hook(catch_states)
     try:
-        with _before_head(model, catch_hidden), suppress(_HiddenKnown):
+        with before_head(model, catch_hidden), suppress(_HiddenKnown):
             run(model, forest, walk)
     finally:
         handle.remove()
@@ -211,7 +211,8 @@ def run(model: torch.nn.Module, forest: Forest, walk: Walk, *, keep: int | torch
 
 
 @contextmanager
-def _before_head(model: torch.nn.Module, hook: Callable[[torch.nn.Module, tuple[Any, ...]], Any]) -> Iterator[None]:
+def before_head(model: torch.nn.Module, hook: Callable[[torch.nn.Module, tuple[Any, ...]], Any]) -> Iterator[None]:
+    """Call a hook before the head inside the block; what it returns is what the head reads."""
     head = inner_model(model).get_output_embeddings()
     assert isinstance(head, torch.nn.Module)
     handle = head.register_forward_pre_hook(hook)

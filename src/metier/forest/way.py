@@ -1,6 +1,7 @@
 """Find out how a model can be computed, by trying it: as a forest, with labels only on top, with a plain head."""
 
 from collections.abc import Callable
+from collections.abc import Sequence as Many
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -9,10 +10,12 @@ import torch
 
 from metier.core.types import Reasoned, Sequence
 from metier.forest import score
-from metier.forest.arrange import Arrangement, arrange
+from metier.forest.arrange import Arrangement, arrange, with_long_apart
 from metier.forest.attend import as_it_is, inner_model, packed
 from metier.forest.descend import descend
 from metier.forest.forest import Forest
+from metier.forest.grow import needed
+from metier.forest.unheard import steady, unheard
 from metier.model.linear import is_plain
 from metier.model.quiet import LIBRARY_FAULTS
 
@@ -22,6 +25,9 @@ TOLERANCE = 1e-3
 Where there are no words, the share of its size by which a state may."""
 
 _PROBE_BUDGET = 24
+
+_LARGE_LOGIT = 1000.0
+"""Far beyond where any model caps its logits."""
 
 Reader = Callable[[torch.nn.Module, Forest], torch.Tensor]
 
@@ -33,12 +39,16 @@ class Way:
     `packed`: many sequences in one call, kept apart, beginnings shared; else each in a call of its own.
     `labels_only`: the last layer computes queries only where labels are predicted. `plain_head`: logits are one matrix
     product, so that head and cross-entropy are computed as one. `error`: largest difference in nats that the probe saw.
+    `steady`: tokens of the longest sequence of a call beyond which it changes how the others are computed; None: never.
+    `reason`: why not packed, where it is not that difference.
     """
 
     packed: bool = True
     labels_only: bool = True
     plain_head: bool = True
     error: float = 0.0
+    steady: int | None = None
+    reason: str = ""
 
     def attention(self, model: torch.nn.Module) -> AbstractContextManager[None]:
         """Return the context that the model computes in."""
@@ -66,11 +76,18 @@ class Way:
 
     def arrange(self, sequences: list[Sequence], budget: int, *, share: bool = True, together: int = 1) -> Arrangement:
         """Split sequences into forests of at most `budget` tokens; see `arrange.arrange`."""
-        return arrange(sequences, budget, share=share and self.packed, together=together)
+        share = share and self.packed
+        if self.steady is None or self.is_steady(sequences):
+            return arrange(sequences, budget, share=share, together=together)
+        return with_long_apart(sequences, budget, self.steady, share=share, together=together)
+
+    def is_steady(self, sequences: Many[Sequence]) -> bool:
+        """Tell whether sequences are computed alike, whatever they stand beside in a call."""
+        return self.steady is None or all(needed(sequence) <= self.steady for sequence in sequences)
 
     def reasoned(self) -> Reasoned:
         """Say how the model is computed, and why."""
-        reason = f"in a forest and alone differ by {self.error:.1e} nats on this base"
+        reason = self.reason or f"in a forest and alone differ by {self.error:.1e} nats on this base"
         if not self.packed:
             return Reasoned(name="forest", value="one by one", reason=reason)
         value = "shared beginnings" + (", labels only on top" if self.labels_only else "")
@@ -100,11 +117,13 @@ def probe(model: torch.nn.Module) -> Way:
             way = replace(way, labels_only=False)
             error = _error(model, way, sequences, expected, read)
         way = replace(way, error=error) if error <= TOLERANCE else replace(ALONE, error=error)
+        if way.packed and (reason := unheard(model)):
+            way = replace(ALONE, error=error, reason=reason)
         if way.packed and writes:
             way = replace(way, plain_head=_head_is_plain(model, way, sequences, expected))
     finally:
         model.train(was_training)
-    return way
+    return replace(way, steady=steady(model))
 
 
 def _sized(read: Reader) -> Reader:
@@ -161,8 +180,21 @@ def _largest(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def _head_is_plain(model: torch.nn.Module, way: Way, sequences: list[Sequence], expected: list[torch.Tensor]) -> bool:
-    if not is_plain(inner_model(model).get_output_embeddings()):
+    head = inner_model(model).get_output_embeddings()
+    if not is_plain(head):
         return False
     with packed(model, labels_only=way.labels_only):
         seen = [_by_row(model, score.head_losses, arrange(sequences, budget)) for budget in (1 << 20, _PROBE_BUDGET)]
-    return all(_largest(a, b) <= TOLERANCE for found in seen for a, b in zip(found, expected, strict=True))
+        alike = all(_largest(a, b) <= TOLERANCE for found in seen for a, b in zip(found, expected, strict=True))
+        ((_, forest),) = arrange(sequences, 1 << 20).forests
+        return alike and _is_straight(model, head, forest.to(head.weight.device))
+
+
+def _is_straight(model: torch.nn.Module, head: torch.nn.Linear, forest: Forest) -> bool:
+    """Tell whether logits are what the head says where they are large, too: a cap bends small ones by nothing."""
+    states = score.hidden(model, forest)
+    larger = _LARGE_LOGIT / head(states).abs().amax().clamp_min(1e-9)
+    with score.before_head(model, lambda _, args: (args[0] * larger,)):
+        said = score.logits(model, forest)
+    product = head(states * larger)[forest.row]
+    return bool((said - product).abs().amax() <= TOLERANCE * product.abs().amax())

@@ -98,7 +98,8 @@ def _forest(model: PreTrainedModel) -> Feature:
         return Feature(name="forest", word="no", says=f"a trial failed ({type(error).__name__})")
     if way.packed:
         return Feature(name="forest", word="yes", says="beginnings that rows share are computed once")
-    return Feature(name="forest", word="fallback", says="row by row: packed together, its rows would see each other")
+    why = way.reason or "packed together, its rows would see each other"
+    return Feature(name="forest", word="fallback", says=f"row by row: {why}")
 
 
 def _serving(model: PreTrainedModel) -> Feature:

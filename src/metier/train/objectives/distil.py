@@ -63,7 +63,7 @@ class Distil:
 
     def _arranged(self, partners: list[Sequence]) -> Arrangement:
         """Hang what the teacher reads from the long prompt: it never changes, so what it makes of that is kept."""
-        if not self._way.packed:
+        if not (self._way.packed and self._way.is_steady(partners)):
             return self._way.arrange(partners, self._budget)
         return self._stem.arrange(partners, self._budget)
 
