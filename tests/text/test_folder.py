@@ -56,6 +56,39 @@ def test_the_template_file_goes_first_and_a_list_has_a_default(tmp_path: Path):
     assert folder.read(path).chat_template == "file"
 
 
+def test_with_functions_the_template_for_them_is_taken(tmp_path: Path):
+    """As the library takes it, to the last line end, whether the two stand in a list or in files."""
+    theirs = pytest.importorskip("transformers")
+    usual = "\n  {{ bos_token }}{% for m in messages %}\n  {{ m.content }}{% endfor %}\n  \n"
+    with_tools = "  {% if tools %}\n{{ tools[0].name }}\n {% endif %}{{ messages[0].content }}|\r\n"
+    named = [{"name": "default", "template": usual}, {"name": "tool_use", "template": with_tools}]
+    listed, filed = base(tmp_path / "list", template=None, chat_template=named), base(tmp_path / "file", template=usual)
+    (filed / "chat_template.jinja").write_text(usual, encoding="utf-8", newline="")
+    (filed / "additional_chat_templates").mkdir()
+    (filed / "additional_chat_templates" / "tool_use.jinja").write_text(with_tools, encoding="utf-8", newline="")
+    messages = [{"role": "user", "content": "hello"}]
+    for path in (listed, filed):
+        library = theirs.PreTrainedTokenizerFast.from_pretrained(path)
+        template = open_renderer(path, TextSettings()).template
+        for tools in ([{"name": "find"}], None):
+            wanted = library.apply_chat_template(messages, tools=tools, tokenize=False)
+            assert template.render(messages, tools, generation=False) == wanted
+            assert ("find" in wanted) == bool(tools)
+
+
+def test_a_name_that_is_said_to_be_none_is_none(tmp_path: Path):
+    """A server prints nothing for it; an id that only the model's configuration gives would be a token too many."""
+    path = base(tmp_path, template="{{ bos_token }}{{ messages[0].content }}")
+    said = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (path / "generation_config.json").write_text(json.dumps({"eos_token_id": [4], "bos_token_id": 1}), encoding="utf-8")
+    found = []
+    for names in (said, said | {"bos_token": None}, {k: v for k, v in said.items() if k != "bos_token"}):
+        (path / "tokenizer_config.json").write_text(json.dumps(names), encoding="utf-8")
+        template = open_renderer(path, TextSettings()).template
+        found.append(template.render([{"content": "x"}], None, generation=False))
+    assert found == ["<bos>x", "x", "<bos>x"]
+
+
 def test_model_max_length_counts_only_when_it_says_something(tmp_path: Path):
     assert folder.read(base(tmp_path / "a", context=None, model_max_length=99)).context == 99
     assert folder.read(base(tmp_path / "b", context=None, model_max_length=10**30)).context is None

@@ -1,5 +1,6 @@
 """What of a conversation is learnt: properties over any text, and templates that stop, forget or rewrite."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -171,6 +172,29 @@ def test_the_opening_of_the_next_message_is_learnt_where_it_is_the_stop(tmp_path
         "b<|role|>",
         "d<|role|>",
     ]
+
+
+def test_behind_a_call_the_opening_of_its_result_is_the_stop(tmp_path: Path):
+    """As GLM writes it: a model that says the user's token there would never wait for the result."""
+    source = (
+        CHAT.replace("<|end|>\n{% endfor %}", "{% endfor %}")
+        .replace(
+            "<|role|>{{ message.role }}", "{{ '<tool>' if message.role == 'tool' else '<|role|>' }}{{ message.role }}"
+        )
+        .replace("{% for call in message.tool_calls or [] %}<tool>", "{% for call in message.tool_calls or [] %}")
+    )
+    renderer = opened(base(tmp_path, template=source, stops=(3, 5), eos_token="<|role|>"))
+    call = {"id": "a", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    asked, called = Message(role="user", content="q"), Message(role="assistant", tool_calls=(call,))
+    result, said = Message(role="tool", content="r", tool_call_id="a"), Message(role="assistant", content="s")
+    (sequence,) = render(chat(asked, called, result, said), renderer)
+    decoded = [renderer.tokenizer.decode(ids, skip_special=False) for ids, _ in _learnt(sequence)]
+    assert decoded == ["find {}<tool>", "s<|role|>"]
+    (sequence,) = render(chat(asked, called), renderer)
+    assert renderer.tokenizer.decode(_learnt(sequence)[0][0], skip_special=False) == "find {}<tool>"
+    written = (replace(called, content="find {}", tool_calls=()), replace(result, tool_call_id=None))
+    (sequence,) = render(chat(asked, *written, said), renderer)
+    assert [renderer.tokenizer.decode(ids, skip_special=False) for ids, _ in _learnt(sequence)] == decoded
 
 
 def test_the_mask_is_that_of_generation_tags(tmp_path: Path):

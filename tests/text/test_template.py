@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from metier.core.errors import ModelError, SettingsError
+from metier.core.types import Message
 from metier.text.settings import TextSettings
 from metier.text.template import Beginnings, Template, TemplateRefusal, choose, open_template, plain_source
 from metier.text.tokenizer import Tokenizer
+from metier.text.turns import as_seen
 from tests.text.bases import CHAT, SHARED, base
 
 TOOLS = [
@@ -173,6 +175,26 @@ def test_refusals_are_per_conversation_and_quoted():
 def test_how_arguments_are_wanted_is_found_by_trying(printed: str, parsed: bool):
     source = "{% for m in messages %}{% for c in m.tool_calls or [] %}" + printed + "{% endfor %}{% endfor %}"
     assert open_template(source, "t", variables={}).parsed_arguments is parsed
+
+
+DEEPSEEK = (
+    "{% for m in messages %}{% if m.role == 'assistant' and m.content is none %}{% for c in m.tool_calls %}"
+    "{{ '[call]' + c.function.name + '\n' + c.function.arguments + '[end]' }}{% endfor %}{% endif %}"
+    "{% if m.role == 'assistant' and m.content is not none %}{{ m.content + '[end]' }}{% endif %}{% endfor %}"
+)
+"""Shows calls only beside no text at all, and their arguments as text."""
+
+
+def test_a_turn_that_only_calls_has_no_text_where_the_template_wants_none():
+    call = {"id": "a", "type": "function", "function": {"name": "find", "arguments": '{"x": 1}'}}
+    for source, null in ((DEEPSEEK, True), (DEEPSEEK.replace("is none", "== ''"), False)):
+        template = open_template(source, "t", variables={})
+        assert (template.null_content, template.parsed_arguments, template.short_ids) == (null, False, False)
+        turns = [as_seen(Message(role="assistant", tool_calls=(call,)), template)]
+        written = template.render([{"role": "user", "content": "q"}, *turns], None, generation=False)
+        assert written.startswith('[call]find\n{"x": 1}[end]')
+        kept = as_seen(Message(role="assistant", content="said", tool_calls=(call,)), template)
+        assert kept["content"] == "said"
 
 
 def test_the_day_is_fixed_unless_set():

@@ -64,5 +64,6 @@ def question_of(row: Row, renderer: Renderer) -> tuple[Conversation, int]:
 
 def _longer(message: Any, renderer: Renderer) -> bool:
     """Tell whether the template may write more than what an assistant turn says and its end."""
-    thought = spoken(message["content"]) != message["content"]
+    said = message["content"] or ""
+    thought = spoken(said) != said
     return thought or bool(renderer.lead) or bool(message.get("tool_calls"))

@@ -1,6 +1,7 @@
 """Reads what a base folder says about its text, key by allowed key: nothing in it can name code, a path or a class."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ from metier.core.errors import ModelError
 
 _LARGEST_CONFIG_BYTES = 32 << 20
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "max_sequence_length")
+_TOOL_TEMPLATE = "additional_chat_templates/tool_use.jinja"
+"""Where a folder keeps the template for conversations with functions, beside `chat_template.jinja`."""
+_NAMES = ("default", "tool_use")
+_LAST_LINE_END = re.compile(r"(\r\n|\r|\n)\Z")
 _NO_LIMIT = 10**8
 """`model_max_length` above this is the libraries' way of writing "unknown"."""
 
@@ -19,10 +24,12 @@ class FolderFacts:
     """What the small JSON files of a base say about text. Token entries are strings, ids are ids, None = not said.
 
     `named_tokens` maps "bos_token", "image_token"… to strings; `control_tokens` are all strings the files call
-    special; `stop_ids` are the end-of-sequence ids a server would stop at, in the order of the files.
+    special; `stop_ids` are the end-of-sequence ids a server would stop at, in the order of the files. `nameless` are
+    the names that are said to be none, as `bos_token: null`.
     """
 
     named_tokens: Mapping[str, str]
+    nameless: frozenset[str]
     control_tokens: tuple[str, ...]
     ids: Mapping[str, int]
     stop_ids: tuple[int, ...]
@@ -47,6 +54,8 @@ def read(folder: Path) -> FolderFacts:
     named = _named_tokens(special) | _named_tokens(tokenizer)
     return FolderFacts(
         named_tokens=named,
+        nameless=frozenset(name for name, value in tokenizer.items() if name.endswith("_token") and value is None)
+        - named.keys(),
         control_tokens=tuple(dict.fromkeys([*named.values(), *_listed_tokens(special), *_listed_tokens(tokenizer)])),
         ids=_ids(generation, model, inner or {}),
         stop_ids=tuple(_stops(generation) or _stops(model) or _stops(inner or {})),
@@ -130,17 +139,39 @@ def _context(tokenizer: Mapping[str, Any], *models: Mapping[str, Any]) -> int | 
 
 
 def _chat_template(folder: Path, tokenizer: Mapping[str, Any]) -> str | None:
-    """Return the template file if there is one, else the entry of the tokenizer's configuration (its default one)."""
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        if path.stat().st_size > _LARGEST_CONFIG_BYTES:
-            raise ModelError(f"{path}: {path.stat().st_size:,} bytes", "a template of at most 32 MiB")
-        try:
-            return path.read_text(encoding="utf-8")
-        except ValueError as error:
-            raise ModelError(f"{path}: not UTF-8 ({error})", "a Jinja template") from error
+    """Return the template file if there is one, else the entry of the tokenizer's configuration.
+
+    Of several it is the default one, joined with the one that the library takes where there are functions.
+    """
+    usual = _template_file(folder / "chat_template.jinja")
+    if usual is not None:
+        return _either(usual, _template_file(folder / _TOOL_TEMPLATE))
     entry = tokenizer.get("chat_template", _object(folder / "chat_template.json").get("chat_template"))
     if isinstance(entry, list):
         named = {item.get("name"): item.get("template") for item in entry if isinstance(item, dict)}
-        entry = named.get("default")
+        usual, with_tools = (text if isinstance(text := named.get(name), str) else None for name in _NAMES)
+        return None if usual is None else _either(usual, with_tools)
     return entry if isinstance(entry, str) else None
+
+
+def _template_file(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    if path.stat().st_size > _LARGEST_CONFIG_BYTES:
+        raise ModelError(f"{path}: {path.stat().st_size:,} bytes", "a template of at most 32 MiB")
+    try:
+        return path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise ModelError(f"{path}: not UTF-8 ({error})", "a Jinja template") from error
+
+
+def _either(usual: str, with_tools: str | None) -> str:
+    """Return one template that writes conversations with functions by another one.
+
+    Jinja takes the line end behind `if` and `else` off, so that either begins a line as it does alone; the signs keep
+    it from taking white space off where they end. The last line end of a template is taken off alone, too.
+    """
+    if with_tools is None or with_tools == usual:
+        return usual
+    usual, with_tools = (_LAST_LINE_END.sub("", text) for text in (usual, with_tools))
+    return f"{{% if tools %}}\n{with_tools}{{%+ else %}}\n{usual}{{%+ endif %}}"

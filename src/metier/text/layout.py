@@ -197,13 +197,23 @@ def _stop_of_next_message(
 
     Servers stop at that token, so it is what the model has to learn to say.
     """
-    longer = replace(conversation, messages=[*conversation.messages[: cut.number + 1], _FOLLOW_UP])
+    following = _following(cut.number, conversation)
+    longer = replace(conversation, messages=[*conversation.messages[: cut.number + 1], following])
     (texts,) = render_marked([(longer, [(cut.number + 2, False)])], tokenizer, template)
     if isinstance(texts, DataError):
         return []
-    following = tokenizer.encode_marked(texts[0])
-    stop = following[len(ids) : len(ids) + 1]
-    return stop if _begins(following, ids) and stop and stop[0] in tokenizer.stop_ids else []
+    whole = tokenizer.encode_marked(texts[0])
+    stop = whole[len(ids) : len(ids) + 1]
+    return stop if _begins(whole, ids) and stop and stop[0] in tokenizer.stop_ids else []
+
+
+def _following(number: int, conversation: Conversation) -> Mapping[str, Any]:
+    """Return a message that may follow a turn: a tool's result where functions are called, else a question."""
+    following = conversation.messages[number + 1 : number + 2]
+    if following and following[0]["role"] == "tool":
+        return following[0]
+    calls = conversation.messages[number].get("tool_calls")
+    return {"role": "tool", "content": "1", "tool_call_id": calls[0].get("id")} if calls else _FOLLOW_UP
 
 
 def _all_in_one(cuts: Sequence[_Cut], turns: Sequence[tuple[list[int], Turn]]) -> bool:

@@ -63,7 +63,7 @@ def _letters_seen(rendered: Rendered, wanted: set[str], tokenizer: Tokenizer) ->
 def _answer(message: Mapping[str, Any]) -> list[str]:
     """Return what must be seen of an assistant turn: its text after any thinking, and the functions it calls."""
     calls = [call.get("function", call) for call in message.get("tool_calls", ())]
-    return [spoken(str(message["content"])), *(str(call.get("name", "")) for call in calls)]
+    return [spoken(message["content"] or ""), *(str(call.get("name", "")) for call in calls)]
 
 
 def _read_back(text: str, tokenizer: Tokenizer) -> str:

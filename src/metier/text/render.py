@@ -32,7 +32,7 @@ from metier.text.template import Template, TemplateRefusal
 from metier.text.tokenizer import Tokenizer
 from metier.text.turns import as_seen
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same row gives other tokens than before; part of every cache key."""
 
 TOO_LONG = "too long"

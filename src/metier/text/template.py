@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -24,7 +24,9 @@ FIXED_DAY = date(2025, 1, 1)
 
 _GIVEN = frozenset({"messages", "tools", "add_generation_prompt", "strftime_now", "raise_exception"})
 
-_PROBE = '{"metier_probe": 1}'
+_PROBED_NAME = "metier_probe"
+_PROBE = f'{{"{_PROBED_NAME}": 1}}'
+_LONG_ID, _ID = "call_1", "a1b2c3d4e"
 
 
 Ask = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
@@ -42,6 +44,7 @@ class Template:
     `variables`: the named tokens it may print, and what `text.variables` tells it. `pinned` templates are ours and run
     in this process. `parsed_arguments`: it wants tool-call arguments as objects; others print the text they came as.
     `short_ids`: it refuses ids of tool calls that are not nine letters and digits, as Mistral's templates do.
+    `null_content`: it writes calls only where the text beside them is null rather than empty, as DeepSeek's do.
     """
 
     source: str
@@ -51,6 +54,7 @@ class Template:
     pinned: bool
     parsed_arguments: bool
     short_ids: bool
+    null_content: bool
     ask: Ask = field(repr=False)
     close: Callable[[], None] = field(repr=False)
 
@@ -120,7 +124,7 @@ def choose(tokenizer: Tokenizer, settings: TextSettings) -> tuple[Template, tupl
     """
     source, name, reason = _find(tokenizer, settings)
     choice = Reasoned(name="text.template", value=name, reason=reason)
-    variables = _variables(tokenizer)
+    variables = _variables(tokenizer, plain=name == "plain")
     today = settings.today or FIXED_DAY
     template = open_template(source, name, variables=variables | dict(settings.variables), today=today)
     _require_read(settings.variables, template, set(variables))
@@ -153,7 +157,10 @@ def open_template(source: str, name: str, *, variables: Mapping[str, Any], today
     else:
         sandbox = Sandbox(source, name, day)
         ask, close = sandbox.ask, sandbox.close
-    parsed = "tool_calls" in source and _wants_parsed(ask, variables)
+    calls = "tool_calls" in source
+    null = calls and _wants_null(ask, variables)
+    probe = replace(_PROBED, content=None if null else "")
+    parsed = calls and _wants_parsed(ask, probe, variables)
     return Template(
         source=source,
         name=name,
@@ -161,7 +168,8 @@ def open_template(source: str, name: str, *, variables: Mapping[str, Any], today
         today=day,
         pinned=pinned,
         parsed_arguments=parsed,
-        short_ids="tool_calls" in source and _wants_short_ids(ask, variables, parsed=parsed),
+        short_ids=calls and _wants_short_ids(ask, replace(probe, parsed=parsed), variables),
+        null_content=null,
         ask=ask,
         close=close,
     )
@@ -184,11 +192,14 @@ def _find(tokenizer: Tokenizer, settings: TextSettings) -> tuple[str, str, str]:
     return plain_source(), "plain", "the base has no chat template"
 
 
-def _variables(tokenizer: Tokenizer) -> dict[str, str]:
-    """Name the tokens as the base does; ids without a name get one, so that a plain base can still begin and stop."""
+def _variables(tokenizer: Tokenizer, *, plain: bool) -> dict[str, str]:
+    """Name the tokens as the base does; ids without a name get one, so that a plain base can still begin and stop.
+
+    A name that is said to be none is none, as it is to servers, but for our `plain` template.
+    """
     named = dict(tokenizer.named_tokens)
     for name, number in (("bos_token", tokenizer.bos_id), ("eos_token", tokenizer.eos_id)):
-        if name not in named and number is not None:
+        if name not in named and number is not None and (plain or name not in tokenizer.nameless):
             named[name] = tokenizer.token(number)
     return named
 
@@ -222,24 +233,47 @@ def _check_syntax(source: str, name: str) -> None:
         raise ModelError(f"{name}: nested too deeply", "a Jinja chat template") from error
 
 
-def _wants_parsed(ask: Ask, variables: Mapping[str, Any]) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Probe:
+    """A call that a template is tried with: arguments as objects or text, an id as hosted models make them or short."""
+
+    content: str | None
+    parsed: bool = False
+    id: str = _LONG_ID
+
+    def request(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the request to write a conversation that ends with the call."""
+        function = {"name": "probe", "arguments": json.loads(_PROBE) if self.parsed else _PROBE}
+        call = {"id": self.id, "type": "function", "function": function}
+        turn = {"role": "assistant", "content": self.content, "tool_calls": [call]}
+        messages = [{"role": "user", "content": "probe"}, turn]
+        return {"messages": messages, "tools": None, "cuts": [(2, False)], "variables": variables}
+
+
+_PROBED = _Probe(content="")
+
+
+def _wants_null(ask: Ask, variables: Mapping[str, Any]) -> bool:
+    """Try calls in every form beside an empty text, and beside none: some templates write them beside none only."""
+
+    def written(content: str | None) -> bool:
+        forms = [_Probe(content=content, parsed=parsed, id=id) for parsed in (False, True) for id in (_LONG_ID, _ID)]
+        answers = ask([form.request(variables) for form in forms])
+        return any(_PROBED_NAME in text for answer in answers for text in answer.get("texts", ()))
+
+    return not written("") and written(None)
+
+
+def _wants_parsed(ask: Ask, probe: _Probe, variables: Mapping[str, Any]) -> bool:
     """Try a call whose arguments are text: a template that prints them quoted, or refuses, wants objects."""
-    (answer,) = ask([_called("call_1", _PROBE, variables)])
+    (answer,) = ask([probe.request(variables)])
     return "texts" not in answer or _PROBE not in answer["texts"][0]
 
 
-def _wants_short_ids(ask: Ask, variables: Mapping[str, Any], *, parsed: bool) -> bool:
+def _wants_short_ids(ask: Ask, probe: _Probe, variables: Mapping[str, Any]) -> bool:
     """Try a call with an id as hosted models make them, and one with nine letters and digits."""
-    arguments = json.loads(_PROBE) if parsed else _PROBE
-    long, short = ask([_called(id, arguments, variables) for id in ("call_1", "a1b2c3d4e")])
+    long, short = ask([replace(probe, id=id).request(variables) for id in (_LONG_ID, _ID)])
     return "texts" in short and "texts" not in long
-
-
-def _called(id: str, arguments: Any, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request to write a conversation that ends with a call."""
-    call = {"id": id, "type": "function", "function": {"name": "probe", "arguments": arguments}}
-    messages = [{"role": "user", "content": "probe"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-    return {"messages": messages, "tools": None, "cuts": [(2, False)], "variables": variables}
 
 
 def _nothing() -> None:

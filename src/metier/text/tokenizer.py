@@ -29,7 +29,8 @@ class Tokenizer:
     `stop_ids`: where a server would stop (generation_config.json's, and the tokenizer's own end). `end_of_text_id`:
     what closes a document (the end of a turn where the base has no other). `context`: tokens the base can read.
     `vocabulary`: number of token ids. `special_tokens`: control-token strings and their ids. `named_tokens`: what
-    templates call `bos_token`, `eos_token`… `adds_bos`: the base's files ask for a BOS in front of every text.
+    templates call `bos_token`, `eos_token`…; `nameless` are names that are said to be none. `adds_bos`: the base's
+    files ask for a BOS in front of every text.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Tokenizer:
     vocabulary: int
     special_tokens: Mapping[str, int]
     named_tokens: Mapping[str, str]
+    nameless: frozenset[str]
     adds_bos: bool
     chat_template: str | None
     digest: str
@@ -83,6 +85,7 @@ class Tokenizer:
             vocabulary=engine.get_vocab_size(with_added_tokens=True),
             special_tokens=special,
             named_tokens=facts.named_tokens,
+            nameless=facts.nameless,
             adds_bos=facts.adds_bos or _post_processor_adds(engine, bos),
             chat_template=facts.chat_template,
             digest=digest.of_value({"file": digest.of_file(path), "special": special, "stops": list(stops)}),

@@ -16,9 +16,11 @@ def as_seen(message: Message, template: Template) -> dict[str, Any]:
     """Return the message for the template; tool-call arguments stay the text they were, unless it wants objects.
 
     Ids of calls stay what they were, unless it refuses them: then each is made of the one that it was, so that a
-    result still names its call.
+    result still names its call. A turn that only calls has no text at all where that is how the template knows it.
     """
     data = message.as_dict()
+    if template.null_content and message.tool_calls and not message.content:
+        data["content"] = None
     if message.tool_calls and template.parsed_arguments:
         data["tool_calls"] = [_with_parsed_arguments(call) for call in message.tool_calls]
     if template.short_ids:
