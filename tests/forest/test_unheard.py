@@ -14,7 +14,7 @@ from metier.forest.frozen import states_below
 from metier.forest.grow import grow
 from metier.forest.unheard import steady, unheard
 from metier.forest.way import TOLERANCE, Way, probe
-from tests.forest.architectures import MOE, PACKABLE, SMALL, build, sequences
+from tests.forest.architectures import MOE, PACKABLE, RECURRENT, SMALL, build, sequences
 from tests.forest.trees import prompt_rows
 
 WINDOW = 40
@@ -70,6 +70,17 @@ def test_a_window_that_only_the_mask_has_is_found(name, monkeypatch):
     deaf = probe(model)
     assert deaf.packed
     assert difference(model, deaf, rows, 1000) > 10 * TOLERANCE
+
+
+def test_a_state_is_known_where_it_says_next_to_nothing_yet(monkeypatch):
+    """A base of small random numbers: what one row leaves to the next is below what a trial counts as a difference."""
+    name, settings = RECURRENT["lfm2"]
+    model = build((name, settings | {"initializer_range": 0.02}), torch.float32)
+    way = probe(model)
+    assert not way.packed
+    assert way.reason == "a layer carries a state from token to token"
+    monkeypatch.setattr("metier.forest.way.unheard", lambda model: "")
+    assert probe(model).packed, "the planted fault"
 
 
 @pytest.mark.parametrize("name", PACKABLE)

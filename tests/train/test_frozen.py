@@ -52,6 +52,16 @@ def test_states_of_another_row_are_found(tmp_path):
     assert check(model, way, arrange(rows, 10_000), kept, [longest_first[0]]) > TOLERANCE
 
 
+def test_a_norm_of_the_embedding_stands_below_all_layers():
+    """Kept states would keep it from learning: named as a norm, it is none of those behind the layers."""
+    model = build(("modernbert-decoder", SMALL | {"num_hidden_layers": 3}), torch.float32)
+    model.requires_grad_(False)
+    decoder_layers(model)[2].requires_grad_(True)
+    assert lowest_trained(model) == 2
+    model.model.embeddings.norm.requires_grad_(True)
+    assert lowest_trained(model) == 0
+
+
 def test_the_lowest_layer_that_trains():
     model = build(("llama", SMALL | {"num_hidden_layers": 3}), torch.float32)
     assert lowest_trained(model) == 0, "the embedding trains"

@@ -17,6 +17,7 @@ from transformers import DynamicCache, PreTrainedConfig
 from metier.core.errors import NonFiniteError
 from metier.engine.schedule import plan
 from metier.engine.way import fact, remembering, text_config
+from metier.forest.unheard import carries_state
 
 _PLACES_ON_CPU = 1 << 14
 _PLACES_ON_GPU = 1 << 17
@@ -59,7 +60,7 @@ def padded(
         [len(prompt) for prompt in prompts],
         new_tokens=max_new_tokens,
         budget=_places(model, config),
-        equal_only=_recurrent(config),
+        equal_only=carries_state(config),
     )
     for batch in batches:
         rows = [_Row(place=place, limit=limits[place], ids=[]) for place in batch]
@@ -109,7 +110,7 @@ def _decode(
                 alive[place] = None
                 yield row, ended
         keep = [place for place, row in enumerate(alive) if row is not None]
-        if 0 < len(keep) <= len(alive) // 2 and not _recurrent(config):
+        if 0 < len(keep) <= len(alive) // 2 and not carries_state(config):
             chosen = torch.tensor(keep, device=ids.device)
             cache.batch_select_indices(chosen)
             tokens, mask, positions = tokens[chosen], mask[chosen], positions[chosen]
@@ -130,11 +131,6 @@ def _padded(prompts: Many[Many[int]], pad_id: int, device: torch.device) -> tupl
         ids[row, width - len(prompt) :] = torch.tensor(list(prompt))
         mask[row, width - len(prompt) :] = 1
     return ids.to(device), mask.to(device)
-
-
-def _recurrent(config: PreTrainedConfig) -> bool:
-    """Tell whether a layer carries a state from token to token: padding would enter it, and no row can leave it."""
-    return any(DynamicCache(config=config).is_linear)
 
 
 def _places(model: torch.nn.Module, config: PreTrainedConfig) -> int:

@@ -219,8 +219,6 @@ def shape_of(model: torch.nn.Module) -> Shape | str:
         return "its rotary angles depend on the longest row of a call"
     if reason := unheard(model):
         return reason
-    if any(DynamicCache(config=config).is_linear):
-        return "a layer carries a state from token to token"
     shapes, device = _Shapes(), next(model.parameters()).device
     ids = torch.zeros(1, 2, dtype=torch.int64, device=device)
     try:

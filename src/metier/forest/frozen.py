@@ -50,7 +50,7 @@ def lowest_trained(model: torch.nn.Module) -> int:
         (n for n, layer in enumerate(layers) if any(w.requires_grad for w in layer.parameters())), len(layers)
     )
     before = [name for name, w in model.named_parameters() if w.requires_grad and id(w) not in inside]
-    behind = [name for name in before if "norm" in name.rpartition(".")[0] or "head" in name]
+    behind = [name for name in before if ("norm" in name.rpartition(".")[0] or "head" in name) and "embed" not in name]
     return 0 if len(behind) < len(before) else min(number, len(layers) - 1)
 
 

@@ -1,9 +1,9 @@
-"""What of a model shows only in rows longer than a trial's: masks that its attention is not told of, turning angles."""
+"""What of a model a trial of short rows may not show: masks that attention is not told of, states, turning angles."""
 
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedConfig
 
 from metier.forest.attend import inner_model
 from metier.model.quiet import LIBRARY_FAULTS
@@ -59,13 +59,16 @@ class _Listening:
 
 @torch.no_grad()
 def unheard(model: torch.nn.Module) -> str:
-    """Say what a mask of a model says and its attention is not told of, as far as its rows can be long; or "".
+    """Say what the attention that replaces a model's own would never know, as far as its rows can be long; or "".
 
-    Attention that replaces the library's own gets no mask; it knows what it is told. A window that only a mask has
-    would be passed over without a sign in any row that is shorter.
+    That gets no mask; it knows what it is told. A window that only a mask has would be passed over without a sign in
+    any row that is shorter. A state that goes on from token to token passes it by, and says little while it is random.
     """
     inner = inner_model(model)
-    heard = _Listening(_context(_text_config(inner)))
+    config = _text_config(inner)
+    if carries_state(config):
+        return "a layer carries a state from token to token"
+    heard = _Listening(_context(config))
     AttentionInterface.register(NAME, heard.attend)
     AttentionMaskInterface.register(NAME, heard.mask)
     before = str(inner.config._attn_implementation)
@@ -78,6 +81,11 @@ def unheard(model: torch.nn.Module) -> str:
     finally:
         inner.set_attn_implementation(before)
     return next(iter(heard.found), "")
+
+
+def carries_state(config: PreTrainedConfig) -> bool:
+    """Tell whether a layer carries a state from token to token, which no row can leave and padding would enter."""
+    return any(DynamicCache(config=config).is_linear)
 
 
 def steady(model: torch.nn.Module) -> int | None:
