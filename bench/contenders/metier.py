@@ -24,7 +24,7 @@ from metier.text.rendered import Rendered
 from metier.train.fit import Fit
 from metier.train.loop import Arithmetic
 from metier.train.objectives.supervised import Supervised
-from metier.train.planning.choose import fastest_tokens
+from metier.train.planning.choose import UNPLANNED_TOKENS, fastest_tokens
 from metier.train.settings import TrainSettings
 
 TOKENS = "METIER_BENCH_TOKENS"
@@ -43,7 +43,9 @@ def run(job: Job, gate: Gate) -> None:
         raise RuntimeError("this base cannot be a forest: not what is to be timed")
     made = rendered([example for each in steps for example in each])
     width = model.config.get_text_config().hidden_size
-    tokens = int(os.environ.get(TOKENS, fastest_tokens(job.method, job.device, width)))
+    step = way.arrange([made.sequence(number) for number in range(job.rows_per_step)], UNPLANNED_TOKENS)
+    repeated = 1 - step.computed / step.given
+    tokens = int(os.environ.get(TOKENS, fastest_tokens(job.method, job.device, width, repeated)))
     settings = TrainSettings.model_validate(
         {"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads, "micro_batch_tokens": tokens}
     )

@@ -9,12 +9,19 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from metier.model import lora
 from metier.model.lora import CUSTOM_MODULES, LoraLinear, packed_bytes, packed_frozen
 from metier.model.packing import is_possible, pack, product, reordered
 from metier.model.product import room
 from tests.engine.crowd import build
 
 pytestmark = pytest.mark.skipif(not is_possible(torch.float32), reason="weights are packed on x86 only")
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    """Let every machine pack, those with 512-bit registers too."""
+    monkeypatch.setattr(lora, "is_wide", lambda: False)
 
 
 def adapted(kind: str = "llama") -> torch.nn.Module:
@@ -132,3 +139,12 @@ def test_micro_batches_of_every_length_keep_few_kernels() -> None:
     )
     print(filled, exact)
     assert filled < 30 < exact
+
+
+def test_nothing_is_packed_where_plain_weights_are_as_fast(monkeypatch):
+    model = adapted()
+    monkeypatch.setattr(lora, "is_wide", lambda: True)
+    assert packed_bytes(model, torch.float32) == 0
+    assert packed_bytes(model, torch.bfloat16) > 0
+    with packed_frozen(model, torch.float32):
+        assert all(layer.packed is None for layer in layers(model))

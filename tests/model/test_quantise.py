@@ -16,6 +16,7 @@ from metier.model.load import load_base, load_folder, load_tuned
 from metier.model.merge import merge
 from metier.model.quantise import int8
 from metier.model.quantise.freeze import QUANTISED, int8_is_exact, quantise, require_possible
+from metier.model.quantise.half import HalfLinear
 from metier.model.quantise.int8 import Int8Linear, rounded
 from metier.model.quantise.nf4 import Nf4Linear
 from metier.model.save import save_trained
@@ -23,12 +24,19 @@ from metier.model.settings import ModelSettings
 from tests.model.bases import CPU, GPT2, adapted, found, logits, relative, write_base
 
 needs_library = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="pip install 'metier[qlora]'")
-KINDS = ["int8", pytest.param("nf4", marks=needs_library), pytest.param("nf4-double", marks=needs_library)]
-CLOSE = {"int8": 0.03, "nf4": 0.2, "nf4-double": 0.2}
-"""Relative error of one product of normal numbers: measured 0.009 (int8) and 0.092 (both NF4)."""
+KINDS = [
+    "bfloat16",
+    "int8",
+    pytest.param("nf4", marks=needs_library),
+    pytest.param("nf4-double", marks=needs_library),
+]
+CLOSE = {"bfloat16": 0.004, "int8": 0.03, "nf4": 0.2, "nf4-double": 0.2}
+"""Relative error of one product of normal numbers: measured 0.0017 (bfloat16), 0.009 (int8) and 0.092 (both NF4)."""
 
 
 def layer(kind: str, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Module:
+    if kind == "bfloat16":
+        return HalfLinear(weight, bias)
     return Int8Linear(weight, bias) if kind == "int8" else Nf4Linear(weight, bias, double=kind == "nf4-double")
 
 
@@ -134,7 +142,7 @@ def test_the_file_that_the_base_was_read_from_is_let_go(tiny_base, tmp_path, kin
 def test_it_takes_the_memory_it_promises(kind):
     quantised = layer(kind, normal(512, 1024))
     bits = 8 * sum(weight.numel() * weight.element_size() for weight in quantised.parameters()) / (512 * 1024)
-    assert bits < {"int8": 8.1, "nf4": 4.51, "nf4-double": 4.2}[kind]
+    assert bits < {"bfloat16": 16.01, "int8": 8.1, "nf4": 4.51, "nf4-double": 4.2}[kind]
 
 
 def test_layers_without_an_adapter_and_of_other_kinds_are_quantised_too(tmp_path):
@@ -168,7 +176,7 @@ def test_a_saved_adapter_comes_back_with_its_base_and_merges_onto_the_exact_one(
 def test_a_record_of_a_format_that_nobody_knows_is_refused(tiny_base, tmp_path):
     base = found(tiny_base)
     folder = published(frozen(base, "int8"), base, tmp_path / "model", "int3")
-    with pytest.raises(ModelError, match="'int3'; wanted: one of none, int8"):
+    with pytest.raises(ModelError, match="'int3'; wanted: one of none, bfloat16, int8"):
         load_tuned(base, folder, device=CPU)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -38,6 +39,7 @@ from metier.train.planning.predict import Configuration, Setting, Simulation, si
 from metier.train.settings import OptimiserSettings, RegulariseSettings
 from tests.cli.workshop import Listener
 from tests.model.bases import CPU
+from tests.model.test_half import in_bfloat16
 from tests.train.conftest import EVERY_OPTIMISER, plan
 from tests.train.test_options import losses
 
@@ -84,7 +86,7 @@ def test_what_is_not_set_is_chosen_and_said(run_to_end):
     heard = Listener()
     run = run_to_end(plan(micro_batch_tokens=None), "auto", heard)
     chosen = {entry["name"]: entry["value"] for entry in json.loads((run / "choices.json").read_text())}
-    assert chosen["train.micro_batch_tokens"] == 2048
+    assert chosen["train.micro_batch_tokens"] == 1024
     assert chosen["model.gradient_checkpointing"] is False
     assert any(line.startswith("plan: ") for line in heard.said)
     assert losses(run) == pytest.approx(losses(run_to_end(plan(), "set")), rel=1e-5)
@@ -96,7 +98,9 @@ def simulated(base_folder: Path, quantise: Quantisation, **model: Any) -> Simula
     return simulate(setting, configuration, arrange(rows(variable_first=False), 256))
 
 
-@pytest.mark.parametrize("kind", ["int8", *(pytest.param(name, marks=needs_library) for name in ("nf4", "nf4-double"))])
+@pytest.mark.parametrize(
+    "kind", ["bfloat16", "int8", *(pytest.param(name, marks=needs_library) for name in ("nf4", "nf4-double"))]
+)
 def test_a_base_in_fewer_bits_is_planned_with_the_bytes_that_it_has(tiny_base, kind):
     base = find(str(tiny_base), tiny_base)
     real = adapt(load_base(base, device=CPU), base, "lora", ModelSettings(), seed=0)
@@ -106,6 +110,22 @@ def test_a_base_in_fewer_bits_is_planned_with_the_bytes_that_it_has(tiny_base, k
     assert memory.weights == kept < in_full
     whole = replace(memory, loading=10 * memory.total)
     assert whole.total == 10 * memory.total + memory.process, "the base is read in full before it is rounded"
+
+
+def test_a_base_that_is_stored_in_bfloat16_is_planned_so(tiny_base, tiny_snapshot, tmp_path):
+    """It is read in half the bytes, a way to train it keeps it so, and on a GPU it is kept so unasked."""
+    folder = tmp_path / "half"
+    shutil.copytree(tiny_base, folder)
+    base = in_bfloat16(find(str(folder), folder))
+    assert simulated(folder, "int8").memory.loading < simulated(tiny_base, "int8").memory.loading
+    material = gather(tiny_snapshot, base, tmp_path / "run", plan({"method": "lora"}), Silent())
+    made = planning.make(base, plan({"method": "lora"}), material.train, material.view)
+    assert "LoRA (bfloat16)" in {other.simulation.configuration.name for other, _ in made.alternatives}
+    for device, bfloat16 in (("cpu", True), ("cuda", False), ("cuda", True)):
+        setting = Setting(base=base, model=ModelSettings(), process=0, device=device, bfloat16=bfloat16)
+        configuration = Configuration(method="lora", checkpointing=False, micro_batch_tokens=256)
+        assert setting.bits(configuration) == ("bfloat16" if device == "cuda" and bfloat16 else "none")
+        assert setting.bits(replace(configuration, method="full")) == "none"
 
 
 def test_a_run_beside_a_base_in_fewer_bits_is_planned(run_to_end):
@@ -222,10 +242,10 @@ def test_bfloat16_on_a_cpu_takes_the_micro_batches_of_a_cpu(tiny_base):
     assert chosen["cpu"] == UNPLANNED_TOKENS < chosen["cuda"]
 
 
-@pytest.mark.parametrize(("width", "tokens"), [(288, 2048), (576, 1024)])
-def test_a_wide_base_takes_smaller_micro_batches_of_full_training(width, tokens):
-    assert fastest_tokens("full", "cpu", width) == tokens
-    assert fastest_tokens("lora", "cpu", width) == 1024
+@pytest.mark.parametrize(("width", "repeated", "tokens"), [(288, 0.8, 2048), (288, 0.5, 1024), (576, 0.8, 1024)])
+def test_a_narrow_base_takes_larger_micro_batches_of_full_training_on_rows_that_share_most(width, repeated, tokens):
+    assert fastest_tokens("full", "cpu", width, repeated) == tokens
+    assert fastest_tokens("lora", "cpu", width, repeated) == 1024
 
 
 def test_rows_whose_beginnings_are_learnt_are_counted_once_in_any_micro_batch(tiny_base):

@@ -20,7 +20,7 @@ def require_servable(place: Place, run: Run) -> None:
     if target is None:
         return
     from metier.model.adapt import resolve
-    from metier.model.shapes import stored_parameters
+    from metier.model.stored import stored_parameters
 
     base, plan = run.base, run.plan
     method, _ = resolve(stored_parameters(base.folder) or 0, base, plan.model)

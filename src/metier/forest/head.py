@@ -17,8 +17,8 @@ _TILE = {"cpu": 1 << 18, "meta": 1 << 18, "cuda": 1 << 26}
 _STEP = 64
 """Tiles are so many tokens wide, or twice, thrice …: fewer widths, and fewer kernels for them."""
 
-_KEPT = 1 << 26
-"""Logits Q x V that a head that trains keeps for its backward pass (256 MiB in float32); more are computed again."""
+_KEPT = 1 << 24
+"""Logits Q x V that a head that trains keeps for its backward pass (64 MiB in float32); more are computed again."""
 
 
 class Asked(NamedTuple):

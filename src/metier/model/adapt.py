@@ -105,6 +105,21 @@ def _touching(method: str, settings: ModelSettings) -> str:
     return "model.method peft" if method == "peft" else ""
 
 
+def stays_as_stored(method: str, settings: ModelSettings, *, bfloat16: bool) -> bool:
+    """Tell whether linear layers that were loaded in bfloat16 stay so until they are put into other bits, if any.
+
+    What trains must stand beside them. And products in float32 would make each weight anew: that is for those whose
+    memory is short, who set `model.quantise`.
+
+    Args:
+        method: resolved.
+        settings: of the run.
+        bfloat16: whether products are computed in it.
+    """
+    beside = method not in ("full", "layers") and not _touching(method, settings) and not settings.lora.save_modules
+    return beside and (bfloat16 or settings.quantise != "none")
+
+
 def _require_untouched(method: str, settings: ModelSettings) -> None:
     """Refuse a base of few bits where a method reads the weights themselves, or takes something out of them."""
     found = _touching(method, settings)

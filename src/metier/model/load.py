@@ -11,8 +11,9 @@ from metier.core.errors import ModelError
 from metier.model.adapter import attach, is_adapter
 from metier.model.configuration import read_config
 from metier.model.find import Base
-from metier.model.quantise.freeze import KINDS, Quantisation, quantise
+from metier.model.quantise.freeze import KINDS, Quantisation, narrow, quantise
 from metier.model.quiet import LIBRARY_FAULTS, quiet
+from metier.model.stored import is_in_bfloat16
 from metier.text import targets
 
 Model = TypeVar("Model", bound=torch.nn.Module)
@@ -23,20 +24,24 @@ def device_here() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_base(base: Base, *, device: torch.device | None = None, seed: int = 0) -> PreTrainedModel:
+def load_base(
+    base: Base, *, device: torch.device | None = None, seed: int = 0, as_stored: bool = False
+) -> PreTrainedModel:
     """Load a base in float32, in evaluation mode.
 
     Args:
         base: as found by `model.find`. Kind "config" gives random weights drawn from `seed`.
         device: None: the GPU when there is one.
         seed: used only for random weights.
+        as_stored: leave the linear layers of a base that is stored in bfloat16 so; they answer the same (`HalfLinear`).
 
     Raises:
         ModelError: the weights do not fit the configuration, or cannot be read.
     """
     if base.kind == "config":
         return _placed(_random(base.folder, seed), device)
-    return _placed(load_folder(base.folder), device)
+    stored = as_stored and is_in_bfloat16(base.folder)
+    return _placed(_as_stored(base.folder) if stored else load_folder(base.folder), device)
 
 
 def _random(folder: Path, seed: int) -> PreTrainedModel:
@@ -55,6 +60,30 @@ def load_folder(folder: Path) -> PreTrainedModel:
     Raises:
         ModelError: a weight is missing, left over or of another shape, or a file is damaged.
     """
+    return _read(folder, torch.float32).float()
+
+
+def _as_stored(folder: Path) -> PreTrainedModel:
+    """Load a base that is stored in bfloat16, its linear layers as they are.
+
+    What a model works out for itself (the scale of its embeddings, say) it does in the type that it is loaded in: one
+    that does so is loaded in float32, and its layers are cut short again.
+    """
+    model = _read(folder, torch.bfloat16)
+    if any(buffer.dtype == torch.bfloat16 for buffer in _worked_out(model)):
+        del model
+        model = load_folder(folder)
+    narrow(model)
+    return model
+
+
+def _worked_out(model: PreTrainedModel) -> list[torch.Tensor]:
+    """Return the buffers that no file holds."""
+    found = [getattr(part, name) for part in model.modules() for name in part._non_persistent_buffers_set]
+    return [buffer for buffer in found if buffer is not None]
+
+
+def _read(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     config = read_config(folder)
     kind = AutoModelForCausalLM if targets.read(folder) is None else AutoModelForSequenceClassification
     with quiet():
@@ -62,7 +91,7 @@ def load_folder(folder: Path) -> PreTrainedModel:
             model, facts = kind.from_pretrained(
                 str(folder),
                 config=config,
-                dtype=torch.float32,
+                dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -71,7 +100,7 @@ def load_folder(folder: Path) -> PreTrainedModel:
         except LIBRARY_FAULTS as error:
             raise ModelError(f"{folder}: weights cannot be loaded ({error})", "weights that fit config.json") from error
     _require_all_loaded(folder, facts)
-    return model.float()
+    return model
 
 
 def load_tuned(
@@ -91,9 +120,9 @@ def load_tuned(
     if not is_adapter(model_folder):
         return _placed(load_folder(model_folder), device)
     _require_same_base(model_folder, base)
-    model = attach(load_base(base, device=torch.device("cpu")), base, model_folder)
-    if not exact_base:
-        quantise(model, quantisation(model_folder), device or device_here())
+    kind = "none" if exact_base else quantisation(model_folder)
+    plain = load_base(base, device=torch.device("cpu"), as_stored=kind != "none")
+    model = quantise(attach(plain, base, model_folder), kind, device or device_here())
     return _placed(model, device)
 
 

@@ -14,10 +14,10 @@ from metier.core.memory import memory_limit
 from metier.model.autocast import is_autocast
 from metier.model.linear import is_plain
 from metier.model.packing import Packed, can_pack, is_possible, pack, product
-from metier.model.product import multiply
+from metier.model.product import is_wide, multiply
 from metier.model.quantise.freeze import QUANTISED
 from metier.model.quantise.int8 import Int8Linear
-from metier.model.quantise.nf4 import Nf4Linear
+from metier.model.quantise.unpacked import Unpacked
 
 
 class Frozen(NamedTuple):
@@ -31,7 +31,7 @@ class Frozen(NamedTuple):
     scale: float
     dtype: torch.dtype
     packed: Packed | None = None
-    few: Int8Linear | Nf4Linear | None = None
+    few: Int8Linear | Unpacked | None = None
 
 
 class LoraProduct(torch.autograd.Function):
@@ -140,14 +140,14 @@ _SHARE_OF_MEMORY = 0.125
 
 @contextmanager
 def packed_frozen(model: torch.nn.Module, dtype: torch.dtype, most_bytes: int | None = None) -> Iterator[None]:
-    """Pack the frozen weights beside LoRA inside the block, all of them or none.
+    """Pack the frozen weights beside LoRA inside the block, all of them or none; none where it is no faster.
 
     Args:
         model: adapted; layers that are not computed in one step, or not on an x86 CPU, are left as they are.
         dtype: of the products.
         most_bytes: for the packed weights; None: an eighth of the machine's memory.
     """
-    found = [(layer, weight) for layer, weight in _packable(model) if can_pack(weight, dtype)]
+    found = [(layer, weight) for layer, weight in _packable(model) if _pays(dtype) and can_pack(weight, dtype)]
     most = _SHARE_OF_MEMORY * memory_limit() if most_bytes is None else most_bytes
     if sum(_bytes(weight, dtype) for _, weight in found) > most:
         found = []
@@ -162,10 +162,15 @@ def packed_frozen(model: torch.nn.Module, dtype: torch.dtype, most_bytes: int | 
 
 def packed_bytes(model: torch.nn.Module, dtype: torch.dtype) -> int:
     """Return the bytes that `packed_frozen` takes on this machine; a model on the meta device is one on the CPU."""
-    if not is_possible(dtype):
+    if not is_possible(dtype) or not _pays(dtype):
         return 0
     size = sum(_bytes(weight, dtype) for _, weight in _packable(model))
     return size if size <= _SHARE_OF_MEMORY * memory_limit() else 0
+
+
+def _pays(dtype: torch.dtype) -> bool:
+    """Tell whether packed weights are faster: not where oneDNN multiplies with plain ones (docs/log.md)."""
+    return dtype != torch.float32 or not is_wide()
 
 
 def _packable(model: torch.nn.Module) -> Iterator[tuple[LoraLinear, torch.Tensor]]:

@@ -126,7 +126,8 @@ class ModelSettings(Settings):
     and on a CPU that was measured to be clearly faster in it, for bases wide enough to gain; else float32 (never TF32).
     A run keeps what was chosen when it began."""
 
-    quantise: Literal["none", "int8", "nf4", "nf4-double"] = "none"
-    """Number format of the frozen base below the adapters; `full` and `layers` need `none`. `int8`: faster than float32
-    on CPUs with VNNI instructions, a quarter of the memory. `nf4`: an eighth of it, slower (extra `qlora`);
-    `nf4-double`: its scales in eight bits too."""
+    quantise: Literal["none", "bfloat16", "int8", "nf4", "nf4-double"] = "none"
+    """Number format of the frozen base below the adapters; `full` and `layers` need `none`. `bfloat16`: half the
+    memory of float32, and exactly its numbers where the base is stored so. `int8`: a quarter of the memory, and faster
+    on CPUs with VNNI instructions. `nf4`: an eighth, slower (extra `qlora`); `nf4-double`: its scales in eight bits
+    too."""

@@ -1,8 +1,5 @@
 """What a model's sizes are from its configuration alone: built on torch's meta device, where weights take no room."""
 
-import json
-import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,23 +97,3 @@ def sizes(model: PreTrainedModel) -> Sizes:
         head=head.weight.numel() if isinstance(head, torch.nn.Linear) else 0,
         layers=model.config.get_text_config().num_hidden_layers,
     )
-
-
-def stored_parameters(folder: Path) -> int | None:
-    """Count the numbers in a folder's *.safetensors from their headers alone. None: no weights there.
-
-    Raises:
-        ModelError: a header is not readable.
-    """
-    files = sorted(folder.glob("*.safetensors"))
-    return sum(_in_header(path) for path in files) if files else None
-
-
-def _in_header(path: Path) -> int:
-    with path.open("rb") as stream:
-        try:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(min(length, path.stat().st_size)))
-            return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-        except (struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise ModelError(f"{path}: its header is not readable", "a safetensors file") from error

@@ -12,6 +12,7 @@ from metier.core.aliases import Aliases
 from metier.core.errors import InputError, MetierError
 from metier.core.settings import build
 from metier.model.find import Base, find, read_json
+from metier.model.stored import is_in_bfloat16
 from metier.text import targets
 from metier.text.settings import TextSettings
 
@@ -164,8 +165,9 @@ class Catalogue:
         if targets.read(model) is not None:
             kind: Kind = "head"
         elif (model / _ADAPTER).is_file() and read_json(model / _ADAPTER) and self._mixable(model):
-            quantised = artefact.read(model, "model").facts.get("quantise", "none") != "none"
-            kind = "whole" if quantised else "adapter"
+            bits = artefact.read(model, "model").facts.get("quantise", "none")
+            exact = bits == "none" or (bits == "bfloat16" and is_in_bfloat16(base.folder))
+            kind = "adapter" if exact else "whole"
         else:
             kind = "whole"
         return Served(name=run.name, base=base, folder=model, text=text, created=int(changed), kind=kind, digest=digest)

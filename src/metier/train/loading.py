@@ -9,12 +9,13 @@ from transformers import PreTrainedModel
 from metier.core.progress import Progress
 from metier.core.types import Reasoned
 from metier.forest.way import ALONE, Way, probe
-from metier.model.adapt import adapt, choose_method, count_parameters
+from metier.model.adapt import adapt, choose_method, count_parameters, stays_as_stored
 from metier.model.arithmetic import rates
 from metier.model.find import Base
 from metier.model.head import give_head, require_method
 from metier.model.load import device_here, load_base
-from metier.model.quantise.freeze import quantise, require_possible
+from metier.model.quantise.freeze import dequantise, quantise, require_possible
+from metier.model.quantise.half import HalfLinear
 from metier.model.ways.virtual import unpackable
 from metier.train import choices, head_start
 from metier.train.material import Material
@@ -38,7 +39,12 @@ def bare(base: Base, settings: TrainingPlan) -> PreTrainedModel:
     """
     device, quantisation = device_here(), settings.model.quantise
     require_possible(quantisation, settings.model.method, device)
-    return load_base(base, device=device if quantisation == "none" else torch.device("cpu"), seed=settings.seed)
+    return load_base(
+        base,
+        device=device if quantisation == "none" else torch.device("cpu"),
+        seed=settings.seed,
+        as_stored=quantisation != "none" or device.type == "cuda",
+    )
 
 
 def adapted(
@@ -50,10 +56,13 @@ def adapted(
     method, method_choice = choose_method(model, base, settings.model)
     if material.view.targets is not None:
         require_method(method, settings.model)
+    precision = choices.precision(settings.model, device, width=_width(model), kept=choices.kept(run), measure=rates)
+    if not stays_as_stored(method, settings.model, bfloat16=precision.value == "bfloat16"):
+        dequantise(model)
     chosen = [
         material.view.choice,
         method_choice,
-        choices.precision(settings.model, device, width=_width(model), kept=choices.kept(run), measure=rates),
+        precision,
         *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
         choices.learning_rate(
             settings.train, method, parameters, prefers=material.view.prefers, rewards=material.view.rewards
@@ -72,6 +81,8 @@ def adapted(
     trained = count_parameters(tuned, trained_only=True)
     whole = count_parameters(tuned)
     tuned = quantise(tuned, quantisation, device)
+    if quantisation == "none" and any(isinstance(layer, HalfLinear) for layer in tuned.modules()):
+        progress.say("the frozen linear layers stay in bfloat16, as they are stored: products are computed in it")
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()

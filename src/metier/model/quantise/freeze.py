@@ -11,16 +11,19 @@ from transformers.pytorch_utils import Conv1D
 from metier.core import extras
 from metier.core.errors import ModelError, SettingsError
 from metier.model.layers import odd_linear_layers
+from metier.model.quantise.half import HalfLinear
 from metier.model.quantise.int8 import LEAST_FEATURES, Int8Linear
 from metier.model.quantise.nf4 import EXTRA, Nf4Linear
 from metier.model.quiet import quiet
 
-Quantisation = Literal["none", "int8", "nf4", "nf4-double"]
+Quantisation = Literal["none", "bfloat16", "int8", "nf4", "nf4-double"]
 
 KINDS: tuple[Quantisation, ...] = get_args(Quantisation)
 
-QUANTISED = (Int8Linear, Nf4Linear)
+QUANTISED = (HalfLinear, Int8Linear, Nf4Linear)
 """The layers that `quantise` puts in the place of linear ones."""
+
+_OF_THE_LIBRARY = ("nf4", "nf4-double")
 
 
 def require_possible(kind: Quantisation, method: str, device: torch.device) -> None:
@@ -38,9 +41,9 @@ def require_possible(kind: Quantisation, method: str, device: torch.device) -> N
             "a method that leaves the base frozen: rounded weights cannot be trained",
             "set model.method lora, or model.quantise none",
         )
-    if kind != "int8":
+    if kind in _OF_THE_LIBRARY:
         extras.require(EXTRA)
-    elif device.type != "cpu":
+    elif kind == "int8" and device.type != "cpu":
         raise SettingsError("model.quantise 'int8' on a GPU", "a CPU; its kernels are for CPUs", "set nf4 or none")
 
 
@@ -55,7 +58,8 @@ def int8_is_exact(product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor])
 def quantise(model: torch.nn.Module, kind: Quantisation, device: torch.device) -> torch.nn.Module:
     """Replace the frozen linear layers of an adapted base by layers of fewer bits, then put the model on `device`.
 
-    Adapters, embeddings, norms and the head stay as they are. It goes layer by layer, so that a GPU never holds the
+    Adapters, embeddings, norms and the head stay as they are. What was loaded as it is stored is rounded from that.
+    It goes layer by layer, so that a GPU never holds the
     whole base in float32. The same base gives the same bits everywhere.
 
     Args:
@@ -89,6 +93,23 @@ def _leave_file(model: torch.nn.Module) -> None:
             weight.data = weight.data.clone()
 
 
+def narrow(model: PreTrainedModel) -> None:
+    """Keep the linear layers of a base that is stored in bfloat16 so, and all the rest in float32; changed in place.
+
+    The layers compute in float32 all the same, so it answers exactly as a base that takes twice the memory.
+    """
+    model.requires_grad_(False)
+    for parent, name, layer in list(_places(model)):
+        if type(layer) is torch.nn.Linear:
+            setattr(parent, name, HalfLinear(layer.weight, layer.bias))
+    halves = {id(layer.stored) for layer in model.modules() if isinstance(layer, HalfLinear)}
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point() and id(tensor) not in halves:
+            tensor.data = tensor.data.float()
+    for config in (model.config, model.config.get_text_config()):
+        config.dtype = torch.float32
+
+
 def dequantise(model: torch.nn.Module) -> torch.nn.Module:
     """Replace every quantised layer by a plain one of the weights that it counted with; changed in place."""
     for parent in list(model.modules()):
@@ -106,9 +127,9 @@ def dequantise(model: torch.nn.Module) -> torch.nn.Module:
 def _require_kernels(kind: Quantisation, device: torch.device) -> None:
     if device.type == "meta":
         return  # sizes alone: nothing is computed
-    if kind != "int8":
+    if kind in _OF_THE_LIBRARY:
         extras.require(EXTRA)
-    elif device.type == "cpu" and not int8_is_exact(torch._int_mm):
+    elif kind == "int8" and device.type == "cpu" and not int8_is_exact(torch._int_mm):
         raise ModelError(
             "int8: the integer products of this CPU are not exact (sums are cut off)",
             "a CPU with VNNI instructions",
@@ -151,7 +172,11 @@ def _shared_weights(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 def _replacement(layer: torch.nn.Module, kind: Quantisation) -> torch.nn.Module:
     assert isinstance(layer, (torch.nn.Linear, Conv1D))
+    if kind == "bfloat16" and isinstance(layer, HalfLinear):
+        return layer
     weight = layer.weight.t() if isinstance(layer, Conv1D) else layer.weight
+    if kind == "bfloat16":
+        return HalfLinear(weight, layer.bias)
     if kind == "int8":
         return Int8Linear(weight, layer.bias)
     with quiet():

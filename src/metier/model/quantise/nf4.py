@@ -9,12 +9,10 @@ Shapes: I = inputs, O = outputs of the layer, B = I * O / 64 blocks.
 from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
 import torch
-from torch.nn.functional import linear
 
-from metier.model.product import multiply
+from metier.model.quantise.unpacked import Unpacked
 
 LIBRARY = "bitsandbytes"
 EXTRA = "qlora"
@@ -22,10 +20,10 @@ _BLOCK = 64
 _BLOCKS_TOGETHER = 256
 
 
-class Nf4Linear(torch.nn.Module):
+class Nf4Linear(Unpacked):
     """`x @ W.T + bias` with W as packed four-bit codes and a largest value for each block of 64 weights.
 
-    W is unpacked for each pass and thrown away. With `double` the largest values are themselves stored in eight bits,
+    With `double` the largest values are themselves stored in eight bits,
     256 of them to a block: 4.13 bits a weight instead of 4.5. On torch's meta device it has its sizes alone, and needs
     no library.
     """
@@ -36,7 +34,8 @@ class Nf4Linear(torch.nn.Module):
         self.is_double = double
         for name, tensor in (_sizes if weight.is_meta else _stored)(weight, double):
             self.register_parameter(name, torch.nn.Parameter(tensor, requires_grad=False))
-        self.bias = None if bias is None else torch.nn.Parameter(bias.detach().clone(), requires_grad=False)
+        kept = None if bias is None else torch.nn.Parameter(bias.detach().clone(), requires_grad=False)
+        self.register_parameter("bias", kept)
 
     @property
     def weight(self) -> torch.Tensor:
@@ -54,37 +53,9 @@ class Nf4Linear(torch.nn.Module):
         state = library.QuantState(absmax=largest, shape=shape, dtype=torch.float32, blocksize=_BLOCK, quant_type="nf4")
         return library.dequantize_4bit(self.packed.data, quant_state=state)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return [..., O] of x [..., I]."""
-        return _Product.apply(x, self)
-
-    @property
-    def is_computed(self) -> bool:
-        """Tell whether it is computed where the layer is: everywhere."""
-        return True
-
-    def ahead(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Return the layer's output [N, O] of x [N, I], without an autograd graph; a new tensor."""
-        return multiply(x.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype))
-
-    def back(self, gradient: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Return the gradient [N, I] of the input from that of the output [N, O]; a new tensor."""
-        return multiply(gradient.to(dtype), self.weight.to(dtype).T)
-
-
-class _Product(torch.autograd.Function):
-    """The product and its gradient; the unpacked weights are made again for the backward pass, never kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, layer: Nf4Linear) -> torch.Tensor:
-        ctx.layer, ctx.dtype = layer, x.dtype
-        weight = layer.weight.to(x.dtype)
-        return linear(x, weight, None if layer.bias is None else layer.bias.to(x.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        gradient = gradients[0]
-        return (gradient @ ctx.layer.weight.to(gradient.dtype)).to(ctx.dtype), None
+    def weight_in(self, dtype: torch.dtype) -> torch.Tensor:
+        """Return the weights as they count, [O, I], in a type."""
+        return self.weight.to(dtype)
 
 
 def _stored(weight: torch.Tensor, double: bool) -> Iterator[tuple[str, torch.Tensor]]:

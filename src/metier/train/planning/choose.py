@@ -13,9 +13,10 @@ from metier.train.planning.tokens import Usage, usage
 
 _PREFERRED_ON_CPU = {"lora": 1024, "full": 1024, "layers": 4096}
 """Fastest micro-batches by method: measured on the 15M shape, full on the 135M shape too, one core."""
-_NARROW, _PREFERRED_NARROW = 384, {"full": 2048}
-"""Up to this width the activations of more tokens stay in the cache: fewer micro-batches then add to the gradients of
-another (docs/log.md)."""
+_PREFERRED_NARROW = {"full": 2048}
+_NARROW, _MOSTLY = 384, 0.6
+"""Up to this width, where more than this share of a step's tokens repeats others, more tokens are faster: each further
+micro-batch has to meet the long beginning again. Of other rows they only take memory (docs/log.md)."""
 UNPLANNED_TOKENS = 1024
 """Tokens computed at once where nothing was planned: in a proof, a trial of a sweep, a way unknown to the planner."""
 _PREFERRED_ELSEWHERE = 16_384
@@ -87,7 +88,8 @@ def choose(
     """
     tokens, checkpointing = asked
     if tokens is None:
-        most = fastest_tokens(method, setting.device, setting.width)
+        counted = usage(rendered, order, partial(setting.arrange, budget=UNPLANNED_TOKENS, method=method))
+        most = fastest_tokens(method, setting.device, setting.width, counted.repeated)
         budgets = [most >> half for half in range(8) if most >> half >= _LEAST]
     else:
         budgets = [tokens]
@@ -106,17 +108,18 @@ def choose(
     return planned
 
 
-def fastest_tokens(method: str, device: str, width: int) -> int:
+def fastest_tokens(method: str, device: str, width: int, repeated: float) -> int:
     """Return the micro-batch in tokens that trains fastest where memory is no question.
 
     Args:
         method: resolved.
         device: its type.
         width: hidden size of the base.
+        repeated: share of a step's tokens that are not computed again.
     """
     if device != "cpu":
         return _PREFERRED_ELSEWHERE
-    if width <= _NARROW and method in _PREFERRED_NARROW:
+    if width <= _NARROW and repeated > _MOSTLY and method in _PREFERRED_NARROW:
         return _PREFERRED_NARROW[method]
     return _PREFERRED_ON_CPU.get(method, UNPLANNED_TOKENS)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
@@ -10,7 +11,7 @@ from metier.core.errors import SettingsError
 from metier.core.types import Sequence
 from metier.forest.arrange import Arrangement
 from metier.forest.way import ALONE, Way
-from metier.model.adapt import adapt, count_parameters
+from metier.model.adapt import adapt, count_parameters, stays_as_stored
 from metier.model.configuration import read_config
 from metier.model.find import Base
 from metier.model.head import give_head
@@ -18,7 +19,8 @@ from metier.model.lora import packed_bytes
 from metier.model.quantise.freeze import Quantisation, quantise
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.settings import ModelSettings
-from metier.model.shapes import outline, sizes
+from metier.model.shapes import Sizes, outline, sizes
+from metier.model.stored import is_in_bfloat16
 from metier.model.ways.virtual import stands_in_front
 from metier.text.targets import Targets
 from metier.train.objectives.classify import Headed
@@ -54,7 +56,7 @@ class Configuration:
         """What a person calls it."""
         method = {"lora": "LoRA"}.get(self.method, self.method)
         if self.quantise != "none":
-            method = f"Q{method} ({self.quantise})"
+            method = f"{method} (bfloat16)" if self.quantise == "bfloat16" else f"Q{method} ({self.quantise})"
         return method + (", checkpointing" if self.checkpointing else "")
 
 
@@ -111,6 +113,15 @@ class Setting:
         """Hidden size of the base."""
         return read_config(self.base.folder).get_text_config().hidden_size
 
+    def bits(self, configuration: Configuration) -> Quantisation:
+        """Return the number format of the frozen base: on a GPU what is stored in bfloat16 may stay so."""
+        kind = configuration.quantise
+        if kind != "none" or self.device != "cuda" or not is_in_bfloat16(self.base.folder):
+            return kind
+        settings = self.model.model_copy(update={"quantise": kind})
+        stays = stays_as_stored(configuration.method, settings, bfloat16=self.bfloat16)
+        return "bfloat16" if stays and self.targets is None else "none"
+
     @property
     def together(self) -> int:
         """How many sequences a row is, which have to be computed in one forest."""
@@ -145,7 +156,7 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
     whole = outline(setting.base.folder)
     count = sizes(whole)
     adapted = adapted_outline(setting, configuration, None)
-    rounded = configuration.quantise != "none"
+    rounded = setting.bits(configuration) != "none"
     trained = count_parameters(adapted, trained_only=True)
     if count.layers > _MORE and configuration.method != "layers":
         few, more = (_peak(setting, configuration, work, layers) for layers in (_FEW, _MORE))
@@ -166,9 +177,14 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
         activations=round(_MISSED * max(0, peak - gradients - logits)),
         logits=logits,
         process=setting.process + _HELD_BY_LIBRARIES,
-        loading=4 * count.parameters if rounded and setting.device == "cpu" else 0,
+        loading=_loaded(setting.base.folder, count) if rounded and setting.device == "cpu" else 0,
     )
     return Simulation(configuration=configuration, memory=memory, trained=trained)
+
+
+def _loaded(folder: Path, count: Sizes) -> int:
+    """Return the bytes of a base as it is read, before its layers are put into fewer bits."""
+    return 4 * count.parameters - (2 * count.linear if is_in_bfloat16(folder) else 0)
 
 
 def adapted_outline(setting: Setting, configuration: Configuration, layers: int | None) -> torch.nn.Module:
@@ -187,7 +203,7 @@ def adapted(model: PreTrainedModel, setting: Setting, configuration: Configurati
         model = give_head(model, setting.targets)
     settings = setting.model.model_copy(update={"quantise": configuration.quantise})
     changed = quantise(
-        adapt(model, setting.base, configuration.method, settings, seed=0), configuration.quantise, model.device
+        adapt(model, setting.base, configuration.method, settings, seed=0), setting.bits(configuration), model.device
     )
     if configuration.checkpointing:
         with quiet():

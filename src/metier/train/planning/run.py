@@ -19,6 +19,7 @@ from metier.model.load import device_here
 from metier.model.quantise.freeze import Quantisation
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline
+from metier.model.stored import is_in_bfloat16
 from metier.model.ways.virtual import stands_in_front
 from metier.text.rendered import Rendered
 from metier.train import choices
@@ -169,6 +170,8 @@ def _others(base: Base, settings: TrainingPlan, done: Configuration) -> list[Con
     if base.kind == "config":
         return []
     kinds: list[tuple[str, Quantisation]] = [("full", "none"), ("lora", "none"), ("lora", "nf4"), ("lora", "int8")]
+    if is_in_bfloat16(base.folder):
+        kinds.insert(2, ("lora", "bfloat16"))
     may = may_be_rounded(settings.model)
     others = [
         replace(done, method=method, quantise=quantise, checkpointing=checkpointing)

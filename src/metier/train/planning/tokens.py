@@ -28,6 +28,11 @@ class Usage:
         return self.labels / self.packed
 
     @property
+    def repeated(self) -> float:
+        """Share of all tokens that others stand for."""
+        return 1 - self.shared / self.packed
+
+    @property
     def speed_up(self) -> float:
         """How many times fewer tokens are computed than in padded batches."""
         return self.padded / self.shared
