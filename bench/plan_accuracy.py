@@ -52,6 +52,8 @@ CONFIGURATIONS = [
         ("S", "balanced", "lora", False, 1024, "nf4"),
         ("40M", "balanced", "lora", False, 1024, "int8"),
         ("40M", "unshared", "lora", False, 2048, "nf4"),
+        ("S", "balanced", "lora", False, 1024, "bfloat16"),
+        ("40M", "unshared", "lora", False, 2048, "bfloat16"),
     )
 ]
 
@@ -62,7 +64,9 @@ def main() -> None:
     parser.add_argument("--predict", help="a configuration as JSON; prints what is predicted as JSON")
     parser.add_argument("--measure", help="a configuration as JSON; prints what is measured as JSON")
     parser.add_argument("--methods", nargs="+", help="only these methods; all without")
-    parser.add_argument("--bits", nargs="+", default=["none", "int8", "nf4"], help="only bases in these formats")
+    parser.add_argument(
+        "--bits", nargs="+", default=["none", "bfloat16", "int8", "nf4"], help="only bases in these formats"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/results") / f"{date.today()}-plan.md")
     arguments = parser.parse_args()
     for wanted, do in ((arguments.predict, predict), (arguments.measure, measure)):

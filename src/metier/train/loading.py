@@ -57,7 +57,8 @@ def adapted(
     if material.view.targets is not None:
         require_method(method, settings.model)
     precision = choices.precision(settings.model, device, width=_width(model), kept=choices.kept(run), measure=rates)
-    if not stays_as_stored(method, settings.model, bfloat16=precision.value == "bfloat16"):
+    stays = stays_as_stored(method, settings.model, bfloat16=precision.value == "bfloat16")
+    if material.view.targets is not None or not stays:
         dequantise(model)
     chosen = [
         material.view.choice,
