@@ -38,6 +38,13 @@ THINKING = (
 )
 """Writes what was thought before the last answer, an empty thought where there was none, and forgets earlier ones."""
 
+CHANNELS = (
+    "{{ bos_token }}{% for message in messages %}<|role|>{{ message.role }}"
+    "{% if message.thinking is defined and loop.last %} thinks\n{{ message.thinking }}<|role|>assistant{% endif %}"
+    "{{ '\n' + message.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|role|>assistant{% endif %}"
+)
+"""Reads what was thought from a field of its own, as gpt-oss's template does."""
+
 REWRITING = (
     "{{ bos_token }}{{ messages | length }}{% for message in messages %}<|role|>{{ message.content }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|role|>{% endif %}"

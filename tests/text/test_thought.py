@@ -8,14 +8,18 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Engine
 
 from metier.core.errors import SettingsError
+from metier.core.progress import Silent
 from metier.core.types import Message
 from metier.text import messages, offered, room
 from metier.text.asking import prompt
 from metier.text.messages import UnusableRow
+from metier.text.pour import Foundry
+from metier.text.proof import check
 from metier.text.render import Renderer, open_renderer, render
+from metier.text.rendered import render_rows
 from metier.text.settings import TextSettings
-from metier.text.thought import before, spoken
-from tests.text.bases import THINKING, base, byte_level, chat, opened
+from metier.text.thought import apart, before, spoken
+from tests.text.bases import CHANNELS, CHAT, THINKING, base, byte_level, chat, opened
 
 EMPTY = "<think>\n\n</think>\n\n"
 
@@ -95,6 +99,36 @@ def test_a_thought_of_its_own_is_kept(name: str):
     assert messages.chat([{"role": "user", "content": "lost", name: "hm"}], "messages")[0].content == "lost"
     with pytest.raises(UnusableRow, match=f"'{name}' of a turn is not text"):
         messages.chat([{"role": "assistant", "content": "lost", name: 3}], "messages")
+
+
+def test_a_template_that_looks_for_the_thought_in_a_field_finds_it_there(tmp_path: Path):
+    """Written into the text, the marks of other templates would be learnt as part of the answer."""
+    for name, template in (("chat", CHAT), ("think", THINKING)):
+        assert not opened(base(tmp_path / name, template=template)).template.thinks_apart
+    renderer = opened(base(tmp_path / "own", template=CHANNELS))
+    assert renderer.template.thinks_apart
+    rows = [
+        chat(("user", "q"), ("assistant", before(thought, said)), row_id=said)
+        for thought, said in (("the card", "lost"), ("is it", "found"), ("where", "today"))
+    ]
+    for row, thought, said in zip(rows, ("the card", "is it", "where"), ("lost", "found", "today"), strict=True):
+        (sequence,) = render(row, renderer)
+        learnt = renderer.tokenizer.decode(sequence.ids[sequence.weights > 0], skip_special=False)
+        assert learnt == f" thinks\n{thought}<|role|>assistant\n{said}<|end|>"
+        asked = prompt(row, renderer)
+        assert (asked.reference, asked.written) == (said, learnt + "\n")
+    together = render_rows(rows, renderer, Silent())
+    for number, row in enumerate(rows):
+        assert together.sequence(number).ids.tolist() == render(row, renderer)[0].ids.tolist()
+    assert check(rows, renderer).ok
+    assert Foundry(renderer, renderer.tokenizer.encoder(fast=False, parallel=False)).pour(rows) == ([], [0, 1, 2])
+
+
+@given(st.text(), st.text())
+def test_a_thought_is_taken_apart_as_it_was_put_together(thought: str, answer: str):
+    if "</think>" not in answer:
+        assert apart(before(thought, answer)) == (thought.strip(), answer.lstrip("\n"))
+    assert apart(answer) is None or answer.startswith("<think>")
 
 
 def test_a_template_can_be_told_not_to_think(tmp_path: Path):

@@ -65,5 +65,5 @@ def question_of(row: Row, renderer: Renderer) -> tuple[Conversation, int]:
 def _longer(message: Any, renderer: Renderer) -> bool:
     """Tell whether the template may write more than what an assistant turn says and its end."""
     said = message["content"] or ""
-    thought = spoken(said) != said
+    thought = spoken(said) != said or "reasoning_content" in message
     return thought or bool(renderer.lead) or bool(message.get("tool_calls"))

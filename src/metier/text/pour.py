@@ -17,6 +17,7 @@ from metier.text.mould import Mould, Piece, cast, filled, filled_all
 from metier.text.pieces import Encoded, Encoder, Table, Unequal
 from metier.text.render import Renderer, conversation_of, render_many, too_long
 from metier.text.template import Beginnings
+from metier.text.thought import apart
 
 _MOST_CHARACTERS = 200_000
 """Longer conversations are left to `render`, which knows how much a template may print."""
@@ -110,7 +111,7 @@ class Foundry:
         left: list[int] = []
         for place, row in enumerate(rows):
             found = _shape_of(row, self._renderer.settings.system)
-            if found is None or sum(map(len, found[1])) > _MOST_CHARACTERS:
+            if found is None or sum(map(len, found[1])) > _MOST_CHARACTERS or self._thinks(found[1]):
                 left.append(place)
             else:
                 shapes.setdefault(found[0], {})[place] = found[1]
@@ -121,6 +122,10 @@ class Foundry:
                 for place in unfit:
                     del members[place]
         return shapes, left
+
+    def _thinks(self, texts: Items[str]) -> bool:
+        """Tell whether the template may be shown something of these texts in another field."""
+        return self._renderer.template.thinks_apart and any(apart(text) is not None for text in texts)
 
     def _harmless(self, texts: Items[str]) -> bool:
         """Tell whether texts are Unicode and hold nothing that could be read as a control token."""

@@ -16,6 +16,7 @@ from metier.core.types import Reasoned
 from metier.text import environment
 from metier.text.sandbox import LONGEST_TEXT, Sandbox, check_size
 from metier.text.settings import TextSettings
+from metier.text.thought import before, thinking
 from metier.text.tokenizer import Tokenizer
 from metier.text.trace import Trace
 
@@ -45,6 +46,7 @@ class Template:
     in this process. `parsed_arguments`: it wants tool-call arguments as objects; others print the text they came as.
     `short_ids`: it refuses ids of tool calls that are not nine letters and digits, as Mistral's templates do.
     `null_content`: it writes calls only where the text beside them is null rather than empty, as DeepSeek's do.
+    `thinks_apart`: it reads what was thought from a field of its own, not out of the text, as gpt-oss's and Kimi's do.
     """
 
     source: str
@@ -55,6 +57,7 @@ class Template:
     parsed_arguments: bool
     short_ids: bool
     null_content: bool
+    thinks_apart: bool
     ask: Ask = field(repr=False)
     close: Callable[[], None] = field(repr=False)
 
@@ -170,6 +173,7 @@ def open_template(source: str, name: str, *, variables: Mapping[str, Any], today
         parsed_arguments=parsed,
         short_ids=calls and _wants_short_ids(ask, replace(probe, parsed=parsed), variables),
         null_content=null,
+        thinks_apart=_thinks_apart(ask, variables),
         ask=ask,
         close=close,
     )
@@ -262,6 +266,17 @@ def _wants_null(ask: Ask, variables: Mapping[str, Any]) -> bool:
         return any(_PROBED_NAME in text for answer in answers for text in answer.get("texts", ()))
 
     return not written("") and written(None)
+
+
+def _thinks_apart(ask: Ask, variables: Mapping[str, Any]) -> bool:
+    """Try an answer with a thought in its text and in fields: a template that writes both alike is shown the text."""
+    thought, said = "metier_thought", "metier_said"
+    asked, answering = {"role": "user", "content": "probe"}, {"role": "assistant"}
+    turns = (answering | {"content": before(thought, said)}, answering | {"content": said} | thinking(thought))
+    shared = {"tools": None, "cuts": [(2, False)], "variables": variables}
+    answers = ask([shared | {"messages": [asked, turn]} for turn in turns])
+    inside, own = (answer.get("texts", [""])[0] for answer in answers)
+    return thought in own and said in own and own != inside
 
 
 def _wants_parsed(ask: Ask, probe: _Probe, variables: Mapping[str, Any]) -> bool:

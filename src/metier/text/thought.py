@@ -13,6 +13,19 @@ def before(thought: str, content: str) -> str:
     return f"{_OPEN}\n{thought.strip()}\n{_CLOSE}\n\n{content}"
 
 
+def thinking(thought: str) -> dict[str, str]:
+    """Return the fields of a turn in which templates look for what was thought."""
+    return {"reasoning_content": thought, "thinking": thought}
+
+
+def apart(content: str) -> tuple[str, str] | None:
+    """Return what was thought and what is said, of an answer that begins with a thought as `before` writes it."""
+    thought, closed, said = content.rpartition(_CLOSE)
+    if not (closed and thought.startswith(_OPEN)):
+        return None
+    return thought.removeprefix(_OPEN).strip(), said.lstrip("\n")
+
+
 def spoken(text: str) -> str:
     """Return what is said after any thinking; nothing where the thinking does not end."""
     for opening, closing in MARKS:

@@ -7,7 +7,7 @@ from typing import Any
 from metier.core import digest
 from metier.core.types import Message
 from metier.text.template import Template
-from metier.text.thought import spoken
+from metier.text.thought import apart, spoken, thinking
 
 _SHORT = re.compile(r"[A-Za-z0-9]{9}")
 
@@ -17,9 +17,12 @@ def as_seen(message: Message, template: Template) -> dict[str, Any]:
 
     Ids of calls stay what they were, unless it refuses them: then each is made of the one that it was, so that a
     result still names its call. A turn that only calls has no text at all where that is how the template knows it.
+    What was thought stands in a field of its own where the template looks for it there.
     """
     data = message.as_dict()
-    if template.null_content and message.tool_calls and not message.content:
+    if template.thinks_apart and message.role == "assistant" and (parts := apart(message.content)) is not None:
+        data |= {"content": parts[1]} | thinking(parts[0])
+    if template.null_content and message.tool_calls and not data["content"]:
         data["content"] = None
     if message.tool_calls and template.parsed_arguments:
         data["tool_calls"] = [_with_parsed_arguments(call) for call in message.tool_calls]
