@@ -18,7 +18,7 @@ from metier.forest.way import probe
 from metier.model.adapt import adapt, count_parameters
 from metier.model.find import Base, find, find_config
 from metier.model.load import load_base
-from metier.model.quantise.freeze import quantise
+from metier.model.quantise.freeze import dequantise, narrow, quantise
 from metier.model.settings import ModelSettings
 from metier.text.rendered import Rendered
 from metier.train.fit import Fit
@@ -50,6 +50,8 @@ def run(job: Job, gate: Gate) -> None:
         {"rows_per_step": job.rows_per_step, "checks": 1, "threads": job.threads, "micro_batch_tokens": tokens}
     )
     adapters = ModelSettings.model_validate({"quantise": os.environ.get(QUANTISE, "none")})
+    if job.method == "full":
+        dequantise(model)
     model = quantise(adapt(model, base, job.method, adapters, seed=0), adapters.quantise, torch.device(job.device))
     with tempfile.TemporaryDirectory() as folder:
         fit = Fit(
@@ -73,9 +75,14 @@ def run(job: Job, gate: Gate) -> None:
 
 
 def _load(job: Job) -> tuple[Base, PreTrainedModel]:
-    """Load a shape from its folder; on a GPU make its random weights there, in bfloat16 as the peers have them."""
+    """Load a shape from its folder; on a GPU make its random weights there, in bfloat16 as the peers have them.
+
+    Then its layers stay so and the rest is in float32, as `metier train` has a base that is stored in bfloat16.
+    """
     if job.device == "cuda":
-        return find_config(str(shapes.folder(job.model, weights=False)), Path.cwd()), hand.load(job)
+        model = hand.load(job)
+        narrow(model)
+        return find_config(str(shapes.folder(job.model, weights=False)), Path.cwd()), model
     base = find(str(shapes.folder(job.model)), Path.cwd())
     return base, load_base(base, device=torch.device("cpu"))
 

@@ -11,7 +11,9 @@ from metier.core.progress import Silent
 from metier.model.find import Base, find
 from metier.serve.catalogue import Catalogue
 from metier.text.settings import TextSettings
+from metier.train import loading
 from metier.train.run import train
+from tests.cli.workshop import Listener
 from tests.model.test_half import in_bfloat16
 from tests.train.conftest import plan
 from tests.train.test_options import losses
@@ -38,6 +40,20 @@ def test_it_learns_the_same_and_is_served_beside_the_base(base, tiny_snapshot, t
     models = Catalogue(tmp_path, tmp_path / ".metier", base, text=TextSettings(), mixable=lambda folder: True)
     kinds = {kind: models.find(run.name).kind for kind, run in runs.items()}
     assert kinds == {"none": "adapter", "bfloat16": "adapter" if stored else "whole"}
+
+
+@pytest.mark.parametrize(("method", "stays"), [("lora", True), ("full", False)])
+def test_where_products_are_in_bfloat16_it_stays_so_unasked(base, tiny_snapshot, tmp_path, method, stays):
+    heard, run = Listener(), tmp_path / ".metier" / "runs" / "unasked"
+    settings = plan({"method": method, "precision": "bfloat16"})
+    train(tiny_snapshot, base, run=run, settings=settings, progress=heard)
+    assert any("stay in bfloat16" in line for line in heard.said) is (stays and _is_half(base))
+    assert "quantise" not in json.loads((run / "model" / "manifest.json").read_text())["facts"]
+    whole = tmp_path / ".metier" / "runs" / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "_may_stay", lambda *_: False)
+        train(tiny_snapshot, base, run=whole, settings=settings, progress=Silent())
+    assert losses(run) == pytest.approx(losses(whole), rel=1e-3)
 
 
 def _is_half(base: Base) -> bool:

@@ -108,8 +108,8 @@ def _touching(method: str, settings: ModelSettings) -> str:
 def stays_as_stored(method: str, settings: ModelSettings, *, bfloat16: bool) -> bool:
     """Tell whether linear layers that were loaded in bfloat16 stay so until they are put into other bits, if any.
 
-    What trains must stand beside them. And products in float32 would make each weight anew: that is for those whose
-    memory is short, who set `model.quantise`.
+    What trains must stand beside them. Products in bfloat16 take them as they are; those in float32 would make each
+    weight anew, which is for those whose memory is short, and who set `model.quantise`.
 
     Args:
         method: resolved.

@@ -11,11 +11,13 @@ from metier.core.types import Reasoned
 from metier.forest.way import ALONE, Way, probe
 from metier.model.adapt import adapt, choose_method, count_parameters, stays_as_stored
 from metier.model.arithmetic import rates
+from metier.model.configuration import read_config
 from metier.model.find import Base
 from metier.model.head import give_head, require_method
 from metier.model.load import device_here, load_base
 from metier.model.quantise.freeze import dequantise, quantise, require_possible
 from metier.model.quantise.half import HalfLinear
+from metier.model.settings import ModelSettings
 from metier.model.ways.virtual import unpackable
 from metier.train import choices, head_start
 from metier.train.material import Material
@@ -43,8 +45,16 @@ def bare(base: Base, settings: TrainingPlan) -> PreTrainedModel:
         base,
         device=device if quantisation == "none" else torch.device("cpu"),
         seed=settings.seed,
-        as_stored=quantisation != "none" or device.type == "cuda",
+        as_stored=quantisation != "none" or _may_stay(base, settings.model, device),
     )
+
+
+def _may_stay(base: Base, settings: ModelSettings, device: torch.device) -> bool:
+    """Tell whether a base may be computed as it is stored: frozen, and in bfloat16 as its products."""
+    if settings.method in ("full", "layers"):
+        return False
+    width = read_config(base.folder).get_text_config().hidden_size
+    return choices.precision(settings, device, width=width, kept={}, measure=rates).value == "bfloat16"
 
 
 def adapted(

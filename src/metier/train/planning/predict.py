@@ -114,12 +114,12 @@ class Setting:
         return read_config(self.base.folder).get_text_config().hidden_size
 
     def bits(self, configuration: Configuration) -> Quantisation:
-        """Return the number format of the frozen base: on a GPU what is stored in bfloat16 may stay so."""
+        """Return the number format of the frozen base: what is stored in bfloat16 stays so where products are."""
         kind = configuration.quantise
-        if kind != "none" or self.device != "cuda" or not is_in_bfloat16(self.base.folder):
+        if kind != "none" or not self.bfloat16 or not is_in_bfloat16(self.base.folder):
             return kind
         settings = self.model.model_copy(update={"quantise": kind})
-        stays = stays_as_stored(configuration.method, settings, bfloat16=self.bfloat16)
+        stays = stays_as_stored(configuration.method, settings, bfloat16=True)
         return "bfloat16" if stays and self.targets is None else "none"
 
     @property
