@@ -24,6 +24,10 @@ SMALL = {
     "eos_token_id": 2,
 }
 HALF_SLIDING = {"sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}
+LATENT = {
+    "q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
+    "num_key_value_heads": 4, "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
+}  # fmt: skip
 MOE = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "vocab_size": VOCABULARY, "initializer_range": 0.3}
 GPT2 |= {"bos_token_id": 1, "eos_token_id": 2}
@@ -41,6 +45,10 @@ PACKABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2": ("olmo2", {name: value for name, value in SMALL.items() if name != "head_dim"}),
     "qwen3_moe": ("qwen3_moe", SMALL | MOE | {"num_experts": 4}),
     "mixtral": ("mixtral", SMALL | MOE | {"num_local_experts": 4}),
+    "deepseek_v3": (
+        "deepseek_v3",
+        {name: value for name, value in SMALL.items() if name != "head_dim"} | MOE | LATENT,
+    ),
 }
 
 RECURRENT: dict[str, tuple[str, dict[str, Any]]] = {

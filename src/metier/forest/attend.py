@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from torch.utils._triton import has_triton
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
@@ -120,14 +121,14 @@ def forest_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's
         module: the attention layer; names the keys and values that a trunk keeps.
         query: [1, H, N, D].
         key: [1, K, N, D].
-        value: [1, K, N, D].
+        value: [1, K, N, D], or narrower.
         attention_mask: unused; the forest says who sees whom.
         scaling: of the scores; None: 1 / sqrt(D).
         dropout: share of attention weights zeroed.
         kwargs: `walk` (missing: one sequence); `sliding_window`, `softcap`, `s_aux`.
 
     Returns:
-        [1, N, H, D] and no attention weights.
+        [1, N, H, D], as narrow as the values, and no attention weights.
     """
     options = Options(
         scale=scaling if scaling is not None else default_scale(query.shape[-1]),
@@ -136,11 +137,14 @@ def forest_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's
         softcap=kwargs.get("softcap"),
         sinks=kwargs.get("s_aux"),
     )
-    query, key, value = _alike(query, key, value)
+    width = value.shape[-1]
+    query, key, value = _of_one_width(*_alike(query, key, value))
     walk = kwargs.get("walk")
     if walk is None:
-        return _one_sequence(query, key, value, options), None
-    return walk.attend(id(module), query, key, value, options), None
+        output = _one_sequence(query, key, value, options)
+    else:
+        output = walk.attend(id(module), query, key, value, options)
+    return output if output.shape[-1] == width else output[..., :width], None
 
 
 def _alike(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -148,6 +152,14 @@ def _alike(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     kind = tensors[0].device.type
     dtype = torch.get_autocast_dtype(kind) if is_autocast(kind) else tensors[0].dtype
     return tuple(tensor.to(dtype) for tensor in tensors)
+
+
+def _of_one_width(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Fill the narrower tensors up with zeros, which say nothing: keys of latent attention are wider than values."""
+    most = max(tensor.shape[-1] for tensor in tensors)
+    return tuple(
+        tensor if tensor.shape[-1] == most else pad(tensor, (0, most - tensor.shape[-1])) for tensor in tensors
+    )
 
 
 def _one_sequence(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: Options) -> torch.Tensor:
