@@ -2,7 +2,7 @@ import time
 
 import pytest
 import torch
-from transformers import BloomConfig
+from transformers import BloomConfig, MiniMaxConfig, PreTrainedConfig
 
 from metier.core.errors import BusyError, DataError, ModelError
 from metier.engine.decoder import opened
@@ -46,9 +46,20 @@ def test_seeded_samples_are_the_same_alone_and_in_a_crowd() -> None:
     assert len({tuple(said.tokens) for said in streams}) == 3
 
 
-def test_a_model_that_cannot_be_crowded_answers_one_by_one() -> None:
+MINIMAX = MiniMaxConfig(
+    vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, head_dim=8, layer_types=["linear_attention", "full_attention"], num_local_experts=2,
+    block_size=8, initializer_range=0.4,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config",
+    [BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4), MINIMAX],
+    ids=["bloom", "minimax"],
+)
+def test_a_model_that_cannot_be_crowded_answers_one_by_one(config: PreTrainedConfig) -> None:
     torch.manual_seed(0)
-    config = BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)
     model = crowd.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     asked = prompts(4)
     with opened(model) as engine:

@@ -10,6 +10,7 @@ from transformers import (
     LlamaConfig,
     Mamba2Config,
     MambaConfig,
+    MiniMaxConfig,
     MistralConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -35,6 +36,9 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "recurrent": Qwen3NextConfig(
         **SMALL, head_dim=8, layer_types=["linear_attention", "full_attention"], num_experts=0, mlp_only_layers=[0, 1],
         linear_num_value_heads=4, linear_num_key_heads=2, linear_key_head_dim=8, linear_value_head_dim=8,
+    ),
+    "a cache of its own": MiniMaxConfig(
+        **SMALL, head_dim=8, layer_types=["linear_attention", "full_attention"], num_local_experts=2, block_size=8,
     ),
     "mamba": MambaConfig(vocab_size=40, hidden_size=32, state_size=8, num_hidden_layers=2, initializer_range=0.4),
     "mamba 2": Mamba2Config(

@@ -23,9 +23,10 @@ from metier.engine.mixture import Adapter, Mixture
 from metier.engine.packed import packed
 from metier.engine.prefix import BLOCK, PrefixCache
 from metier.engine.queue import FairQueue
+from metier.engine.recall import text_config
 from metier.engine.request import Finish, Request
 from metier.engine.run import Run
-from metier.engine.way import Alone, Together, Way, fact, text_config, together
+from metier.engine.way import Alone, Together, Way, fact, together
 from metier.forest.attend import inner_model
 from metier.model.quiet import LIBRARY_FAULTS
 

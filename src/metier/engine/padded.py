@@ -12,11 +12,12 @@ from typing import Literal
 
 import psutil
 import torch
-from transformers import DynamicCache, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from metier.core.errors import NonFiniteError
+from metier.engine.recall import cache_of, fresh_cache, remembering, text_config
 from metier.engine.schedule import plan
-from metier.engine.way import fact, remembering, text_config
+from metier.engine.way import fact
 from metier.forest.unheard import carries_state
 
 _PLACES_ON_CPU = 1 << 14
@@ -97,10 +98,11 @@ def _decode(
     config = text_config(model)
     last_position = (fact(config, "max_position_embeddings") or 0) - 1
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    cache = DynamicCache(config=config)
+    cache = fresh_cache(model)
     alive: list[_Row | None] = list(rows)
     while any(row is not None for row in alive):
         output = model(input_ids=ids, position_ids=positions, logits_to_keep=1, **remembering(model, cache, mask))
+        cache = cache_of(model, output) if cache is None else cache
         best, tokens = output.logits[:, -1].max(dim=-1)
         if not bool(torch.isfinite(best).all()):
             raise NonFiniteError("logits are not numbers while decoding", "finite weights", "check the model's weights")

@@ -12,8 +12,9 @@ from metier.core.progress import Progress
 from metier.engine.decoder import Engine, opened
 from metier.engine.limits import Limits
 from metier.engine.padded import Completion, padded
+from metier.engine.recall import text_config
 from metier.engine.request import Event, Piece, Request
-from metier.engine.way import Together, fact, text_config
+from metier.engine.way import Together, fact
 
 __all__ = ["Completion", "complete"]
 

@@ -3,19 +3,19 @@
 Shapes: N = tokens of a pass, V = vocabulary, M = logits wanted.
 """
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedConfig
+from transformers import Cache, PreTrainedConfig
 
 from metier.core.memory import memory_limit
 from metier.engine.attend import Pass, Span
 from metier.engine.mixture import Adapter, Mixture
+from metier.engine.recall import cache_of, fresh_cache, remembering, text_config
 from metier.engine.slots import Shape, Slots
 from metier.forest.attend import inner_model
 from metier.forest.plain import Options
@@ -58,13 +58,6 @@ class Way(Protocol):
 
     def possible(self, places: int) -> bool:
         """Tell whether there is room when nobody else is there."""
-
-
-def text_config(model: torch.nn.Module) -> PreTrainedConfig:
-    """Return the configuration of the part that reads and writes text."""
-    config = model.config
-    assert isinstance(config, PreTrainedConfig)
-    return config.get_text_config(decoder=True)
 
 
 def fact(config: PreTrainedConfig, name: str) -> int | None:
@@ -132,22 +125,6 @@ class Together:
         return self.slots.possible(places)
 
 
-def remembering(model: torch.nn.Module, cache: DynamicCache, mask: torch.Tensor) -> dict[str, Any]:
-    """Return the arguments by which a model goes on behind what it has read.
-
-    Mamba's models call their cache otherwise, and take one by the usual name without a word and then remember nothing;
-    a mask of what lies behind they would lay over the new token. Their rows come unpadded.
-
-    Args:
-        model: any causal model of the library.
-        cache: what it has read so far; filled further.
-        mask: 1 for a token, 0 for padding, int64 [B, all tokens so far].
-    """
-    if "cache_params" in inspect.signature(inner_model(model).forward).parameters:
-        return {"use_cache": True, "cache_params": cache}
-    return {"use_cache": True, "past_key_values": cache, "attention_mask": mask}
-
-
 class Alone:
     """Each answer in calls of its own, with the library's own cache: right for every model, and slow."""
 
@@ -155,7 +132,7 @@ class Alone:
         self._model = model
         self._mixture = mixture
         self._most = most
-        self._caches: dict[int, DynamicCache] = {}
+        self._caches: dict[int, Cache | None] = {}
         self.reason = f"answers are written one by one: {reason}"
 
     def logits(self, parts: Sequence[Part], shared: int = 0) -> list[torch.Tensor]:
@@ -172,12 +149,14 @@ class Alone:
             logits_to_keep=max(1, part.wanted),
             **remembering(self._model, self._caches[part.slot], mask),
         )
+        cache = self._caches[part.slot]
+        self._caches[part.slot] = cache_of(self._model, output) if cache is None else cache
         return output.logits[0][: part.wanted]
 
     def take(self, places: int) -> int:
         """Take a slot."""
         slot = next(number for number in range(self._most) if number not in self._caches)
-        self._caches[slot] = DynamicCache(config=text_config(self._model))
+        self._caches[slot] = fresh_cache(self._model)
         return slot
 
     def free(self, slot: int) -> None:
