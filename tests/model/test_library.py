@@ -9,7 +9,7 @@ from metier.core.errors import ModelError, SettingsError
 from metier.model.adapter import why_unmergeable
 from metier.model.load import load_tuned
 from metier.model.ways import library
-from tests.model.bases import CPU, GPT2, adapted, found, saved, write_base
+from tests.model.bases import CPU, adapted, found, saved
 from tests.model.ways import LIBRARY, fresh
 
 ELSEWHERE = {"prompt_tuning", "prefix_tuning"}
@@ -78,37 +78,6 @@ def test_a_start_that_needs_data_is_refused(tiny_base):
 def test_the_method_needs_its_section(tiny_base):
     with pytest.raises(SettingsError, match=r"model\.method peft without model\.peft; wanted: peft: \{type"):
         fresh(found(tiny_base), {"method": "peft"})
-
-
-# --- (IA)3 -----------------------------------------------------------------------------------------------------------
-
-
-def scaled(base, targets=None) -> dict[str, int]:
-    """Return the factors of the first layer: name -> how many numbers."""
-    model = fresh(base, {"method": "ia3", "targets": targets})
-    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    return {name.split(".")[-3]: weight.numel() for name, weight in weights.items() if ".0." in name}
-
-
-def test_ia3_scales_keys_values_and_the_input_of_the_second_mlp_matrix(tiny_base):
-    assert scaled(found(tiny_base)) == {"k_proj": 16, "v_proj": 16, "down_proj": 64}
-
-
-def test_targets_of_ia3_are_scaled_where_they_should_be(tiny_base, tmp_path):
-    assert scaled(found(tiny_base), ("q_proj", "down_proj")) == {"q_proj": 32, "down_proj": 64}
-    assert scaled(write_base(tmp_path / "base", GPT2), ("mlp.c_proj", "c_attn")) == {"c_attn": 96, "c_proj": 128}
-
-
-def test_a_target_of_ia3_that_names_nothing_is_refused(tiny_base):
-    with pytest.raises(SettingsError, match=r"model\.targets: querry not in .*; wanted: some of down_proj"):
-        scaled(found(tiny_base), ("querry",))
-
-
-def test_factors_of_one_are_refused(tiny_base, tmp_path):
-    base = found(tiny_base)
-    folder = saved(fresh(base, {"method": "ia3"}), base, tmp_path / "model")
-    with pytest.raises(ModelError, match="answers exactly as the base does"):
-        load_tuned(base, folder, device=CPU)
 
 
 @pytest.mark.parametrize("name", ["ia3", "vera", "loha"])

@@ -8,8 +8,9 @@ from metier.core.types import Reasoned
 from metier.model.find import Base
 from metier.model.settings import ModelSettings
 from metier.model.ways.bottleneck import add_bottlenecks
+from metier.model.ways.ia3 import add_ia3
 from metier.model.ways.layers import train_layers
-from metier.model.ways.library import add_any, add_ia3
+from metier.model.ways.library import add_any
 from metier.model.ways.lora import add_lora
 from metier.model.ways.virtual import Virtual, add_virtual, in_front
 

@@ -1,26 +1,22 @@
-"""Any method of the PEFT library by its own name and configuration, and (IA)³ by the names of its layers."""
+"""Any method of the PEFT library by its own name and configuration."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-from peft.utils.constants import (
-    TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as INNER,
-)
 from transformers import PreTrainedModel
 
 from metier.core import seeds
 from metier.core.errors import SettingsError
 from metier.core.table import find, nearest
 from metier.model.find import Base
-from metier.model.layers import linear_layers, odd_linear_layers
+from metier.model.layers import odd_linear_layers
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.settings import ModelSettings
 from metier.model.ways import start
-from metier.model.ways.bottleneck import blocks
 
 _REFUSED = {
     "adalora": "its ranks are moved by a call between the steps, which a loop that knows no method does not make",
@@ -97,35 +93,6 @@ def _checked(name: str, kind: type[PeftConfig], values: Mapping[str, Any]) -> di
             raise SettingsError(f"model.peft.config.{key}: unknown to {name}", f"one of {', '.join(free)}", hint)
     wants_linear = "target_modules" in known and name not in ("ia3", "ln_tuning", "trainable_tokens", "adaption_prompt")
     return ({"target_modules": "all-linear"} if wants_linear else {}) | dict(values)
-
-
-def add_ia3(model: PreTrainedModel, base: Base, settings: ModelSettings, *, seed: int) -> PeftModel:
-    """Put learnt factors on keys, values and the input of the second MLP matrix (Liu et al. 2022).
-
-    Raises:
-        SettingsError: a target that names nothing; an architecture that the library does not know, without targets.
-    """
-    if settings.targets is None:
-        config = IA3Config(task_type="CAUSAL_LM")
-    else:
-        inner = _inner_layers(model, base, settings.targets)
-        config = IA3Config(task_type="CAUSAL_LM", target_modules=list(settings.targets), feedforward_modules=inner)
-    return wrap(model, base, config, seed=seed, where="model.targets")
-
-
-def _inner_layers(model: PreTrainedModel, base: Base, targets: tuple[str, ...]) -> list[str]:
-    """Return the targets whose input is scaled rather than their output: those that end an MLP."""
-    linear = list(linear_layers(model))
-    unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
-    if unknown:
-        names = sorted({name.rpartition(".")[2] for name in linear})
-        raise SettingsError(f"model.targets: {', '.join(unknown)} not in {base.name}", f"some of {', '.join(names)}")
-    attention = {name for name, _ in blocks(model, "attention")}
-    known = INNER.get(str(model.config.model_type))
-    if known is not None:
-        return [target for target in targets if any(f".{target}".endswith(f".{name}") for name in known)]
-    ends = [name for name in linear if not any(name.startswith(f"{block}.") for block in attention)]
-    return [target for target in targets if any(f".{name}".endswith(f".{target}") for name in ends)]
 
 
 def wrap(model: PreTrainedModel, base: Base, config: PeftConfig, *, seed: int, where: str) -> PeftModel:
