@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from metier.core.errors import ModelError
 from metier.core.progress import Silent
 from metier.forest import score
 from metier.forest.attend import forest_attention, packed
@@ -16,6 +17,16 @@ from tests.forest.architectures import PACKABLE, RECURRENT, SMALL, VOCABULARY, b
 from tests.forest.trees import gradients, tree_rows
 
 LENGTHS = (9, 5, 7, 12, 5)
+
+
+def test_a_base_that_the_library_cannot_compute_is_refused_in_words():
+    """More experts for a token than there are: the class builds it, and its forward fails."""
+    model = build(("mixtral", SMALL | {"num_local_experts": 2, "num_experts_per_tok": 3}), torch.float32)
+    words = r"MixtralForCausalLM: plain transformers cannot compute this base \(RuntimeError: .*; do: mend config.json"
+    with pytest.raises(ModelError, match=words) as found:
+        probe(model)
+    assert found.value.exit_code == 2
+    assert len(str(found.value)) < 600
 
 
 @pytest.mark.parametrize("name", PACKABLE)

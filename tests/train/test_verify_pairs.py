@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from metier.core.errors import SettingsError
 from metier.core.progress import Silent
 from metier.core.types import Sequence
 from metier.forest.forest import Trunk
@@ -88,15 +87,6 @@ def test_everything_holds_for_every_loss(verified, prefers, model):
     facts = dict(seen.facts)
     assert re.fullmatch(r"4 of 3\d, the longest with \d\d tokens", str(facts["rows"]))
     assert "8 answers" in next(check.detail for check in seen.checks if check.name == ASKED)
-
-
-def test_rows_that_are_no_pairs_still_have_no_such_check(tiny_base, tiny_snapshot, tmp_path):
-    with pytest.raises(SettingsError, match=r"metier verify with train.objective distil.*the objective chat or prefer"):
-        verify(
-            tiny_snapshot, find(str(tiny_base), tiny_base), run=tmp_path / "s" / "runs" / "r",
-            plan=plan(objective="distil", regularise={}), settings=VerifySettings(rows=2, tokens=64, steps=2),
-            progress=Silent(),
-        )  # fmt: skip
 
 
 # --- a planted fault for every check ---------------------------------------------------------------------------------

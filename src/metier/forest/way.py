@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from metier.core.errors import ModelError
 from metier.core.types import Reasoned, Sequence
 from metier.forest import score
 from metier.forest.arrange import Arrangement, arrange, with_long_apart
@@ -25,6 +26,7 @@ TOLERANCE = 1e-3
 Where there are no words, the share of its size by which a state may."""
 
 _PROBE_BUDGET = 24
+_MOST_SAID = 300
 
 _LARGE_LOGIT = 1000.0
 """Far beyond where any model caps its logits."""
@@ -103,13 +105,16 @@ def probe(model: torch.nn.Module) -> Way:
 
     A model whose layers carry state from token to token, or that ignores restarting positions, leaks from one sequence
     into the next; it shows here before it can show in training. A model that writes nothing is compared by its states.
+
+    Raises:
+        ModelError: the library cannot compute this base by itself.
     """
     was_training = model.training
     model.eval()
     sequences = _sequences(inner_model(model).config.get_text_config(decoder=True).vocab_size)
     writes = score.writes(model)
     alone, read = (score.alone, score.losses) if writes else (_sized(score.states_alone), _sized(score.states))
-    expected = _by_row(model, alone, arrange(sequences, 1 << 20, share=False))
+    expected = _plainly(model, alone, sequences)
     way = Way()
     try:
         error = _error(model, way, sequences, expected, read)
@@ -124,6 +129,22 @@ def probe(model: torch.nn.Module) -> Way:
     finally:
         model.train(was_training)
     return replace(way, steady=steady(model))
+
+
+def _plainly(model: torch.nn.Module, read: Reader, sequences: list[Sequence]) -> list[torch.Tensor]:
+    """Return the losses of each sequence in a call of its own, as the library computes it."""
+    try:
+        return _by_row(model, read, arrange(sequences, 1 << 20, share=False))
+    except torch.OutOfMemoryError:
+        raise
+    except LIBRARY_FAULTS as error:
+        said = " ".join(str(error).split())[:_MOST_SAID]
+        raise ModelError(
+            f"{type(inner_model(model)).__name__}: plain transformers cannot compute this base "
+            f"({type(error).__name__}: {said})",
+            "a configuration that its own class can run",
+            "mend config.json, or take another base: the same call fails without metier",
+        ) from error
 
 
 def _sized(read: Reader) -> Reader:

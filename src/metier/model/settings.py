@@ -130,4 +130,4 @@ class ModelSettings(Settings):
     """Number format of the frozen base below the adapters; `full` and `layers` need `none`. `bfloat16`: half the
     memory of float32, and exactly its numbers where the base is stored so. `int8`: a quarter of the memory, and faster
     on CPUs with VNNI instructions. `nf4`: an eighth, slower (extra `qlora`); `nf4-double`: its scales in eight bits
-    too."""
+    too. Experts that a base keeps in one tensor a layer stay in float32."""

@@ -15,9 +15,10 @@ from metier.model.configuration import read_config
 from metier.model.find import Base
 from metier.model.head import give_head, require_method
 from metier.model.load import device_here, load_base
-from metier.model.quantise.freeze import dequantise, quantise, require_possible
+from metier.model.quantise.freeze import dequantise, described, quantise, require_possible
 from metier.model.quantise.half import HalfLinear
 from metier.model.settings import ModelSettings
+from metier.model.ways import ia3
 from metier.model.ways.virtual import unpackable
 from metier.train import choices, head_start
 from metier.train.material import Material
@@ -73,6 +74,7 @@ def adapted(
     chosen = [
         material.view.choice,
         method_choice,
+        *(ia3.reasoned(model, base, settings.model) if method == "ia3" else []),
         precision,
         *([choices.quantise(settings.model, rates)] if quantisation != "none" else []),
         choices.learning_rate(
@@ -94,6 +96,8 @@ def adapted(
     tuned = quantise(tuned, quantisation, device)
     if quantisation == "none" and any(isinstance(layer, HalfLinear) for layer in tuned.modules()):
         progress.say("the frozen linear layers stay in bfloat16, as they are stored: products are computed in it")
+    if quantisation != "none":
+        progress.say(described(tuned, quantisation))
     if settings.model.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()

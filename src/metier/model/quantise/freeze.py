@@ -15,6 +15,7 @@ from metier.model.quantise.half import HalfLinear
 from metier.model.quantise.int8 import LEAST_FEATURES, Int8Linear
 from metier.model.quantise.nf4 import EXTRA, Nf4Linear
 from metier.model.quiet import quiet
+from metier.report.cells import size
 
 Quantisation = Literal["none", "bfloat16", "int8", "nf4", "nf4-double"]
 
@@ -83,6 +84,25 @@ def quantise(model: torch.nn.Module, kind: Quantisation, device: torch.device) -
             del layer
         _leave_file(model)
     return model.to(device)
+
+
+def described(model: torch.nn.Module, kind: Quantisation) -> str:
+    """Say what of a quantised base lies in fewer bits and what does not, in bytes; also of one without numbers."""
+    rounded = [part for part in model.modules() if isinstance(part, QUANTISED)]
+    few = {id(weight): weight.nbytes for part in rounded for weight in part.parameters()}
+    whole = [weight for weight in model.parameters() if not weight.requires_grad and id(weight) not in few]
+    stacked = [weight for weight in whole if _is_stacked(weight)]
+    rest = sum(weight.nbytes for weight in whole) - sum(weight.nbytes for weight in stacked)
+    experts = sum(weight.nbytes for weight in stacked)
+    text = f"{len(rounded)} linear layers lie in {kind} and take {size(sum(few.values()))}; in float32 stay "
+    if stacked:
+        text += f"{size(experts)} of experts, which this base keeps in one tensor a layer, and "
+    return text + f"{size(rest)} of embeddings, head, norms and the like"
+
+
+def _is_stacked(weight: torch.Tensor) -> bool:
+    """Tell whether a weight holds the matrices of several experts, [experts, O, I]."""
+    return weight.ndim == 3 and min(weight.shape[1:]) >= LEAST_FEATURES
 
 
 def _leave_file(model: torch.nn.Module) -> None:

@@ -7,6 +7,7 @@ itself, reading the long prompt: the model with its adapter off, or a frozen cop
 Shapes: M = labels of a forest, V = vocabulary.
 """
 
+import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
@@ -45,20 +46,16 @@ class Distil:
 
     def loss(self, model: torch.nn.Module, forest: Forest) -> Loss:
         """Weighted divergence of the answers' tokens, summed."""
-        expected = self._expected(forest)
+        expected = self.expected(forest)
         return weighted(divergence(expected, self._way.logits(model, forest)), forest)
 
-    def _expected(self, forest: Forest) -> torch.Tensor:
+    def expected(self, forest: Forest) -> torch.Tensor:
         """Return the teacher's log-probabilities [M, V], in the order of the forest's labels: by sequence and place."""
         partners = [_partner(sequence) for sequence in forest.sequences]
         found: dict[int, torch.Tensor] = {}
-        for indices, plain in self._arranged(partners).forests:
-            part = plain.to(forest.ids.device)
-            said = self._teacher.log_probabilities(part)
-            for place, index in enumerate(indices):
-                own = part.sequence == place
-                assert torch.equal(part.token[own], forest.token[forest.sequence == index])
-                found[index] = said[own]
+        for indices, part in self._arranged(partners).forests:
+            said = self._teacher.log_probabilities(part.to(forest.ids.device))
+            found |= zip(indices, said.split([_labels(partners[index]) for index in indices]), strict=True)
         return torch.cat([found[index] for index in range(len(partners))])
 
     def _arranged(self, partners: list[Sequence]) -> Arrangement:
@@ -80,4 +77,9 @@ def _divergence(expected: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
 
 def _partner(sequence: Sequence) -> Sequence:
     assert sequence.partner is not None
+    assert np.array_equal(*(each.ids[each.weights != 0] for each in (sequence, sequence.partner)))
     return sequence.partner
+
+
+def _labels(sequence: Sequence) -> int:
+    return int((sequence.weights != 0).sum())

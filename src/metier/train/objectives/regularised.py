@@ -84,8 +84,12 @@ class BaseModel:
     @property
     def copied_bytes(self) -> int:
         """Memory that the copy takes; 0 where an adapter is switched off instead."""
-        weights = [] if self._copy is None else list(self._copy.parameters())
-        return sum(weight.numel() * weight.element_size() for weight in weights)
+        return 0 if self._copy is None else sum(weight.nbytes for weight in self._copy.parameters())
+
+    @property
+    def copied(self) -> list[torch.nn.Module]:
+        """The copy, where there is one."""
+        return [] if self._copy is None else [self._copy]
 
     @torch.no_grad()
     def log_probabilities(self, forest: Forest) -> torch.Tensor:

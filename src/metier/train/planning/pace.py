@@ -116,7 +116,7 @@ def _prepared(
     way = setting.way(configuration.method)
     optimiser = build(trained, setting.optimiser, setting.regularise)
     arithmetic = Arithmetic(device=device, bfloat16=setting.bfloat16)
-    objective = setting.objective(way)
+    objective = setting.objective(way, setting.asked(trained, way), configuration.micro_batch_tokens)
     computing.enter_context(way.attention(trained))
     computing.enter_context(packed_frozen(trained, arithmetic.dtype))
     computing.enter_context(summed(trained))

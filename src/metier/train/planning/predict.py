@@ -24,7 +24,9 @@ from metier.model.stored import is_in_bfloat16
 from metier.model.ways.virtual import stands_in_front
 from metier.text.targets import Targets
 from metier.train.objectives.classify import Headed
+from metier.train.objectives.distil import Distil
 from metier.train.objectives.prefer import TOGETHER, Prefer
+from metier.train.objectives.regularised import BaseModel, Regularised
 from metier.train.objectives.supervised import Objective, Supervised
 from metier.train.optimisers.build import state_bytes
 from metier.train.planning.simulate import go_through
@@ -96,6 +98,7 @@ class Setting:
     """What all configurations of a run have in common; `process`: bytes that the program holds already.
 
     `targets`: what a head is to say; None: the model learns words. `prefers`: rows are pairs, and this is their loss.
+    `distils`: what it learns is what its base says behind longer prompts.
     """
 
     base: Base
@@ -107,6 +110,7 @@ class Setting:
     bfloat16: bool = False
     targets: Targets | None = None
     prefers: PreferSettings | None = None
+    distils: bool = False
 
     @property
     def width(self) -> int:
@@ -135,11 +139,27 @@ class Setting:
         """Arrange a step as a run would."""
         return self.way(method).arrange(list(sequences), budget, together=self.together)
 
-    def objective(self, way: Way) -> Objective:
-        """Return what a step computes: the loss on words, of pairs, or of a head."""
+    def asked(self, model: torch.nn.Module, way: Way) -> BaseModel | None:
+        """Return the base that a step asks, inside an adapted model or as a copy of it; None: it asks none."""
+        return BaseModel(model, way) if self.distils or self.regularise.kl_to_base else None
+
+    def objective(self, way: Way, base: BaseModel | None, tokens: int) -> Objective:
+        """Return what a step computes: the loss on words, of pairs, of a head, or beside what the base says.
+
+        Args:
+            way: how the model is computed.
+            base: as `asked` returns it.
+            tokens: of a micro-batch.
+        """
         if self.prefers is not None:
             return Prefer(self.prefers, way)
-        return Supervised(way) if self.targets is None else Headed(self.targets.kind, way)
+        if self.targets is not None:
+            return Headed(self.targets.kind, way)
+        if self.distils:
+            assert base is not None
+            return Distil(base, way, budget=tokens)
+        plain, settings = Supervised(way), self.regularise
+        return Regularised(plain, settings, way, base=base) if base or settings.label_smoothing else plain
 
 
 def simulate(setting: Setting, configuration: Configuration, work: Arrangement) -> Simulation:
@@ -165,6 +185,8 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
         peak = _peak(setting, configuration, work, None)
     logits = min(_TILE_BYTES, 4 * count.head)
     weights = sum(weight.nbytes for weight in adapted.parameters())
+    base = setting.asked(adapted, setting.way(configuration.method))
+    weights += 0 if base is None else base.copied_bytes
     if setting.device == "cpu":
         weights += packed_bytes(adapted, torch.bfloat16 if setting.bfloat16 else torch.float32)
     if setting.bfloat16:  # autocast's copies; of a base in fewer bits it sees the rest alone
@@ -214,13 +236,18 @@ def adapted(model: PreTrainedModel, setting: Setting, configuration: Configurati
 
 def _peak(setting: Setting, configuration: Configuration, work: Arrangement, layers: int | None) -> int:
     model, way = adapted_outline(setting, configuration, layers), setting.way(configuration.method)
+
+    def gone(way: Way) -> int:
+        base = setting.asked(model, way)
+        objective = setting.objective(way, base, configuration.micro_batch_tokens)
+        return go_through(model, work, way, objective, beside=() if base is None else base.copied)
+
     try:
         try:
-            return go_through(model, work, way, setting.objective(way))
+            return gone(way)
         except LIBRARY_FAULTS:
             if not way.packed:
                 raise
-            slower = Way(labels_only=False, plain_head=False)
-            return go_through(model, work, slower, setting.objective(slower))
+            return gone(Way(labels_only=False, plain_head=False))
     except LIBRARY_FAULTS as error:
         raise SettingsError(f"{setting.base.name}: a step cannot be gone through ({error})", "another base") from error

@@ -16,10 +16,11 @@ from metier.model.arithmetic import rates
 from metier.model.find import Base
 from metier.model.head import require_method
 from metier.model.load import device_here
-from metier.model.quantise.freeze import Quantisation
+from metier.model.quantise.freeze import Quantisation, described
 from metier.model.quiet import LIBRARY_FAULTS
 from metier.model.shapes import outline
 from metier.model.stored import is_in_bfloat16
+from metier.model.ways import ia3
 from metier.model.ways.virtual import stands_in_front
 from metier.text.rendered import Rendered
 from metier.train import choices
@@ -29,12 +30,16 @@ from metier.train.planning import pairs
 from metier.train.planning.choose import UNPLANNED_TOKENS, Planned, choose, require_fit
 from metier.train.planning.lint import Misplaced, misplaced
 from metier.train.planning.pace import Pace, measure
-from metier.train.planning.predict import Configuration, Setting, simulate
+from metier.train.planning.predict import Configuration, Setting, adapted_outline, simulate
 from metier.train.planning.report import Plan
 from metier.train.planning.tokens import usage
 from metier.train.preferring import Pairs
 from metier.train.views import View
 
+_INSTEAD = {
+    "rewards": "start the run: it says after every step what it takes, and goes on where it was stopped",
+    "bits": "plan the same settings with --model.quantise none, or with --model.method lora",
+}
 _CHOSEN = ("train.micro_batch_tokens", "model.gradient_checkpointing")
 
 
@@ -99,7 +104,7 @@ def settle(
 
 def _not_planned(settings: TrainingPlan, view: View) -> str:
     """Return why the planner has nothing to say of a run, or ""."""
-    if view.distils or view.rewards:
+    if view.rewards:
         return f"the objective {view.objective.name}"
     method, quantise = settings.model.method, settings.model.quantise
     if quantise != "none" and method not in ("auto", "lora"):
@@ -134,8 +139,8 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         SettingsError: the architecture does not let itself be gone through, or nothing is known of such a run.
     """
     if not_planned := _not_planned(settings, view):
-        wanted = "any method, on a base in fewer bits LoRA; words, preferences or a head"
-        raise SettingsError(f"metier plan: {not_planned}", wanted)
+        wanted = "any method, on a base in fewer bits LoRA; words, preferences, a head or distillation"
+        raise SettingsError(f"metier plan: {not_planned}", wanted, _INSTEAD["rewards" if view.rewards else "bits"])
     torch.set_num_threads(choices.threads(settings.train).value)
     setting, method = setting_of(base, settings, view)
     if view.targets is not None:
@@ -161,8 +166,23 @@ def make(base: Base, settings: TrainingPlan, rendered: Rendered, view: View) -> 
         before=pairs.seconds(rendered, found) if found is not None and view.prefers else None,
         alternatives=tuple(alternatives),
         misplaced=_misplaced(chosen, settings),
-        choices=tuple(chosen.choices(settings.model.gradient_checkpointing, settings.train.micro_batch_tokens)),
+        choices=(
+            *chosen.choices(settings.model.gradient_checkpointing, settings.train.micro_batch_tokens),
+            *_of_the_model(setting, done),
+        ),
     )
+
+
+def _of_the_model(setting: Setting, done: Configuration) -> list[Reasoned]:
+    """Say what follows from the base's own layers: what of it lies in fewer bits, and where factors go."""
+    told = []
+    bits = setting.bits(done)
+    if bits != "none":
+        reason = described(adapted_outline(setting, done, None), bits)
+        told.append(Reasoned(name="model.quantise", value=bits, reason=reason))
+    if done.method == "ia3":
+        told += ia3.reasoned(outline(setting.base.folder), setting.base, setting.model)
+    return told
 
 
 def _others(base: Base, settings: TrainingPlan, done: Configuration) -> list[Configuration]:
@@ -225,7 +245,7 @@ def setting_of(base: Base, settings: TrainingPlan, view: View) -> tuple[Setting,
     setting = Setting(
         base=base, model=settings.model, process=process, optimiser=settings.train.optimiser,
         regularise=settings.train.regularise, device=device, bfloat16=bfloat16, targets=view.targets,
-        prefers=view.objective.prefer if view.prefers else None,
+        prefers=view.objective.prefer if view.prefers else None, distils=view.distils,
     )  # fmt: skip
     return setting, method
 

@@ -1,7 +1,7 @@
 """Go through a step on torch's meta device, where nothing is computed, and note what memory it would take."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,6 +59,26 @@ class Watch(TorchDispatchMode):
         return result
 
 
+class _Autocast(torch.autocast):
+    """torch's own, which refuses models without numbers: nothing is ever cast there, so it stands on the CPU's switch.
+
+    PEFT folds LoRA into the weights of experts with autocast switched off for the device that they are on.
+    """
+
+    def __init__(self, device_type: str, *args: Any, **named: Any) -> None:
+        super().__init__("cpu" if device_type == "meta" else device_type, *args, **named)
+
+
+@contextmanager
+def _autocast_everywhere() -> Iterator[None]:
+    before = torch.autocast
+    torch.autocast = _Autocast
+    try:
+        yield
+    finally:
+        torch.autocast = before
+
+
 @contextmanager
 def _in_one_kernel(model: torch.nn.Module) -> Iterator[None]:
     """Go through a model's own attention in one kernel, as devices compute it.
@@ -106,14 +126,17 @@ def _flat(value: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _watching(model: torch.nn.Module) -> Iterator[Watch]:
+def _watching(models: Iterable[torch.nn.Module]) -> Iterator[Watch]:
     watch = Watch()
-    watch.ignore(model)
+    for model in models:
+        watch.ignore(model)
     with watch:
         yield watch
 
 
-def go_through(model: torch.nn.Module, work: Arrangement, way: Way, objective: Objective) -> int:
+def go_through(
+    model: torch.nn.Module, work: Arrangement, way: Way, objective: Objective, *, beside: Iterable[torch.nn.Module] = ()
+) -> int:
     """Go through a step's largest forest and the trunks above it, forwards and backwards, as a later one of several.
 
     Args:
@@ -121,14 +144,15 @@ def go_through(model: torch.nn.Module, work: Arrangement, way: Way, objective: O
         work: a step.
         way: how the model is computed.
         objective: what a step computes.
+        beside: other models that it computes with.
 
     Returns:
-        Bytes at the worst moment, beside the weights.
+        Bytes at the worst moment, beside the weights of all models.
     """
     forest = largest(work).to(torch.device("meta"))
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     attention = way.attention if way.packed else _in_one_kernel
-    with attention(model), summed(model), _watching(model) as watch:
+    with attention(model), summed(model), _autocast_everywhere(), _watching((model, *beside)) as watch:
         for trunk in forest.trunks:
             score.read_trunk(model, trunk)
         if len(work.forests) > 1:  # what earlier forests left

@@ -1,13 +1,9 @@
-"""Gradients of the same rows computed in different ways, and how far they are apart.
-
-Shapes: R = rows, T = tokens of the longest, K = places that predict a label in any row, V = vocabulary.
-"""
+"""Gradients of the same rows computed in different ways, and how far they are apart."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Sequence as Many
 
-import numpy as np
 import torch
 
 from metier.core.types import Sequence
@@ -17,11 +13,10 @@ from metier.train.loop import Arithmetic, gradient
 from metier.train.objectives.supervised import Objective
 from metier.train.optimisers.groups import trained_parameters
 from metier.train.verify.exact import as_peft
+from metier.train.verify.plain import PlainStep, likelihood, words
 from metier.train.verify.verdicts import Check
 
 Gradients = dict[str, torch.Tensor]
-PlainLoss = Callable[[Many[Sequence], torch.Tensor, torch.Tensor], torch.Tensor]
-"""Divided loss of rows, of the log-probabilities and weights [R, K] of their labels; what nobody learns weighs 0."""
 
 _SMALL = 1e-3
 """Share of the whole gradient below which a weight's own is rounding and not its measure (biases of keys are zero)."""
@@ -38,13 +33,8 @@ def forest_gradients(
     return _taken(model)
 
 
-def likelihood(rows: Many[Sequence], logp: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return the weighted mean negative log-likelihood."""
-    return -(logp * weights.to(logp.dtype)).sum() / weights.sum().item()
-
-
 def plain_gradients(
-    model: torch.nn.Module, rows: Many[Sequence], arithmetic: Arithmetic, loss: PlainLoss = likelihood
+    model: torch.nn.Module, rows: Many[Sequence], arithmetic: Arithmetic, step: PlainStep | None = None
 ) -> Gradients:
     """Return the gradient of the plain step: one padded batch, the library's attention, PEFT's adapters.
 
@@ -52,35 +42,12 @@ def plain_gradients(
         model: as it trains.
         rows: of the step.
         arithmetic: how it is computed.
-        loss: of the objective, written out.
+        step: of the objective, written out. None: the likelihood of words.
     """
     model.zero_grad(set_to_none=True)
     with as_peft(model):  # the backward pass too: it may compute activations again
-        logp, weights = plain_logp(model, rows, arithmetic)
-        loss(rows, logp, weights).backward()
+        (step or words(likelihood))(model, rows, arithmetic).backward()
     return _taken(model)
-
-
-def plain_logp(
-    model: torch.nn.Module, rows: Many[Sequence], arithmetic: Arithmetic
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log-probabilities of what stands at every place with a label, and the weights there, both [R, K].
-
-    Padding stands behind every row, where causal attention never looks.
-    """
-    device = arithmetic.device
-    ids = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int64)
-    weights = torch.zeros(ids.shape, dtype=torch.float64)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = torch.from_numpy(row.ids.astype(np.int64))
-        weights[place, : len(row)] = torch.from_numpy(row.weights.astype(np.float64))
-    ids, weights = ids.to(device), weights.to(device)
-    keep = torch.nonzero(weights[:, 1:].any(dim=0))[:, 0]
-    with arithmetic.autocast():
-        logits = model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    logp = torch.log_softmax(logits, dim=-1).gather(2, ids[:, keep + 1, None])[..., 0]
-    return logp, weights[:, keep + 1]
 
 
 def _taken(model: torch.nn.Module) -> Gradients:

@@ -4,17 +4,15 @@ Shapes: S = sequences (even ones better, odd ones worse), K = places that predic
 """
 
 from collections.abc import Sequence as Many
-from contextlib import nullcontext
 
 import numpy as np
 import torch
 
 from metier.core.types import Sequence
-from metier.model.ways.off import adapter_off, keeps_base
 from metier.train.fit import Fit
 from metier.train.settings import PreferSettings
 from metier.train.verify.exact import as_peft
-from metier.train.verify.gradient import PlainLoss, plain_logp
+from metier.train.verify.plain import PlainLoss, plain_logp, the_base
 from metier.train.verify.verdicts import Check
 
 NAME = "what the base says = plain padded pass"
@@ -32,7 +30,7 @@ def asked(fit: Fit, rows: Many[Sequence], *, bound: float) -> Check:
     model = fit.model
     was_training = model.training
     model.eval()
-    with as_peft(model), adapter_off(model) if keeps_base(model) else nullcontext():
+    with as_peft(model), the_base(model):
         logp, weights = plain_logp(model, rows, fit.arithmetic)
     model.train(was_training)
     plain = _sums(logp, weights).double()

@@ -36,7 +36,19 @@ def choose(rendered: Rendered, count: int, tokens: int, *, together: int = 1) ->
 
 
 def cut(row: Sequence, tokens: int) -> Sequence:
-    """Take tokens out of the middle: the beginning, which others share, and the last label stay."""
+    """Take tokens out of the middle: the beginning, which others share, and the last labels stay.
+
+    Where the same answer stands behind another prompt, both are cut, and what one of them has lost is learnt in none.
+    """
+    if row.partner is None:
+        return _cut(row, tokens)
+    sides = [_cut(side, tokens) for side in (row, row.partner)]
+    common = min(int((side.weights != 0).sum()) for side in sides)
+    own, partner = (_last(side, common) for side in sides)
+    return replace(own, partner=partner)
+
+
+def _cut(row: Sequence, tokens: int) -> Sequence:
     if len(row) <= tokens:
         return row
     end = int(np.flatnonzero(row.weights)[-1]) + 1
@@ -48,14 +60,26 @@ def cut(row: Sequence, tokens: int) -> Sequence:
     return replace(row, ids=row.ids[kept], weights=weights)
 
 
+def _last(row: Sequence, labels: int) -> Sequence:
+    """Return a row that learns its last labels only."""
+    weights = row.weights.copy()
+    places = np.flatnonzero(weights)
+    weights[places[: len(places) - labels]] = 0
+    return replace(row, weights=weights)
+
+
 def columns(rows: Many[Sequence]) -> Rendered:
-    """Return rows as a run reads them."""
+    """Return rows as a run reads them, with what a head is to say and what a teacher sees."""
+    targets = [row.target for row in rows if row.target is not None]
+    partners = [row.partner for row in rows if row.partner is not None]
     return Rendered(
         ids=np.concatenate([row.ids for row in rows]),
         weights=np.concatenate([row.weights for row in rows]),
         offsets=np.cumsum([0, *(len(row) for row in rows)]).astype(np.int64),
         row_ids=tuple(row.row_id for row in rows),
         sources=tuple(row.source for row in rows),
+        targets=np.stack(targets) if targets else None,
+        partner=columns(partners) if partners else None,
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 from collections.abc import Sequence as Many
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from metier.forest.arrange import Arrangement
 from metier.forest.grow import needed
 from metier.model.find import Base
 from metier.train import choices
+from metier.train.assemble import objective
 from metier.train.fit import Fit
 from metier.train.loop import Arithmetic
 from metier.train.material import Material, gather
@@ -24,22 +26,23 @@ from metier.train.optimisers.groups import trained_parameters
 from metier.train.plan import TrainingPlan
 from metier.train.run import ready
 from metier.train.verify import pairs
-from metier.train.verify.contamination import contamination, furthest, label_losses
+from metier.train.verify.contamination import at_labels, contamination, furthest, unit_of
 from metier.train.verify.exact import Exactly, has_experts, nudge, require_memory, widen
 from metier.train.verify.gradient import (
     Gradients,
-    PlainLoss,
     apart,
     budgets,
     forest_gradients,
     judged,
-    likelihood,
     plain_gradients,
 )
+from metier.train.verify.plain import PlainStep, distilled, headed, likelihood, words
 from metier.train.verify.repetition import resumed, twice
 from metier.train.verify.rows import choose, columns
 from metier.train.verify.settings import VerifySettings
+from metier.train.verify.taught import taught
 from metier.train.verify.verdicts import Check, Verified
+from metier.train.views import View
 
 GRADIENT, ROUNDED, COPY, ACCUMULATION = (
     "forest = plain padded step",
@@ -69,28 +72,27 @@ def verify(
 
     Raises:
         InputError: the float64 model does not fit into memory.
-        SettingsError: an objective whose plain step is not written here.
+        SettingsError: rewards, which have no plain step.
     """
     torch.set_num_threads(choices.threads(plan.train).value)
     material = gather(snapshot, base, run, plan, progress)
     view = material.view
-    if not (view.plain or view.prefers):
-        raise SettingsError(f"metier verify with train.objective {view.objective.name}", "the objective chat or prefer")
+    _require_plain_form(view)
     rows = choose(material.train, settings.rows, settings.tokens, together=view.together)
     few = dataclasses.replace(material, train=columns(rows), validation=columns(rows))
     with progress.task("verify", 3) as bar, TemporaryDirectory(prefix="metier-verify-") as folder:
         fit = ready(Path(folder), base, plan, few, progress)
-        require_memory(fit.model, len(rows), max(len(row) for row in rows))
+        require_memory(fit.model, len(rows), max(len(side) for row in rows for side in (row, row.partner or row)))
         facts = _facts(fit, base, rows, material.trained_rows)
         bound = _BOUNDS["float32" if plan.model.quantise == "none" and not fit.arithmetic.bfloat16 else "bfloat16"]
-        checks, loss = [], likelihood
         if view.prefers:
             rows = [fit.rendered.sequence(number) for number in range(len(fit.rendered))]  # with what the base says
-            checks, loss = [pairs.asked(fit, rows, bound=bound)], pairs.loss_of(view.objective.prefer)
+        checks = _of_the_base(fit, rows, view, bound=bound)
         nudge(fit.model, plan.seed)
-        checks += _as_it_trains(fit, rows, loss, bound=bound)
+        proof = _Proof(rows=rows, view=view)
+        checks += _as_it_trains(fit, proof, bound=bound)
         bar.advance()
-        checks += _in_float64(fit, rows, loss) if plan.model.quantise == "none" else _quantised()
+        checks += _in_float64(fit, proof) if plan.model.quantise == "none" else _quantised()
         bar.advance()
         precision = "bfloat16" if fit.arithmetic.bfloat16 else "float32"
         del fit
@@ -101,14 +103,60 @@ def verify(
     return Verified(checks=tuple(checks), facts=facts)
 
 
-def _as_it_trains(fit: Fit, rows: Many[Sequence], loss: PlainLoss, *, bound: float) -> list[Check]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proof:
+    """The rows that are looked at, and what an objective makes of them."""
+
+    rows: list[Sequence]
+    view: View
+
+    @property
+    def step(self) -> PlainStep:
+        """The objective's step, written out a second time."""
+        if self.view.targets is not None:
+            return headed(self.view.targets.kind)
+        if self.view.distils:
+            return distilled
+        return words(pairs.loss_of(self.view.objective.prefer) if self.view.prefers else likelihood)
+
+    def of(self, fit: Fit) -> Fit:
+        """Return a run whose teacher is the base inside its model as that is now."""
+        if not self.view.distils:
+            return fit
+        anew = objective(fit.model, fit.settings, fit.way, view=self.view, progress=Silent())
+        return dataclasses.replace(fit, objective=anew)
+
+
+def _require_plain_form(view: View) -> None:
+    """Check that there is a second way to compute an objective.
+
+    Raises:
+        SettingsError: rewards, which every step draws anew.
+    """
+    if view.rewards:
+        raise SettingsError(
+            f"metier verify with train.objective {view.objective.name}",
+            "an objective whose rows say what is learnt: answers, preferences, a head or distillation",
+            "verify a project whose rows have answers, with the same base and model settings: the engine is the same",
+        )
+
+
+def _of_the_base(fit: Fit, rows: Many[Sequence], view: View, *, bound: float) -> list[Check]:
+    """Look at what a run takes from its base; the model must be as before the first step."""
+    if view.prefers:
+        return [pairs.asked(fit, rows, bound=bound)]
+    return [taught(fit, rows, bound=bound)] if view.distils else []
+
+
+def _as_it_trains(fit: Fit, proof: _Proof, *, bound: float) -> list[Check]:
     """Look at the model in the precision that it trains in."""
+    fit, rows = proof.of(fit), proof.rows
     halves = budgets(rows)[1]
     checks = [twice(fit, lambda: _arranged(fit, rows, halves))]
     _still(fit.model)
     if not has_experts(fit.model):
         checks.append(contamination(fit.model, fit.way, rows, fit.arithmetic, together=fit.together))
-    plain = plain_gradients(fit.model, rows, fit.arithmetic, loss)
+    plain = plain_gradients(fit.model, rows, fit.arithmetic, proof.step)
     checks.append(_against(plain, ROUNDED, fit, rows, fit.arithmetic, bound=bound))
     return checks
 
@@ -122,19 +170,19 @@ def _quantised() -> list[Check]:
     ]
 
 
-def _in_float64(fit: Fit, rows: Many[Sequence], loss: PlainLoss) -> list[Check]:
+def _in_float64(fit: Fit, proof: _Proof) -> list[Check]:
     """Turn the model into its float64 self, show that it is still the same, and look at it."""
-    device = fit.arithmetic.device
-    arithmetic = Arithmetic(device=device)
-    before = torch.cat(label_losses(fit.model, fit.way, rows, budgets(rows)[0], arithmetic))
+    rows, arithmetic = proof.rows, Arithmetic(device=fit.arithmetic.device)
+    before = torch.cat(at_labels(fit.model, fit.way, rows, budgets(rows)[0], arithmetic))
     widen(fit.model)
+    fit = proof.of(fit)
     fit.model.eval()  # a mode of torch does not reach what a backward pass computes again
     with Exactly():
-        after = torch.cat(label_losses(fit.model, fit.way, rows, budgets(rows)[0], arithmetic))
+        after = torch.cat(at_labels(fit.model, fit.way, rows, budgets(rows)[0], arithmetic))
         difference = furthest(after, before)
         detail = f"{len(after)} labels, float32 against float64; the proofs below are about the latter"
-        checks = [Check(name=COPY, found=difference, bound=_COPY, unit="nats", detail=detail)]
-        plain = plain_gradients(fit.model, rows, arithmetic, loss)
+        checks = [Check(name=COPY, found=difference, bound=_COPY, unit=unit_of(fit.model), detail=detail)]
+        plain = plain_gradients(fit.model, rows, arithmetic, proof.step)
         checks.append(_against(plain, GRADIENT, fit, rows, arithmetic, bound=_EXACT))
         checks.append(_accumulation(fit, rows, arithmetic))
         if has_experts(fit.model):  # what one row says regroups the experts' products: equal, but not bit for bit
