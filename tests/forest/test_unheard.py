@@ -101,6 +101,18 @@ def test_a_window_longer_than_any_row_is_no_reason():
 
 
 @pytest.mark.parametrize("budget", [10_000, 45])
+def test_what_attends_in_a_window_lies_in_memory_as_the_library_has_it(budget):
+    """AFMoE views it as a matrix: short rows, which no window holds back, took another way and were fine."""
+    settings = (
+        SMALL | MOE | {"num_experts": 4, "num_shared_experts": 1, "num_dense_layers": 1, "sliding_window": WINDOW}
+    )
+    model = build(("afmoe", settings), torch.float32)
+    way = probe(model)
+    assert way.packed
+    assert difference(model, way, [*prompt_rows((3, 8), prompt=WINDOW), *sequences((3 * WINDOW,))], budget) < TOLERANCE
+
+
+@pytest.mark.parametrize("budget", [10_000, 45])
 def test_a_long_row_changes_no_other(budget):
     """The planted fault: arranged like any others, rows get the angles of the longest one, and trunks others again."""
     model = build(("phi3", LONG_ROPE), torch.float32)

@@ -88,7 +88,7 @@ def attend_flexibly(
     if options.sinks is not None:
         kept = torch.sigmoid(aux.lse - options.sinks.to(aux.lse.dtype)[None, :, None])
         output = output * kept[..., None].to(output.dtype)
-    return output.transpose(1, 2)
+    return output.transpose(1, 2).contiguous()
 
 
 @cache

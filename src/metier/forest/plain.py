@@ -60,7 +60,7 @@ def attend_plainly(
     if options.sinks is not None:
         kept = torch.sigmoid(weights - options.sinks.to(weights.dtype)[None, :, None])
         outputs = outputs * kept[..., None].to(outputs.dtype)
-    return outputs.transpose(1, 2)
+    return outputs.transpose(1, 2).contiguous()  # as the library's own lies in memory: some models view it as a matrix
 
 
 def _apart(piece: Piece) -> list[Piece]:
