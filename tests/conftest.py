@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,3 +140,19 @@ def postgres() -> Iterator[str]:
             yield address
     except NoPostgresError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 256 KiB, where this machine lets us mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=256k,nr_inodes=64", "tmpfs", str(place)]
+    try:
+        mounted = subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("no right to mount a small disk here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)

@@ -53,6 +53,23 @@ def test_every_error_has_its_exit_code_in_words_and_in_json(capsys, error, code)
     assert set(document["error"]) == {"found", "wanted", "do", "exit_code"}
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "/place: no space left"),
+        (errno.EFBIG, "/place: larger than the file system takes a file to be"),
+        (errno.EDQUOT, "/place: the disk quota is used up"),
+        (errno.EACCES, "give this user the right to write there"),
+        (errno.EROFS, "mount it for writing"),
+    ],
+)
+def test_what_the_machine_refuses_is_told_with_what_to_do(capsys, code, words):
+    assert ended(OSError(code, os.strerror(code), "/place")) == 3
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert ended(OSError(code, os.strerror(code))) == 3
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_our_bugs_ask_to_be_reported(capsys):
     ended(KeyError("ours"))
     text = capsys.readouterr().err

@@ -8,8 +8,6 @@ from tests.house import rules
 from tests.house.faults import SOURCE, listed
 
 ALLOWED = {
-    # safetensors reports a full disk with a class of its own; only that case is translated, the rest is raised again.
-    "core/artefact.py:_disk_full_explained: no broad except: name what can go wrong",
     # tokenizers raises a bare Exception, and nothing else, for a tokenizer.json that it cannot read.
     "text/tokenizer.py:engine_of: no broad except: name what can go wrong",
 }

@@ -289,7 +289,7 @@ def test_a_full_disk_leaves_nothing_behind_and_says_so(workshop):
     environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"}
     arguments = [sys.executable, "-c", script, str(workshop.folder), name]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
-    assert "no space left" in done.stdout
+    assert "no file larger than 300,000 bytes" in done.stdout
     assert workshop.snapshots() == []
 
 

@@ -88,7 +88,8 @@ def train(
         "model": settings.model_dump() | {"save_precision": precision},
         "seed": 0,
     }
-    artefact.write_file(run / "settings.json", json.dumps({"snapshot": str(snapshot), "plan": plan}))
+    named = {"name": base.name, "kind": base.kind, "folder": str(base.folder), "digest": base.digest}
+    artefact.write_file(run / "settings.json", json.dumps({"snapshot": str(snapshot), "base": named, "plan": plan}))
     reference.record(run, model, [rendered.sequence(n) for n in range(len(rendered))], rows, renderer)
     publish_model(Trained(run, base, model), precision=precision, quantise=quantise)
     return Trained(run, base, model)

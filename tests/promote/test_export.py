@@ -53,6 +53,20 @@ def test_an_adapter_loads_with_peft_alone(lora: Trained, tmp_path: Path) -> None
     assert any("lora_" in name for name, _ in model.named_parameters())
 
 
+def test_what_is_told_of_the_training_holds_no_path_of_this_machine(lora: Trained, tmp_path: Path) -> None:
+    facts = exported(lora, "peft", tmp_path / "out")
+    assert facts["base"] == lora.base.folder.name
+    told = (tmp_path / "out" / "trained-with.json").read_text()
+    known, trained = json.loads(told), json.loads((lora.run / "settings.json").read_text())
+    assert known["base"]["digest"] == trained["base"]["digest"]
+    assert known["snapshot"] == Path(trained["snapshot"]).name
+    assert known["plan"]["model"] == trained["plan"]["model"]
+    assert trained["base"]["folder"] in (lora.run / "settings.json").read_text(), "there is something to leave out"
+    for path in sorted((tmp_path / "out").rglob("*.json")):
+        for place in (lora.base.folder.parent, lora.run.parent):
+            assert str(place) not in path.read_text(), path
+
+
 def test_a_merged_model_loads_with_transformers_alone_and_comes_in_pieces(lora: Trained, tmp_path: Path) -> None:
     exported(lora, "merged", tmp_path / "one")
     exported(lora, "merged", tmp_path / "many", shard_gb=5e-5)

@@ -1,11 +1,13 @@
 """Frozen lowest layers are computed once: the same run, less work, resumable, refused where it would not be exact."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from metier.core.errors import DiskFullError
 from metier.core.progress import Silent
 from metier.core.types import Reasoned
 from metier.forest.arrange import arrange
@@ -14,8 +16,10 @@ from metier.forest.way import probe
 from metier.model.layers import decoder_layers
 from metier.train.frozen import TOLERANCE, check, keep, worth
 from metier.train.loop import Arithmetic
+from tests.core.children import limit_file_size
 from tests.forest.architectures import PACKABLE, SMALL, build
 from tests.forest.trees import prompt_rows, tree_rows
+from tests.train import killing
 from tests.train.conftest import plan
 
 CPU = Arithmetic(device=torch.device("cpu"))
@@ -114,3 +118,31 @@ def test_a_run_with_kept_states_learns_the_same(run_to_end):
     ]
     assert len(losses[0]) == len(losses[1])
     assert not (kept / "frozen").exists()
+
+
+def _keep_within_limits(folder: Path) -> None:
+    """Keep states where files may not grow beyond 10 kB; `said` is told what came of it."""
+    model = three_layers("llama")
+    limit_file_size(10_000)
+    try:
+        keep(folder / "f", model, probe(model), ROWS, arithmetic=CPU, progress=Silent())
+    except DiskFullError as error:
+        (folder / "said").write_text(str(error))
+
+
+def test_a_file_of_states_has_its_room_before_it_is_filled(tmp_path):
+    """Else a disk that gets full while it is filled kills the process without a word."""
+    assert killing.wait(killing.start(_keep_within_limits, tmp_path)) == 0
+    assert "this process may write no file larger than 10,000 bytes" in (tmp_path / "said").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["said"]
+    model = three_layers("llama")
+    keep(tmp_path / "f", model, probe(model), ROWS, arithmetic=CPU, progress=Silent())
+    found = (tmp_path / "f" / "states.npy").stat()
+    assert found.st_blocks * 512 >= found.st_size
+
+
+def test_states_on_a_full_disk_are_told(small_disk):
+    model = three_layers("llama")
+    with pytest.raises(DiskFullError, match="no space left"):
+        keep(small_disk / "f", model, probe(model), ROWS * 200, arithmetic=CPU, progress=Silent())
+    assert list(small_disk.iterdir()) == []

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from metier.core import artefact
-from metier.core.errors import DivergenceError, InterruptedRun, LockedError
+from metier.core.errors import DataError, DivergenceError, InterruptedRun, LockedError
 from metier.core.lock import held
 from metier.core.progress import Silent
 from metier.model.find import Base, find
 from metier.train import checkpoint
+from metier.train.log import StepLogFile, read
 from metier.train.run import train
+from tests.core.children import limit_file_size, outcome
 from tests.train import killing
 from tests.train.conftest import plan
 
@@ -127,6 +129,39 @@ def test_a_last_line_cut_off_by_a_kill_is_taken_away(run_to_end, tmp_path):
     assert steps == [json.loads(line)["step"] for line in (whole / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize("damage", [b"\x00\x00\n", b'{"step": 3, "lo\n', b"[1]\n", b'{"step": 3}\n', b"\xff\n"])
+def test_a_damaged_line_of_the_log_is_named(damage, run_to_end, tmp_path):
+    with pytest.raises(InterruptedRun):
+        run_to_end(plan(checks=1), "damaged", StopAt(4, signal.SIGTERM))
+    log = tmp_path / ".metier" / "runs" / "damaged" / "metrics.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:2], damage, *lines[3:]]))
+    with pytest.raises(DataError, match=r"metrics.jsonl:3: damaged"):
+        run_to_end(plan(checks=1), "damaged")
+    log.write_bytes(b"".join([*lines[:2], *lines[3:]]))  # as the message says
+    assert artefact.exists(run_to_end(plan(checks=1), "damaged") / "model", "model")
+
+
+def test_a_log_that_may_not_grow_is_told(tmp_path):
+    """And what was written before is whole."""
+    path = tmp_path / "metrics.jsonl"
+
+    def write() -> None:
+        limit_file_size(1000)
+        log = StepLogFile(path, exact=True)
+        try:
+            for step in range(100):
+                log.write({"step": step, "loss": 0.1})
+        finally:
+            log.close()
+
+    assert "metrics.jsonl: this process may write no file larger than 1,000 bytes" in outcome(write)
+    known = StepLogFile(path, exact=True)
+    assert [entry["step"] for entry in read(path)] == list(range(len(read(path))))
+    assert len(read(path)) > 10
+    known.close()
+
+
 def test_two_processes_never_train_the_same_run(run_to_end, tmp_path):
     with held(tmp_path / ".metier" / "runs" / "locked"), pytest.raises(LockedError, match=str(os.getpid())):
         run_to_end(plan(), "locked")
@@ -150,8 +185,8 @@ def test_a_full_disk_loses_nothing(tiny_base, tiny_snapshot, tmp_path):
     said = tmp_path / "said"
     assert killing.wait(killing.start(_on_a_full_disk, said, tiny_snapshot, base, run)) != 0
     assert "DiskFullError" in said.read_text()
-    assert "no space left" in said.read_text()
-    assert "bytes free" in said.read_text()
+    assert "no file larger than 60,000 bytes" in said.read_text()
+    assert "ulimit -f" in said.read_text()
     assert not list(run.glob("**/.tmp-*"))
     train(tiny_snapshot, base, run=run, settings=plan(), progress=Silent())
     assert artefact.exists(run / "model", "model")

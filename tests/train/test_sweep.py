@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import signal
 from pathlib import Path
 
@@ -13,16 +14,16 @@ from safetensors.torch import load_file
 from metier.core import artefact, extras
 from metier.core.errors import DataError, InterruptedRun, MissingExtraError, RunError, SettingsError
 from metier.core.progress import Silent
-from metier.core.settings import build
+from metier.core.settings import build, parse_overrides
 from metier.model.find import find
 from metier.project import Project
 from metier.train.sweep import search as searching
 from metier.train.sweep import trial as trials
 from metier.train.sweep.bench import Bench
-from metier.train.sweep.halving import checks, rung_steps, survivors
+from metier.train.sweep.halving import checks, ranked, rung_steps, widths
 from metier.train.sweep.report import recipe, report
 from metier.train.sweep.space import Choice, Range, lay, read, take_out
-from tests.train.conftest import plan
+from tests.train.conftest import plan, planted_snapshot
 from tests.train.sweeping import STEPS, Workshop, small
 
 GOOD, BAD, WORSE = 1e-2, 1e-6, 30.0
@@ -228,6 +229,34 @@ def test_trials_that_all_fail_are_an_error_and_one_that_fails_is_told(swept):
         )
 
 
+def test_one_that_fails_late_leaves_its_place_to_the_next(tiny_base, tmp_path, tmp_path_factory):
+    """Both are alike until a planted row of the last rung, over which the first of them stops."""
+    guard = {"threshold": 0.5, "window": 5, "on_spike": "stop"}
+    project = plan(seed=11, learning_rate=1e-2, schedule={"warmup": 0.0}, max_steps=8, guard=guard)
+    workshop = Workshop(tiny_base, planted_snapshot(tmp_path_factory), tmp_path)
+    result = workshop(small(over={"train.guard.on_spike": ["stop", "skip"]}, trials=2), settings_of_run=project)
+    best, other = told(result)
+    assert (best["settings"], best["steps"], best["failed"]) == ({"train.guard.on_spike": "skip"}, 8, "")
+    assert (other["settings"], other["rung"]) == ({"train.guard.on_spike": "stop"}, 1)
+    assert "after a median of" in other["failed"]
+    assert "failed" in (result / "report.md").read_text()
+    assert recipe(result) == "train:\n  guard:\n    on_spike: skip\n"
+
+
+def test_settings_that_exclude_one_another_fail_alone_and_the_project_itself_is_refused(swept):
+    over = {"train.optimiser.name": ["adamw", "schedule-free", "sgd"], "train.schedule.shape": ["cosine", "linear"]}
+    project = plan(max_steps=STEPS, schedule={"shape": "cosine"}, learning_rate=None)
+    result = swept(small(over=over, trials=7), settings_of_run=project)
+    failed = [entry for entry in told(result) if entry["failed"]]
+    assert {entry["settings"]["train.optimiser.name"] for entry in failed} == {"schedule-free"}
+    assert len(failed) == 2
+    assert all("with train.optimiser.name schedule-free" in entry["failed"] for entry in failed)
+    assert len(told(result)) == 6
+    wrong = plan(max_steps=STEPS, optimiser={"name": "schedule-free"}, schedule={"shape": "cosine"})
+    with pytest.raises(SettingsError, match="schedule-free"):
+        swept(small(over=over), "wrong", settings_of_run=wrong)
+
+
 @pytest.mark.parametrize(
     ("over", "said"),
     [
@@ -274,8 +303,23 @@ def test_rungs_and_survivors():
     assert rung_steps(5, 3, 3) == [1, 2, 5]
     assert checks(3, 3, 10) == 9
     assert checks(1, 3, 10) == 10
-    assert survivors({0: 3.0, 1: 1.0, 2: 2.0, 3: math.inf}, 3) == [1, 2]
-    assert survivors({0: math.inf}, 3) == []
+    assert ranked({0: 3.0, 1: 1.0, 2: 2.0, 3: math.inf}) == [1, 2, 0]
+    assert ranked({0: math.inf}) == []
+    assert widths(9, 3, 3) == [9, 3, 1]
+    assert widths(4, 3, 3) == [4, 2, 1]
+
+
+def test_the_command_that_is_recommended_says_what_was_tried_in_full(swept):
+    over = {"train.learning_rate": [0.0123456789, 1e-9], "model.targets": [["q_proj", "v_proj"], ["k_proj"]]}
+    lora = plan({"method": "lora", "rank": 2}, max_steps=STEPS, learning_rate=1e-9)
+    result = swept(small(over=over, trials=5), settings_of_run=lora)
+    command = report(result).command
+    words = shlex.split(command)
+    assert words[:2] == ["metier", "run"]
+    given = build(Project, {"base": "b", "data": "d"} | parse_overrides(words[2:]), "command line")
+    assert given.train.learning_rate == 0.0123456789
+    point = json.loads((result / "sweep.json").read_text())["trials"][0]["point"]
+    assert list(given.model.targets or ()) == point["model.targets"]
 
 
 def test_a_missing_sampler_library_says_which_line_installs_it(swept, monkeypatch):

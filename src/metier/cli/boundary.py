@@ -6,17 +6,26 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
 import typer
 
+from metier.core import room
 from metier.core.errors import MetierError, RunError
 
 INTERRUPTED = 130
 _FAULT = 3
 _SHOW_CURSOR = "\x1b[?25h"
-_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE}
+_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+_ADVICE = {
+    errno.EACCES: "give this user the right to write there, or work in a copy of the project",
+    errno.EPERM: "give this user the right to write there, or work in a copy of the project",
+    errno.EROFS: "mount it for writing, or work in a copy of the project",
+    errno.EIO: "look at the disk (`dmesg`), and run the same command again",
+    errno.EMFILE: "raise the limit (`ulimit -n`), and run the same command again",
+}
 
 
 class Boundary:
@@ -69,13 +78,21 @@ def understood(error: BaseException) -> MetierError | None:
         return error
     if isinstance(error, typer.TyperException):
         return _usage(error)
+    if (code := room.missing(error)) is not None:
+        return room.explained(_place(error), code)
     if isinstance(error, OSError) and error.errno in _MACHINE:
-        return RunError(f"{error.filename or 'the system'}: {error.strerror}", "a place that can be read and written")
+        where, do = error.filename or "the system", _ADVICE.get(error.errno or 0, "")
+        return RunError(f"{where}: {error.strerror}", "a place that can be read and written", do)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return RunError(
             "out of memory", do="lower train.micro_batch_tokens (the gradient stays the same), or train with LoRA"
         )
     return None
+
+
+def _place(error: BaseException) -> Path:
+    """Return where a write failed: the file, where the system names one, else the folder that we are in."""
+    return Path(error.filename) if isinstance(error, OSError) and isinstance(error.filename, str) else Path.cwd()
 
 
 def as_dict(error: MetierError) -> dict[str, Any]:

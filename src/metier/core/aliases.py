@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metier.core import extras
-from metier.core.database import open_database
+from metier.core.database import explained, open_database
 from metier.core.errors import BusyError, InputError
 
 _ATTEMPTS = 100
@@ -133,7 +133,7 @@ class Aliases:
             if last is not None and move.step == last.step:
                 return last
             try:
-                with self._engine.begin() as connection:
+                with explained(self._engine), self._engine.begin() as connection:
                     connection.execute(self._moves.insert().values(**asdict(move)))
             except self._sql.exc.IntegrityError:
                 continue  # another process took this step: look again
@@ -150,7 +150,7 @@ class Aliases:
 
     def _read(self, *conditions: Any) -> list[Move]:
         query = self._sql.select(self._moves).where(*conditions).order_by(self._moves.c.step)
-        with self._engine.connect() as connection:
+        with explained(self._engine), self._engine.connect() as connection:
             return [Move(**row) for row in connection.execute(query).mappings()]
 
 

@@ -3,27 +3,30 @@
 A directory artefact goes: temporary directory beside the target → files → fsync each → manifest with SHA-256, last →
 fsync directory → rename → fsync parent. A reader verifies against the manifest; what has none does not exist. Replacing
 an artefact moves the old one aside first and deletes it only after the new one is published, so that at every moment
-one whole generation can be found again (`recover`).
+one whole generation can be found again (`recover`). A temporary directory is locked as long as its writer lives: what a
+dead one left is deleted by whoever publishes there next.
 """
 
 import errno
+import fcntl
 import json
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metier.core import digest
-from metier.core.errors import DataError, DiskFullError, RunError
+from metier.core import digest, room
+from metier.core.errors import DataError
 
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp-"
 _ASIDE = ".old-"
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OVERTAKEN = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ def write_file(path: Path, data: bytes | str, *, private: bool = False) -> None:
     content = data.encode() if isinstance(data, str) else data
     temporary = path.parent / f"{_TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}"
     try:
-        with _disk_full_explained(path, lambda: f"{len(content):,}"):
+        with room.told(path, lambda: f"{len(content):,}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
             with open(descriptor, "wb") as stream:
@@ -74,18 +77,14 @@ def publish(target: Path, *, kind: str, facts: Mapping[str, Any] | None = None) 
     Raises:
         DiskFullError: the device is full; the old artefact, if any, is intact.
     """
-    temporary = target.parent / f"{_TEMPORARY}{target.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    try:
-        with _disk_full_explained(target, lambda: f"more than {_size(temporary):,}"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            recover(target)
-            temporary.mkdir()
+    with room.told(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        recover(target)
+        _clear(target)
+        with _workplace(target) as temporary, room.told(target, lambda: f"more than {_size(temporary):,}"):
             yield temporary
             _seal(temporary, kind, facts or {})
             _swap(temporary, target)
-    finally:
-        if temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read(target: Path, kind: str | None = None) -> Manifest:
@@ -104,9 +103,7 @@ def read(target: Path, kind: str | None = None) -> Manifest:
         if data.keys() - {"seal"} != {"kind", "files", "facts"} or data.get("seal", _mark(data)) != _mark(data):
             raise ValueError("changed since it was written")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(
-            f"{path}: not a manifest ({error})", "the manifest metier wrote", "delete it, run again"
-        ) from error
+        raise DataError(f"{path}: not a manifest ({error})", "the manifest metier wrote", _again(target)) from error
     if kind is not None and manifest.kind != kind:
         raise DataError(f"{target}: a {manifest.kind}", f"a {kind}")
     return manifest
@@ -137,13 +134,17 @@ def verify(target: Path, kind: str | None = None) -> Manifest:
     for name, entry in manifest.files.items():
         path = target / name
         if not path.is_file():
-            raise DataError(f"{path}: missing", "the file the manifest names", f"delete {target} and run again")
+            raise DataError(f"{path}: missing", "the file the manifest names", _again(target))
         size = path.stat().st_size
         if size != entry["bytes"]:
-            raise DataError(f"{path}: {size} bytes", f"{entry['bytes']} bytes", f"delete {target} and run again")
+            raise DataError(f"{path}: {size} bytes", f"{entry['bytes']} bytes", _again(target))
         if digest.of_file(path) != entry["sha256"]:
-            raise DataError(f"{path}: changed since it was written", "its SHA-256", f"delete {target} and run again")
+            raise DataError(f"{path}: changed since it was written", "its SHA-256", _again(target))
     return manifest
+
+
+def _again(target: Path) -> str:
+    return f"put it back from a copy, or move {target} aside and run again"
 
 
 def exists(target: Path, kind: str | None = None) -> bool:
@@ -158,8 +159,14 @@ def exists(target: Path, kind: str | None = None) -> bool:
 def recover(target: Path) -> None:
     """Put the old generation back if a replacement died between its two renames."""
     aside = target.parent / f"{_ASIDE}{target.name}"
-    if aside.exists() and not target.exists():
+    if not aside.exists() or target.exists():
+        return
+    try:
         os.rename(aside, target)
+    except OSError as error:  # another process put it back, or published a new one
+        if error.errno not in _OVERTAKEN:
+            raise
+    else:
         _sync_directory(target.parent)
 
 
@@ -169,7 +176,7 @@ def sweep(parent: Path) -> None:
         return
     for entry in parent.iterdir():
         if entry.name.startswith(_TEMPORARY):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            _clear_one(entry) if entry.is_dir() else entry.unlink()
         elif entry.name.startswith(_ASIDE) and (parent / entry.name.removeprefix(_ASIDE)).exists():
             shutil.rmtree(entry)
 
@@ -181,18 +188,6 @@ def remove(target: Path) -> None:
         (directory / MANIFEST).unlink(missing_ok=True)
     for directory in generations:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def require_space(path: Path, needed_bytes: int) -> None:
-    """Check that the device of `path` has room before work is spent.
-
-    Raises:
-        DiskFullError: it has not; says path, needed and free.
-    """
-    existing = next(parent for parent in (path, *path.parents) if parent.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed_bytes:
-        raise _disk_full(path, f"{needed_bytes:,}", free)
 
 
 def _seal(directory: Path, kind: str, facts: Mapping[str, Any]) -> None:
@@ -227,14 +222,70 @@ def _size(directory: Path) -> int:
 def _swap(temporary: Path, target: Path) -> None:
     """Rename the new generation into place; the old one is moved aside and deleted afterwards."""
     aside = target.parent / f"{_ASIDE}{target.name}"
-    if aside.exists():
-        shutil.rmtree(aside)
-    if target.exists():
-        os.rename(target, aside)
-    os.rename(temporary, target)
+    while True:
+        try:
+            if target.exists():
+                _discard(aside)
+                os.rename(target, aside)
+            os.rename(temporary, target)
+        except OSError as error:  # between the renames a reader put the old one back, or another writer was faster
+            if error.errno not in _OVERTAKEN or not temporary.exists():
+                raise
+        else:
+            break
     _sync_directory(target.parent)
-    if aside.exists():
-        shutil.rmtree(aside)
+    _discard(aside)
+
+
+def _discard(directory: Path) -> None:
+    if directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _workplace(target: Path) -> Iterator[Path]:
+    """Make a temporary directory beside a target, locked inside the block and gone after it."""
+    while True:
+        temporary = target.parent / f"{_TEMPORARY}{target.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        temporary.mkdir()
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # taken for a dead writer's before it was locked
+            continue
+        try:
+            with suppress(OSError):  # a file system without locks: then nobody can tell that it is left, either
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not temporary.exists():
+                continue
+            yield temporary
+            return
+        finally:
+            os.close(descriptor)
+            _discard(temporary)
+
+
+def _clear(target: Path) -> None:
+    """Delete what dead writers of a target left beside it."""
+    ours = re.compile(re.escape(f"{_TEMPORARY}{target.name}-") + r"\d+-[0-9a-f]{8}")
+    for entry in target.parent.iterdir():
+        if ours.fullmatch(entry.name):
+            _clear_one(entry)
+
+
+def _clear_one(temporary: Path) -> None:
+    """Delete a temporary directory, unless its writer lives."""
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    else:
+        shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_file(path: Path) -> None:
@@ -246,31 +297,3 @@ def _sync_file(path: Path) -> None:
 
 
 _sync_directory = _sync_file
-
-
-@contextmanager
-def _disk_full_explained(path: Path, needed_bytes: Callable[[], str]) -> Iterator[None]:
-    """Turn the system's "no space left" into a message with path, needed and free bytes."""
-    try:
-        yield
-    except RunError:
-        raise
-    except Exception as error:  # safetensors reports a full disk with its own class; only that case is translated
-        if not _means_disk_full(error):
-            raise
-        existing = next(parent for parent in (path, *path.parents) if parent.exists())
-        raise _disk_full(path, needed_bytes(), shutil.disk_usage(existing).free) from error
-
-
-def _means_disk_full(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
-        return True
-    return type(error).__name__ == "SafetensorError" and any(f"os error {code}" in str(error) for code in _NO_SPACE)
-
-
-def _disk_full(path: Path, needed_bytes: str, free_bytes: int) -> DiskFullError:
-    return DiskFullError(
-        f"{path}: no space left ({needed_bytes} bytes needed, {free_bytes:,} bytes free)",
-        "room on that device",
-        "free some space and run the same command again; nothing was lost",
-    )

@@ -4,15 +4,18 @@ Several projects may share one server. Each has a schema of its own there, so th
 keys, jobs or traces, and no statement can forget to ask whose they are.
 """
 
+import errno
 import os
 import re
 import secrets
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from metier.core import artefact, extras, lock
-from metier.core.errors import RunError, SettingsError
+from metier.core import artefact, extras, lock, room
+from metier.core.errors import BusyError, DataError, MetierError, RunError, SettingsError
 
 ADDRESS = "METIER_DATABASE"
 """The environment variable that names another database, such as postgresql://user:password@host/name. Machines that
@@ -40,7 +43,8 @@ def open_database(store: Path, tables: Any, *, durable: bool = False) -> Any:
 
     Raises:
         SettingsError: METIER_DATABASE names no database that can be opened.
-        RunError: the database does not answer.
+        RunError: the database does not answer, or its file cannot be written.
+        DataError: its file is damaged.
         MissingExtraError: its driver is not installed.
     """
     sql = extras.load("sqlalchemy", _EXTRA)
@@ -122,11 +126,77 @@ def _make(sql: Any, engine: Any, tables: Any, *, schema: str) -> None:
         except sql.exc.DBAPIError as error:
             if attempt + 1 < _ATTEMPTS and not isinstance(error, sql.exc.InterfaceError):
                 continue
-            where = engine.url.render_as_string(hide_password=True)
-            reason = str(error.orig).splitlines()[0]
-            raise RunError(f"{where}: {reason}", "a database that answers", f"start it, or unset {ADDRESS}") from error
+            raise _known(engine, error) or _unanswered(engine, error) from error
         else:
             return
+
+
+@contextmanager
+def explained(engine: Any) -> Iterator[None]:
+    """Tell inside the block what no statement is to blame for: a damaged file, a full disk, a server that went away.
+
+    Raises:
+        DataError: the file is damaged.
+        RunError: it cannot be written, or the server does not answer.
+        BusyError: another process writes all the time.
+    """
+    sql = extras.load("sqlalchemy", _EXTRA)
+    try:
+        yield
+    except sql.exc.DBAPIError as error:
+        known = _known(engine, error)
+        if known is None and isinstance(error, (sql.exc.InterfaceError, sql.exc.OperationalError)):
+            known = None if _is_file(engine) else _unanswered(engine, error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _is_file(engine: Any) -> bool:
+    return engine.url.get_backend_name() == "sqlite"
+
+
+def _unanswered(engine: Any, error: Any) -> MetierError:
+    if _is_file(engine):  # one whose header says nothing that SQLite knows
+        return _damaged(Path(engine.url.database), str(error.orig))
+    where = engine.url.render_as_string(hide_password=True)
+    reason = str(error.orig).splitlines()[0]
+    return RunError(f"{where}: {reason}", "a database that answers", f"start it, or unset {ADDRESS}")
+
+
+def _known(engine: Any, error: Any) -> MetierError | None:
+    """Return what SQLite says of its file; None: it says nothing of it."""
+    if not isinstance(error.orig, sqlite3.Error) or not _is_file(engine):
+        return None
+    path, code = Path(engine.url.database), error.orig.sqlite_errorcode & 0xFF  # the rest says more of the same
+    match code:
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return _damaged(path, str(error.orig))
+        case sqlite3.SQLITE_FULL:
+            return room.explained(path, errno.ENOSPC)
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return BusyError(
+                f"{path}: another process has been writing for {_PATIENCE_MS // 1000} seconds", "one writer at a time",
+                "run the same command again",
+            )  # fmt: skip
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
+            return RunError(
+                f"{path}: cannot be read or written ({error.orig})", "a file in a folder that this user may write",
+                "look at the rights, the room and the limits (`ulimit -a`) there, and run the same command again",
+            )  # fmt: skip
+    return None
+
+
+def _damaged(path: Path, words: str) -> DataError:
+    """Say what is lost with a database and what is not, and how what can still be read is saved."""
+    return DataError(
+        f"{path}: damaged ({words})",
+        "the SQLite database of this project: what aliases mean, and what `metier serve` keeps",
+        f"stop what uses it and put it back from a copy, without {path.name}-wal and {path.name}-shm. No copy: move "
+        "all three aside, keep them, and save what can be read: "
+        f"`sqlite3 MOVED .dump | sed 's/^ROLLBACK.*/COMMIT;/' | sqlite3 {path.name}`. "
+        "Snapshots, runs and versions are files of their own; versions/NAME/history.jsonl says what every alias meant",
+    )
 
 
 def _prepare(connection: sqlite3.Connection, record: Any) -> None:

@@ -115,7 +115,7 @@ class DivergenceError(RunError):
 
 
 class DiskFullError(RunError, OSError):
-    """No space is left on the device; `found` holds the path, the bytes needed and the bytes free."""
+    """No space is left on the device, or a quota or the largest size of a file is reached; `found` says which."""
 
 
 class BusyError(RunError):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metier.core import artefact, digest
+from metier.core import artefact, digest, room
 from metier.core.artefact import Manifest
 from metier.core.errors import DataError
 from metier.core.progress import Progress
@@ -130,7 +130,7 @@ def prepare(
     target = store / "snapshots" / key[:16]
     if artefact.exists(target, KIND):
         return _result(target, artefact.verify(target, KIND), reused=True)
-    artefact.require_space(target, 2 * sum(file.bytes for file in inputs.files))
+    room.require(target, 2 * sum(file.bytes for file in inputs.files))
     facts: dict[str, Any] = {
         "key": key,
         "recipe": _RECIPE,

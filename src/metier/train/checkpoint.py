@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from metier.core import artefact
+from metier.core import artefact, room
 from metier.core.errors import DataError, NonFiniteError
 from metier.train.optimisers.groups import trained_parameters
 from metier.train.optimisers.optimiser import Optimiser
@@ -71,7 +71,7 @@ def save(run: Path, optimiser: Optimiser, place: Place) -> None:
             raise NonFiniteError(f"weight {name} is not finite after step {place.step}", "finite weights")
     target = folder(run, place.step)
     needed = sum(tensor.numel() * tensor.element_size() for file in files.values() for tensor in file.values())
-    artefact.require_space(target, needed + (1 << 20))
+    room.require(target, needed + (1 << 20))
     with artefact.publish(target, kind=_KIND, facts=dataclasses.asdict(place)) as directory:
         for name, tensors in files.items():
             save_file(tensors, str(directory / name))

@@ -3,6 +3,7 @@
 Shapes: R = sequences, N = tokens of a forest, E = hidden width.
 """
 
+import os
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, replace
@@ -107,10 +108,17 @@ def _compute(
             if file is None:
                 shape = (int(offsets[-1]), states.shape[-1])
                 file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+                _claim(path)
             file[offsets[index] : offsets[index + 1]] = states.float().cpu().numpy()
             bar.advance(1)
     assert file is not None
     file.flush()
+
+
+def _claim(path: Path) -> None:
+    """Give a file all its room now: a mapped file for which the disk has none left kills the process without a word."""
+    with path.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
 @torch.no_grad()

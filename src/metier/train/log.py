@@ -6,8 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from metier.core import artefact
-from metier.core.errors import DivergenceError
+from metier.core import artefact, room
+from metier.core.errors import DataError, DivergenceError
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of a step log whose last line is whole.
+
+    Raises:
+        DataError: a line is damaged; names it.
+    """
+    entries = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            _kind(entry), entry["step"]
+        except (ValueError, TypeError, LookupError, StopIteration, RecursionError) as error:
+            raise DataError(
+                f"{path}:{number}: damaged", "an entry of the step log that metier wrote",
+                "put the file back from a copy, or take that line out of it: the curves then lack a point",
+            ) from error  # fmt: skip
+        entries.append(entry)
+    return entries
 
 
 class StepLogFile:
@@ -43,8 +63,9 @@ class StepLogFile:
         if before is None:
             self._known[(entry["step"], kind)] = value
             exact = {} if kind == "guard" else {f"{kind}_hex": float(entry[kind]).hex()}
-            self._stream.write(json.dumps(entry | exact, allow_nan=False) + "\n")
-            self._stream.flush()
+            with room.told(self._path):
+                self._stream.write(json.dumps(entry | exact, allow_nan=False) + "\n")
+                self._stream.flush()
 
     @property
     def path(self) -> Path:
@@ -53,21 +74,22 @@ class StepLogFile:
 
     def sync(self) -> None:
         """Make what was written survive a power cut; called before a checkpoint is published."""
-        os.fsync(self._stream.fileno())
+        with room.told(self._path):
+            os.fsync(self._stream.fileno())
 
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        with room.told(self._path):
+            self._stream.close()
 
     def _read(self) -> None:
         if not self._path.exists():
             return
-        text = self._path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
+        content = self._path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
             artefact.write_file(self._path, whole)
-        for line in whole.splitlines():
-            entry = json.loads(line)
+        for entry in read(self._path):
             kind = _kind(entry)
             value = entry["found" if kind == "guard" else f"{kind}_hex"]
             self._known[(entry["step"], kind)] = _value(kind, value, entry)

@@ -1,11 +1,12 @@
 """Overfitting, found in a run's log and explained: validation loss rises while training loss falls; no torch."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from metier.train import log
 
 _CHECKS = 3
 """Checks in a row above the best one before anything is said; `train.patience` where that is less."""
@@ -44,7 +45,7 @@ def explained(path: Path, patience: int | None, *, until: int | None = None) -> 
         patience: `train.patience`: a run that stops after two worse checks is told after two.
         until: the last step that counts; None: all.
     """
-    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    entries = log.read(path)
     kept = {(entry["step"], "validation_loss" in entry): entry for entry in entries if "found" not in entry}
     ordered = sorted(kept.values(), key=lambda entry: entry["step"])
     ordered = [entry for entry in ordered if until is None or entry["step"] <= until]

@@ -11,6 +11,7 @@ from metier.core.errors import DataError
 from metier.core.report import Cell, Figure, Report, Series, Table, Verdict
 from metier.report.cells import duration, size
 from metier.score.metrics import metric_of
+from metier.train import log
 from metier.train.reinforcing import report as rewards
 
 _MOST_POINTS = 300
@@ -61,8 +62,7 @@ def report(run: Path) -> Report:
 def _entries(path: Path) -> list[dict[str, Any]]:
     """Read the step log; the last of the lines that name the same step and kind counts."""
     found: dict[tuple[int, bool], dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        entry = json.loads(line)
+    for entry in log.read(path) if path.is_file() else ():
         found[(entry["step"], bool(entry.keys() & {"validation_loss", rewards.KEY}))] = entry
     return sorted(found.values(), key=lambda entry: entry["step"])
 

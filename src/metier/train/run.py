@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import shutil
 from pathlib import Path
 from time import perf_counter
 
@@ -82,8 +81,8 @@ def train(snapshot: Path, base: Base, *, run: Path, settings: TrainingPlan, prog
             auto.forget(run)
             place = fit.run(progress)
             finish(Ended(run=run, model=loaded.model, base=base, settings=settings, material=material, place=place))
+            artefact.remove(run / frozen.FOLDER)  # while the run is not over: what is over is not looked at again
             write_summary(run, place, fit, material, started)
-            shutil.rmtree(run / frozen.FOLDER, ignore_errors=True)
     return run
 
 

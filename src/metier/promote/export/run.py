@@ -1,10 +1,10 @@
 """Export: a run in, a folder for another server out; loaded by that server, compared, and only then published."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from metier.core import artefact, extras
 from metier.core.errors import InputError, ParityError
@@ -20,6 +20,8 @@ from metier.promote.settings import PromoteSettings
 
 KIND = "export"
 FACTS = "export.json"
+TRAINED_WITH = "trained-with.json"
+"""What the run was a function of: its settings.json without the paths of the machine that it was trained on."""
 
 _MAKERS: dict[Kind, Callable[[Evidence, Path], list[Hop]]] = {
     Kind.peft: folders.adapter,
@@ -65,7 +67,7 @@ def export(
     rounded = quantisation(run / "model") != "none" or is_rounded(run)
     limits = derive_limits(settings, rounded=rounded)
     evidence = gather(run, base, settings, limits=(limits, limits))
-    facts = {"kind": kind.value, "run": run.name, "base": base.name, "base_digest": base.digest}
+    facts = {"kind": kind.value, "run": run.name, "base": _named(base.name), "base_digest": base.digest}
     with progress.task(f"export {kind.value}", 1) as bar, artefact.publish(out, kind=KIND, facts=facts) as folder:
         hops = _MAKERS[kind](evidence, folder)
         broken = next((hop for hop in hops if not hop.ok), None)
@@ -74,11 +76,30 @@ def export(
                 f"export {kind.value}, hop '{broken.name}': {broken.detail}", "the model that was trained",
                 "nothing was written; try more bits (promote.gguf), or allow more under promote.rounded",
             )  # fmt: skip
-        text = json.dumps(facts | {"hops": [asdict(hop) for hop in hops]}, indent=1, ensure_ascii=False)
-        (folder / FACTS).write_text(text + "\n", encoding="utf-8")
-        shutil.copyfile(run / "settings.json", folder / "trained-with.json")
+        (folder / FACTS).write_text(_json(facts | {"hops": [asdict(hop) for hop in hops]}), encoding="utf-8")
+        (folder / TRAINED_WITH).write_text(_json(_trained_with(run)), encoding="utf-8")
         bar.advance()
     return out, hops
+
+
+def _trained_with(run: Path) -> dict[str, Any]:
+    """Return the settings of a run with names in the place of paths; digests say which base and rows these were."""
+    facts = artefact.read_json(run / "settings.json")
+    base = {name: _named(value) for name, value in facts["base"].items() if name != "folder"}
+    named = facts | {"snapshot": _named(facts["snapshot"]), "base": base}
+    for section in (named["plan"].get("text", {}), named["plan"].get("train", {}).get("regularise", {})):
+        for setting in {"template", "replay_file"} & section.keys():
+            section[setting] = section[setting] and _named(section[setting])
+    return named
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _named(path: str) -> str:
+    """Return what a path means elsewhere: its last part; a name stays as it is."""
+    return Path(path).name if Path(path).is_absolute() else path
 
 
 def _require_free(out: Path) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from metier.core import artefact, digest, lock, registry, signature
+from metier.core import artefact, digest, lock, registry, room, signature
 from metier.core.aliases import Aliases, Move
 from metier.core.progress import Progress
 from metier.core.registry import Version
@@ -71,7 +71,7 @@ def make(asked: Asked, store: Path, progress: Progress) -> Version:
             used = [move.number for move in aliases.history(asked.name)]
         version = registry.at(store, asked.name, max([0, *numbers, *used]) + 1)
         size = sum(entry["bytes"] for manifest in parts.values() for entry in manifest.files.values())
-        artefact.require_space(version.path, 2 * size)
+        room.require(version.path, 2 * size)
         _publish(asked, version, key, parts, store)
     progress.say(f"promote: {asked.run.name} is {version.reference}")
     return version

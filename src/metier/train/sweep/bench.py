@@ -87,6 +87,7 @@ class Bench:
         if self._seat is not None and self._seat.settings == plan.model:
             return self._seat
         model = self._bare(plan) or self._load(plan)
+        self._seat = None  # until the model is adapted anew, which may be refused
         loaded = adapted(model, self._base, plan, self._material, self._progress, run=self._folder)
         self._remember(loaded)
         self._way = remembering(loaded.way, self._way)

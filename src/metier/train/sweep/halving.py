@@ -15,7 +15,11 @@ def checks(rungs: int, reduction: int, wanted: int) -> int:
     return finest * max(1, round(wanted / finest))
 
 
-def survivors(losses: Mapping[int, float], reduction: int) -> list[int]:
-    """Return the numbers of the trials that go on, best first: one in `reduction`, at least one that did not fail."""
-    standing = sorted((loss, number) for number, loss in losses.items() if math.isfinite(loss))
-    return [number for _, number in standing[: math.ceil(len(losses) / reduction)]]
+def ranked(losses: Mapping[int, float]) -> list[int]:
+    """Return the numbers of the trials that did not fail, best first."""
+    return [number for loss, number in sorted((loss, number) for number, loss in losses.items() if math.isfinite(loss))]
+
+
+def widths(trials: int, rungs: int, reduction: int) -> list[int]:
+    """Return how many trials are to reach each rung: one in `reduction` of those before it, at least one."""
+    return [math.ceil(trials / reduction**rung) for rung in range(rungs)]

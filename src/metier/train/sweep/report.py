@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,11 @@ def _named(settings: dict[str, Any]) -> str:
 
 
 def _options(point: dict[str, Any]) -> str:
-    return " ".join(f"--{name.replace('_', '-')} {_cell(value)}" for name, value in point.items())
+    """Write a point as a command line, in full digits and as a shell takes it."""
+    written = {
+        name.replace("_", "-"): value if isinstance(value, str) else json.dumps(value) for name, value in point.items()
+    }
+    return " ".join(f"--{name} {shlex.quote(value)}" for name, value in written.items())
 
 
 def _cell(value: Any) -> Cell:

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 
 from metier.core import artefact, extras, lock
-from metier.core.errors import DataError, RunError
+from metier.core.errors import DataError, InputError, RunError
 from metier.core.progress import Progress
 from metier.model.arithmetic import float32_means_float32
 from metier.model.find import Base
@@ -59,21 +60,31 @@ class Search:
         """Let trials begin, and halve them from rung to rung."""
         with progress.task("sweep", self._total()) as bar:
             self._begin(bar)
-            going = self._best(self.trials)
-            for rung in range(1, self.settings.rungs):
+            going = self._ranked(self.trials)
+            widths = halving.widths(len(self.trials), self.settings.rungs, self.settings.reduction)
+            for rung, width in list(enumerate(widths))[1:]:
                 for trial in self.trials:
-                    if trial not in going:
+                    if trial not in going[:width]:
                         forget_checkpoints(self._place(trial))
-                for trial in going:
-                    self._advance(trial, rung)
-                    bar.advance(1, _figures(trial))
-                going = self._best(going)
+                going = self._climb(going, rung, width, bar)
         if not going:
+            last = max(self.trials, key=lambda trial: trial.rung)
             raise RunError(
-                f"every trial failed, the first one: {self.trials[0].reached.failed if self.trials[0].reached else ''}",
+                f"every trial failed, the last one: {last.reached.failed if last.reached else ''}",
                 "a configuration that trains",
                 "search lower learning rates",
             )
+
+    def _climb(self, candidates: list[Trial], rung: int, width: int, bar: Any) -> list[Trial]:
+        """Let the best go on until so many have reached a rung; one that fails leaves its place to the next."""
+        arrived: list[Trial] = []
+        for trial in candidates:
+            if len(arrived) == width:
+                break
+            if math.isfinite(self._advance(trial, rung).loss):
+                arrived.append(trial)
+            bar.advance(1, _figures(trial))
+        return self._ranked(arrived)
 
     def _begin(self, bar: Any) -> None:
         """Train the project as it is, then whatever is proposed, to the first rung."""
@@ -93,19 +104,32 @@ class Search:
         _same_point(place, trial)
         plan = lay(self.plan, trial.point)
         wanted = halving.checks(self.settings.rungs, self.settings.reduction, plan.train.checks)
-        fit, start = self.bench.take(plan, place, wanted)
+        trial.rung = rung
+        try:
+            fit, start = self.bench.take(plan, place, wanted)
+        except InputError as error:
+            if not trial.point:
+                raise
+            trial.reached = Reached(
+                steps=0, planned=0, seconds=0.0, failed=error.found
+            )  # settings that exclude another
+            return trial.reached
         until = halving.rung_steps(fit.order.steps, self.settings.rungs, self.settings.reduction)[rung]
-        trial.reached, trial.rung = advance(fit, start, rung, until), rung
+        trial.reached = advance(fit, start, rung, until)
         return trial.reached
 
-    def _best(self, trials: list[Trial]) -> list[Trial]:
+    def _ranked(self, trials: list[Trial]) -> list[Trial]:
         losses = {trial.number: trial.reached.loss if trial.reached else math.inf for trial in trials}
-        return [self.trials[number] for number in halving.survivors(losses, self.settings.reduction)]
+        return [self.trials[number] for number in halving.ranked(losses)]
 
     def _shown(self, point: Point) -> dict[str, Any]:
         plan = lay(self.plan, point)
         shown = {name: value_in(plan, name) for name in self.axes}
-        return shown | ({_RATE: self.bench.rate(plan)} if shown.get(_RATE, 0) is None else {})
+        if shown.get(_RATE, 0) is not None:
+            return shown
+        with suppress(InputError):  # settings that exclude one another: told when the trial is to begin
+            shown[_RATE] = self.bench.rate(plan)
+        return shown
 
     def _place(self, trial: Trial) -> Path:
         return self.folder / "trials" / f"{trial.number:03d}"

@@ -10,6 +10,7 @@ import torch
 from metier.core import artefact
 from metier.core.errors import LossSpikeError, NonFiniteError
 from metier.core.progress import Silent
+from metier.train import log
 from metier.train.fit import Fit
 from metier.train.optimisers.groups import trained_parameters
 
@@ -109,12 +110,12 @@ def forget_checkpoints(folder: Path) -> None:
 
 
 def _curve(path: Path) -> tuple[tuple[int, float], ...]:
-    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    entries = log.read(path)
     return tuple((entry["step"], entry["validation_loss"]) for entry in entries if "validation_loss" in entry)
 
 
 def _spent(path: Path) -> tuple[int, float]:
     """Return how many steps a log holds, and their seconds."""
-    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    entries = log.read(path)
     taken = [entry["seconds"] for entry in entries if "loss" in entry]
     return len(taken), math.fsum(taken)
