@@ -69,8 +69,9 @@ def broken(seen: Verified) -> set[str]:
         {"method": "lora", "rank": 4, "dropout": 0.1},
         {"method": "layers", "layers": (1,)},
         {"method": "lora", "rank": 4, "gradient_checkpointing": True},
+        {"method": "lora", "rank": 4, "quantise": "bfloat16"},
     ],
-    ids=["full", "lora", "layers", "checkpointing"],
+    ids=["full", "lora", "layers", "checkpointing", "bfloat16"],
 )
 def test_everything_holds(verified, model):
     seen = verified(**model)

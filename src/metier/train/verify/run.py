@@ -17,6 +17,7 @@ from metier.core.types import Sequence
 from metier.forest.arrange import Arrangement
 from metier.forest.grow import needed
 from metier.model.find import Base
+from metier.model.quantise.freeze import dequantise
 from metier.train import choices
 from metier.train.assemble import objective
 from metier.train.fit import Fit
@@ -52,6 +53,8 @@ GRADIENT, ROUNDED, COPY, ACCUMULATION = (
 )
 _EXACT = 1e-9
 _COPY = 1e-3
+_KNOWN = ("none", "bfloat16")
+"""Formats of a base that lose nothing: its weights have a float64 self."""
 _BOUNDS = {"float32": 1e-3, "bfloat16": 0.2}
 """Relative difference allowed in training precision: sums are added in another order, and roundings carry through all
 layers. bfloat16 keeps 8 bits, so a hundredth is the rounding of a single product."""
@@ -84,7 +87,7 @@ def verify(
         fit = ready(Path(folder), base, plan, few, progress)
         require_memory(fit.model, len(rows), max(len(side) for row in rows for side in (row, row.partner or row)))
         facts = _facts(fit, base, rows, material.trained_rows)
-        bound = _BOUNDS["float32" if plan.model.quantise == "none" and not fit.arithmetic.bfloat16 else "bfloat16"]
+        bound = _BOUNDS["float32" if plan.model.quantise in _KNOWN and not fit.arithmetic.bfloat16 else "bfloat16"]
         if view.prefers:
             rows = [fit.rendered.sequence(number) for number in range(len(fit.rendered))]  # with what the base says
         checks = _of_the_base(fit, rows, view, bound=bound)
@@ -92,7 +95,7 @@ def verify(
         proof = _Proof(rows=rows, view=view)
         checks += _as_it_trains(fit, proof, bound=bound)
         bar.advance()
-        checks += _in_float64(fit, proof) if plan.model.quantise == "none" else _quantised()
+        checks += _in_float64(fit, proof) if plan.model.quantise in _KNOWN else _quantised()
         bar.advance()
         precision = "bfloat16" if fit.arithmetic.bfloat16 else "float32"
         del fit
@@ -174,6 +177,7 @@ def _in_float64(fit: Fit, proof: _Proof) -> list[Check]:
     """Turn the model into its float64 self, show that it is still the same, and look at it."""
     rows, arithmetic = proof.rows, Arithmetic(device=fit.arithmetic.device)
     before = torch.cat(at_labels(fit.model, fit.way, rows, budgets(rows)[0], arithmetic))
+    dequantise(fit.model)
     widen(fit.model)
     fit = proof.of(fit)
     fit.model.eval()  # a mode of torch does not reach what a backward pass computes again
