@@ -11,6 +11,7 @@ from metier.core.progress import Silent
 from metier.forest import score
 from metier.forest.attend import forest_attention, packed
 from metier.forest.grow import grow
+from metier.forest.head import Asked, HeadLosses
 from metier.forest.read import label_logits, row_losses
 from metier.forest.way import TOLERANCE, probe
 from tests.forest.architectures import PACKABLE, RECURRENT, SMALL, VOCABULARY, build, sequences
@@ -94,6 +95,28 @@ def test_head_and_loss_in_one_are_the_plain_loss(name, kept, monkeypatch):
     (ours, gradient), (plain, expected) = found
     assert torch.allclose(ours, plain, atol=1e-6)
     assert ((gradient - expected).norm() / expected.norm()).item() < 1e-6
+
+
+@pytest.mark.parametrize("trained", [("weight", "bias"), ("weight",), ("bias",)])
+def test_weight_and_bias_of_a_head_train_each_by_itself(trained):
+    random = torch.Generator().manual_seed(0)
+    head = {"weight": torch.randn(90, 8, generator=random), "bias": torch.randn(90, generator=random)}
+    hidden, row = torch.randn(5, 8, generator=random), torch.tensor([0, 1, 1, 4])
+    token, found = torch.tensor([3, 89, 0, 7]), []
+    for in_one in (True, False):
+        hidden_, weight, bias = (
+            part.double().requires_grad_(name in (*trained, "hidden"))
+            for name, part in (("hidden", hidden.clone()), *((name, part.clone()) for name, part in head.items()))
+        )
+        if in_one:
+            values = HeadLosses.apply(hidden_, weight, bias, Asked(row, token, torch.float64))[0]
+        else:
+            values = torch.nn.functional.cross_entropy((hidden_ @ weight.T + bias)[row], token, reduction="none")
+        (values * torch.arange(1.0, 5.0)).sum().backward()
+        found.append([part.grad for part in (hidden_, weight, bias)])
+    for name, ours, plain in zip(("hidden", "weight", "bias"), *found, strict=True):
+        assert (ours is None) is (plain is None) is (name not in (*trained, "hidden"))
+        assert ours is None or torch.allclose(ours, plain, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2, softcap and sliding"])

@@ -106,20 +106,22 @@ class HeadLosses(torch.autograd.Function):
         states = _roomy(hidden.to(dtype))
         to_hidden = mean * at_place[:, None] if mean is not None else torch.zeros_like(states, dtype=wide)
         to_weight = to_bias = None
-        if need_weight:
+        if need_weight or need_bias:
             before = None if context.leaf is None else context.leaf.grad
-            to_weight = torch.zeros_like(weight) if before is None else before
-            to_bias = torch.empty_like(weight[:, 0])
+            to_weight = torch.zeros_like(weight) if need_weight and before is None else before
+            to_bias = torch.zeros_like(weight[:, 0])
             for number, (rows, part, shift) in enumerate(_tiles(states, weight, bias)):
                 logits = kept[number] if kept else _logits(states, part, shift, wide)
                 shares = (logits - logsumexp[:, None]).exp_().mul_(at_place[:, None])
                 low = shares.to(dtype)
-                add_product(to_weight[rows], low.T, states)
+                if to_weight is not None:
+                    add_product(to_weight[rows], low.T, states)
                 if need_bias:
                     to_bias[rows] = shares.sum(dim=0)
                 if mean is None:
                     add_product(to_hidden, low, part)
-            to_weight.index_add_(0, token, (hidden[row] * -gradient[:, None]).to(weight.dtype))
+            if to_weight is not None:
+                to_weight.index_add_(0, token, (hidden[row] * -gradient[:, None]).to(weight.dtype))
             to_bias.index_add_(0, token, -gradient.to(weight.dtype))
             if context.leaf is not None:
                 context.leaf.grad, to_weight = to_weight, None

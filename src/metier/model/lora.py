@@ -124,7 +124,7 @@ class LoraLinear(Linear):
         alike = x.dtype == self.lora_A[name].weight.dtype
         if isinstance(base, QUANTISED):
             return base.is_computed and (alike or is_autocast(x.device.type))
-        if not is_plain(base) or base.weight.requires_grad:
+        if not is_plain(base) or any(weight.requires_grad for weight in base.parameters()):
             return False
         return (alike and x.dtype == base.weight.dtype) or is_autocast(x.device.type)
 
