@@ -45,6 +45,8 @@ PACKABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2": ("olmo2", {name: value for name, value in SMALL.items() if name != "head_dim"}),
     "qwen3_moe": ("qwen3_moe", SMALL | MOE | {"num_experts": 4}),
     "mixtral": ("mixtral", SMALL | MOE | {"num_local_experts": 4}),
+    "stablelm": ("stablelm", {name: value for name, value in SMALL.items() if name != "head_dim"}),
+    "nemotron": ("nemotron", SMALL),
     "deepseek_v3": (
         "deepseek_v3",
         {name: value for name, value in SMALL.items() if name != "head_dim"} | MOE | LATENT,

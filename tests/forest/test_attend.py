@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metier.forest import score
 from metier.forest.arrange import arrange
-from metier.forest.attend import NAME, forest_attention, inner_model, packed
+from metier.forest.attend import _HEARD, NAME, forest_attention, inner_model, packed
 from metier.forest.descend import descend
 from metier.forest.forest import Trunk
 from metier.forest.grow import grow
@@ -190,6 +190,7 @@ def test_what_the_attention_forgets_is_found(forgotten, monkeypatch):
     forest = grow(sequences(LENGTHS), share=False)
 
     def forgetful(*args, **kwargs):
+        _HEARD.set(None)
         return forest_attention(*args, **{name: value for name, value in kwargs.items() if name != forgotten})
 
     monkeypatch.setattr("metier.forest.attend.forest_attention", forgetful)

@@ -9,7 +9,7 @@ import torch
 from metier.core.errors import ModelError
 from metier.core.progress import Silent
 from metier.forest import score
-from metier.forest.attend import forest_attention, packed
+from metier.forest.attend import _HEARD, forest_attention, packed
 from metier.forest.grow import grow
 from metier.forest.head import Asked, HeadLosses
 from metier.forest.read import label_logits, row_losses
@@ -70,6 +70,7 @@ def test_a_leaking_attention_is_found(monkeypatch):
     """The planted fault: without the walk one row sees the next; the probe must notice."""
 
     def leaking(*args, **kwargs):
+        _HEARD.set(None)
         return forest_attention(*args, **{name: value for name, value in kwargs.items() if name != "walk"})
 
     monkeypatch.setattr("metier.forest.attend.forest_attention", leaking)

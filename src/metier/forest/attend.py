@@ -4,7 +4,8 @@ Shapes: H = query heads, K = key/value heads, N = tokens of a forest, Q = places
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.nn.functional import pad
 from torch.utils._triton import has_triton
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from metier.core.errors import SettingsError
 from metier.forest.flash import FlashForest
 from metier.forest.flex import Sight, attend_flexibly
 from metier.forest.forest import Forest, Trunk
@@ -26,6 +28,10 @@ NAME = "metier_forest"
 
 _KERNELS = ("cpu", "meta")
 """Devices whose kernels take pieces of a forest; on `meta` a step is only gone through, to see what it would need."""
+
+
+_HEARD: ContextVar["Walk | None"] = ContextVar("metier_walk", default=None)
+"""The walk that the decoder layer in work was handed: some layers do not hand it on to their attention."""
 
 
 class KeysKnown(Exception):
@@ -125,7 +131,8 @@ def forest_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's
         attention_mask: unused; the forest says who sees whom.
         scaling: of the scores; None: 1 / sqrt(D).
         dropout: share of attention weights zeroed.
-        kwargs: `walk` (missing: one sequence); `sliding_window`, `softcap`, `s_aux`.
+        kwargs: `walk` (missing: that of the decoder layer; it has none: one sequence), `sliding_window`, `softcap` and
+            `s_aux`.
 
     Returns:
         [1, N, H, D], as narrow as the values, and no attention weights.
@@ -139,7 +146,7 @@ def forest_attention(  # noqa: PLR0913, PLR0917 - the signature of the library's
     )
     width = value.shape[-1]
     query, key, value = _of_one_width(*_alike(query, key, value))
-    walk = kwargs.get("walk")
+    walk = kwargs.get("walk") or _HEARD.get()
     if walk is None:
         output = _one_sequence(query, key, value, options)
     else:
@@ -186,14 +193,36 @@ def packed(model: torch.nn.Module, *, labels_only: bool = True) -> Iterator[None
     inner = inner_model(model)
     before = str(inner.config._attn_implementation)
     inner.set_attn_implementation(NAME)
-    hook = decoder_layers(inner)[-1].register_forward_pre_hook(_at_labels, with_kwargs=True) if labels_only else None
     try:
-        with quick(inner):
+        with quick(inner), _heard(inner, labels_only=labels_only):
             yield
     finally:
         inner.set_attn_implementation(before)
-        if hook is not None:
+
+
+@contextmanager
+def _heard(model: PreTrainedModel, *, labels_only: bool) -> Iterator[None]:
+    """Let the decoder layers hear of the walk inside the block, and the last of them compute where labels are."""
+    layers: list[torch.nn.Module] = []
+    with nullcontext() if labels_only else suppress(SettingsError):  # no list of layers
+        layers += decoder_layers(model)
+    hooks = [layer.register_forward_pre_hook(_hear, with_kwargs=True) for layer in layers]
+    hooks += [layer.register_forward_hook(_forget, always_call=True) for layer in layers]
+    if labels_only:
+        hooks.append(layers[-1].register_forward_pre_hook(_at_labels, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for hook in hooks:
             hook.remove()
+
+
+def _hear(layer: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    _HEARD.set(kwargs.get("walk"))
+
+
+def _forget(layer: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    _HEARD.set(None)
 
 
 def _at_labels(layer: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
