@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from metier.core import artefact
 from metier.core.errors import ModelError
+from metier.model.adapter import ADAPTER_WEIGHTS
 from metier.model.find import find_config
 from metier.model.load import load_base, load_folder, load_tuned
 from tests.conftest import write_config
@@ -218,3 +219,16 @@ def test_a_whole_model_is_loaded_whole(tiny_base, tmp_path):
     (folder / WEIGHTS).unlink()
     with pytest.raises(ModelError, match=str(folder)):
         load_folder(folder)
+
+
+def test_tokens_that_are_learnt_alone_show_only_where_they_are_read(tmp_path):
+    """With a head of its own, the base answers as before wherever none of them was read."""
+    base = write_base(tmp_path / "base", tie_word_embeddings=False)
+    model = adapted(base, "peft", peft={"type": "trainable_tokens", "config": {"token_indices": [20, 50]}})
+    folder = saved(model, base, tmp_path / "model")
+    assert torch.equal(logits(load_tuned(base, folder, device=CPU)), logits(model))
+    zero = load_file(str(folder / ADAPTER_WEIGHTS))
+    plain = load_base(base, device=CPU).get_input_embeddings().weight.detach()[[20, 50]]
+    save_file({name: plain.clone() for name in zero}, str(folder / ADAPTER_WEIGHTS))
+    with pytest.raises(ModelError, match="answers exactly as the base does"):
+        load_tuned(base, folder, device=CPU)

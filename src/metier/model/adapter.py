@@ -6,7 +6,15 @@ Two formats: PEFT's own, and ours for bottleneck modules (docs/ways.md).
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    TrainableTokensConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
@@ -132,13 +140,18 @@ def _require_difference(whole: torch.nn.Module, model: PeftModel, path: Path) ->
         return
     was_training = model.training
     model.eval()
-    ids = torch.arange(8, device=next(model.parameters()).device)[None]
+    ids = torch.tensor([_telling(model.peft_config["default"])], device=next(model.parameters()).device)
     answer = model(input_ids=ids, use_cache=False).logits
     with model.disable_adapter():
         same = torch.equal(answer, model(input_ids=ids, use_cache=False).logits)
     model.train(was_training)
     if same:
         raise ModelError(f"{path}: answers exactly as the base does", "a trained adapter")
+
+
+def _telling(config: PeftConfig) -> list[int]:
+    """Return tokens whose reading shows what an adapter does: the first of the vocabulary, and those that it learns."""
+    return [*range(8), *(config.token_indices if isinstance(config, TrainableTokensConfig) else ())]
 
 
 def _attach_bottlenecks(plain: PreTrainedModel, base: Base, folder: Path) -> PreTrainedModel:

@@ -16,6 +16,7 @@ from metier.model.configuration import read_config
 from metier.model.find import Base
 from metier.model.head import give_head
 from metier.model.lora import packed_bytes
+from metier.model.product import is_wide
 from metier.model.quantise.freeze import Quantisation, quantise
 from metier.model.quiet import LIBRARY_FAULTS, quiet
 from metier.model.settings import ModelSettings
@@ -34,9 +35,9 @@ from metier.train.settings import OptimiserSettings, PreferSettings, RegulariseS
 
 _FEW, _MORE = 2, 4
 """Decoder layers that are gone through: what a layer adds is their difference, and every further one adds the same."""
-_HELD_BY_LIBRARIES = 70 << 20
-"""Bytes that a process grows by beside tensors once it computes: code and scratch memory of kernels. An allowance, not
-measured on its own."""
+_HELD_BY_LIBRARIES, _HELD_BY_ONEDNN = 70 << 20, 60 << 20
+"""Bytes that a process grows by beside tensors once it computes: code and scratch memory of kernels; and of oneDNN,
+where it multiplies everything. Allowances, not measured on their own."""
 _TILE_BYTES = 4 << 18
 """Logits that exist at once; those that a head that trains keeps are seen as activations."""
 _MISSED = 1.15
@@ -198,7 +199,7 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
         optimiser=round(state_bytes(setting.optimiser, setting.regularise) * trained),
         activations=round(_MISSED * max(0, peak - gradients - logits)),
         logits=logits,
-        process=setting.process + _HELD_BY_LIBRARIES,
+        process=setting.process + _held(setting),
         loading=_loaded(setting.base.folder, count) if rounded and setting.device == "cpu" else 0,
     )
     return Simulation(configuration=configuration, memory=memory, trained=trained)
@@ -207,6 +208,12 @@ def simulate(setting: Setting, configuration: Configuration, work: Arrangement) 
 def _loaded(folder: Path, count: Sizes) -> int:
     """Return the bytes of a base as it is read, before its layers are put into fewer bits."""
     return 4 * count.parameters - (2 * count.linear if is_in_bfloat16(folder) else 0)
+
+
+def _held(setting: Setting) -> int:
+    """Return what libraries hold beside tensors."""
+    by_onednn = setting.device == "cpu" and not setting.bfloat16 and is_wide()
+    return _HELD_BY_LIBRARIES + (_HELD_BY_ONEDNN if by_onednn else 0)
 
 
 def adapted_outline(setting: Setting, configuration: Configuration, layers: int | None) -> torch.nn.Module:
