@@ -103,6 +103,7 @@ def test_what_ends_well_is_left_alone():
         (["--trian.optimiser.clip", "1"], "did you mean --train"),
         (["--clip", "1"], "did you mean --train.optimiser.clip?"),
         (["--learning-rate", "3"], "did you mean --train.learning-rate?"),
+        (["--port", "8080"], "did you mean --serve.port?"),
         (
             ["--max_new_tokens=3"],
             "did you mean --train.objective.reinforce.max-new-tokens or --train.check.max-new-tokens or "

@@ -67,7 +67,10 @@ def _meant(name: str, options: Sequence[str]) -> str | None:
     for path in _paths(Project):
         if "." in path:
             inner.setdefault(path.rpartition(".")[2], []).append(f"--{path}")
-    inside = nearest(name.lstrip("-").rpartition(".")[2].replace("_", "-"), inner)
+    last = name.lstrip("-").rpartition(".")[2].replace("_", "-")
+    if last in inner:
+        return " or ".join(inner[last])
+    inside = nearest(last, inner)
     sections = [f"--{field}" for field in Project.model_fields]
     return nearest(name.partition(".")[0], [*options, *sections]) or (" or ".join(inner[inside]) if inside else None)
 
