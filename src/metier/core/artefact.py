@@ -95,13 +95,14 @@ def read(target: Path, kind: str | None = None) -> Manifest:
     """
     recover(target)
     path = target / MANIFEST
-    if not path.is_file():
-        raise DataError(f"{target}: no {MANIFEST}", f"a complete {kind or 'artefact'}", "run the stage that makes it")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest(kind=data["kind"], files=data["files"], facts=data["facts"])
         if data.keys() - {"seal"} != {"kind", "files", "facts"} or data.get("seal", _mark(data)) != _mark(data):
             raise ValueError("changed since it was written")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        missing = f"{target}: no {MANIFEST}"
+        raise DataError(missing, f"a complete {kind or 'artefact'}", "run the stage that makes it") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: not a manifest ({error})", "the manifest metier wrote", _again(target)) from error
     if kind is not None and manifest.kind != kind:
