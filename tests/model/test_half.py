@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import linear
 
+from metier.core import artefact
 from metier.core.errors import ModelError
 from metier.model import load
 from metier.model.adapt import adapt, stays_as_stored
@@ -13,6 +14,7 @@ from metier.model.linear import quick
 from metier.model.load import load_base, load_tuned
 from metier.model.quantise.freeze import dequantise, narrow, quantise
 from metier.model.quantise.half import HalfLinear
+from metier.model.save import save_trained
 from metier.model.settings import LoraSettings, ModelSettings
 from metier.model.stored import is_in_bfloat16, stored_parameters
 from tests.model.bases import CPU, GPT2, logits, relative, saved, write_base
@@ -157,6 +159,22 @@ def test_an_adapter_comes_back_with_its_base_as_it_is_stored(half, tmp_path):
     assert halves(back) == 2 * 7
     with quick(back):
         assert relative(logits(back), expected) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "int8"])
+def test_a_linear_layer_that_was_trained_whole_comes_back(half, tmp_path, kind):
+    """The planted fault: a layer in bfloat16 has no weight that could be put back."""
+    settings = ModelSettings(method="lora", rank=4, quantise=kind, lora=LoraSettings(save_modules=("o_proj",)))
+    settings = settings.model_copy(update={"targets": ("q_proj",)})
+    model = quantise(adapt(load_base(half, device=CPU), half, "lora", settings, seed=0), kind, CPU).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(0.2 * torch.randn_like(weight))
+    facts = {"base": half.name, "base_digest": half.digest, "quantise": kind}
+    with artefact.publish(tmp_path / "model", kind="model", facts=facts) as folder:
+        save_trained(model, half, folder)
+    assert torch.equal(logits(load_tuned(half, tmp_path / "model", device=CPU)), logits(model))
 
 
 def test_layers_whose_weights_are_needed_do_not_stay():

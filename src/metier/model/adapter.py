@@ -149,6 +149,12 @@ def _require_difference(whole: torch.nn.Module, model: PeftModel, path: Path) ->
         raise ModelError(f"{path}: answers exactly as the base does", "a trained adapter")
 
 
+def has_whole_modules(folder: Path) -> bool:
+    """Tell whether an adapter brings modules of the base whole: they take the place of what has weights to train."""
+    path = folder / ADAPTER_CONFIG
+    return path.is_file() and bool(read_json(path).get("modules_to_save"))
+
+
 def _telling(config: PeftConfig) -> list[int]:
     """Return tokens whose reading shows what an adapter does: the first of the vocabulary, and those that it learns."""
     return [*range(8), *(config.token_indices if isinstance(config, TrainableTokensConfig) else ())]

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from metier.core import artefact, seeds
 from metier.core.errors import ModelError
-from metier.model.adapter import attach, is_adapter
+from metier.model.adapter import attach, has_whole_modules, is_adapter
 from metier.model.configuration import read_config
 from metier.model.find import Base
 from metier.model.quantise.freeze import KINDS, Quantisation, narrow, quantise
@@ -121,7 +121,9 @@ def load_tuned(
         return _placed(load_folder(model_folder), device)
     _require_same_base(model_folder, base)
     kind = "none" if exact_base else quantisation(model_folder)
-    plain = load_base(base, device=torch.device("cpu"), as_stored=kind != "none")
+    plain = load_base(
+        base, device=torch.device("cpu"), as_stored=kind != "none" and not has_whole_modules(model_folder)
+    )
     model = quantise(attach(plain, base, model_folder), kind, device or device_here())
     return _placed(model, device)
 

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import ModulesToSaveWrapper
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -60,8 +61,8 @@ def quantise(model: torch.nn.Module, kind: Quantisation, device: torch.device) -
     """Replace the frozen linear layers of an adapted base by layers of fewer bits, then put the model on `device`.
 
     Adapters, embeddings, norms and the head stay as they are. What was loaded as it is stored is rounded from that.
-    It goes layer by layer, so that a GPU never holds the
-    whole base in float32. The same base gives the same bits everywhere.
+    It goes layer by layer, so that a GPU never holds the whole base in float32. The same base gives the same bits
+    everywhere.
 
     Args:
         model: with its adapters; changed in place.
@@ -168,6 +169,8 @@ def _places(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torc
             adapters += (f"{path}.",)
         elif inside:
             continue
+        elif isinstance(parent, ModulesToSaveWrapper):  # trained whole, though frozen once it is loaded again
+            adapters += (f"{path}.modules_to_save",)
         for name, layer in parent.named_children():
             if isinstance(parent, BaseTunerLayer) and name != "base_layer":
                 continue

@@ -23,9 +23,8 @@ _BLOCKS_TOGETHER = 256
 class Nf4Linear(Unpacked):
     """`x @ W.T + bias` with W as packed four-bit codes and a largest value for each block of 64 weights.
 
-    With `double` the largest values are themselves stored in eight bits,
-    256 of them to a block: 4.13 bits a weight instead of 4.5. On torch's meta device it has its sizes alone, and needs
-    no library.
+    With `double` the largest values are themselves stored in eight bits, 256 of them to a block: 4.13 bits a weight
+    instead of 4.5. On torch's meta device it has its sizes alone, and needs no library.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, double: bool) -> None:
